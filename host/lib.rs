@@ -1,0 +1,14 @@
+//! Vectorised machine learning on NVIDIA GPUs, in Rust down to the kernels.
+
+mod error;
+
+pub mod cuda;
+pub mod data;
+pub mod engine;
+pub mod models;
+pub mod report;
+
+pub use error::Error;
+
+/// The result of what can fail in this crate.
+pub type Result<T> = std::result::Result<T, Error>;

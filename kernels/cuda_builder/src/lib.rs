@@ -1,0 +1,1 @@
+//! Compiles the kernels to PTX with rustc's NVPTX target.

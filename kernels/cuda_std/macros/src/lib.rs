@@ -1,0 +1,173 @@
+//! `#[kernel]` and `shared_array!` of `cuda_std`, where they are documented and used.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proc_macro::TokenStream;
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::{Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_input};
+
+/// Makes a function a kernel: an entry of the PTX on `nvptx64`, a typed descriptor on the host.
+///
+/// `#[kernel(block = [256, 1, 1])]` fixes the threads of a block; constants of the file may be used. With
+/// `min_blocks = 2` the registers are limited so that two blocks fit on a multiprocessor. The descriptor is a
+/// `static` with the function's name in capitals.
+///
+/// The function is `unsafe`, not generic, returns nothing, and has plain names as parameters, of the types
+/// `u32`, `i32`, `u64`, `f32`, `Global<T>` and `GlobalMut<T>`.
+#[proc_macro_attribute]
+pub fn kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let launch = parse_macro_input!(attribute as Launch);
+    let function = parse_macro_input!(item as ItemFn);
+    expand_kernel(&launch, &function).unwrap_or_else(|error| error.to_compile_error()).into()
+}
+
+/// The arguments of `#[kernel(…)]`.
+struct Launch {
+    block: Expr,
+    min_blocks: Option<Expr>,
+}
+
+impl Parse for Launch {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let (mut block, mut min_blocks) = (None, None);
+        while !input.is_empty() {
+            let name: Ident = input.parse()?;
+            input.parse::<Token![=]>()?;
+            let value: Expr = input.parse()?;
+            match name.to_string().as_str() {
+                "block" => block = Some(value),
+                "min_blocks" => min_blocks = Some(value),
+                _ => return Err(syn::Error::new(name.span(), "a kernel has `block` and `min_blocks`")),
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        let missing = || input.error("say the threads of a block: `#[kernel(block = [256, 1, 1])]`");
+        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks })
+    }
+}
+
+fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2::TokenStream> {
+    let ItemFn { attrs, vis, sig, block: body, .. } = function;
+    let reject = |what| Err(syn::Error::new_spanned(sig, what));
+    if !matches!(sig.safety, syn::Safety::Unsafe(_)) {
+        return reject("a kernel is an `unsafe fn`: global memory is not checked on the GPU");
+    }
+    if !sig.generics.params.is_empty() {
+        return reject("a kernel cannot be generic; call a generic function from it");
+    }
+    if !matches!(sig.output, ReturnType::Default) {
+        return reject("a kernel returns nothing");
+    }
+    let mut names = Vec::new();
+    let mut types = Vec::new();
+    for input in &sig.inputs {
+        match input {
+            FnArg::Typed(argument) if matches!(*argument.pat, Pat::Ident(_)) => {
+                names.push(&argument.pat);
+                types.push(&argument.ty);
+            }
+            _ => return reject("a kernel's parameters are plain names with types"),
+        }
+    }
+    let name = &sig.ident;
+    let descriptor = format_ident!("{}", name.to_string().to_uppercase(), span = name.span());
+    let inputs = &sig.inputs;
+    let statements = &body.stmts;
+    let block = &launch.block;
+    let (bounds, min_blocks) = match &launch.min_blocks {
+        Some(blocks) => (
+            format!("//@launch {name} .maxntid {{x}}, {{y}}, {{z}} .minnctapersm {{blocks}}"),
+            quote!(, blocks = const (#blocks)),
+        ),
+        None => (format!("//@launch {name} .maxntid {{x}}, {{y}}, {{z}}"), quote!()),
+    };
+    Ok(quote! {
+        #[cfg(target_arch = "nvptx64")]
+        ::core::arch::global_asm!(
+            #bounds,
+            x = const { let block: [u32; 3] = #block; block[0] },
+            y = const { let block: [u32; 3] = #block; block[1] },
+            z = const { let block: [u32; 3] = #block; block[2] }
+            #min_blocks
+        );
+
+        #[cfg(target_arch = "nvptx64")]
+        #(#attrs)*
+        #[unsafe(no_mangle)]
+        #vis unsafe extern "ptx-kernel" fn #name(#inputs) {
+            // SAFETY: the caller's promise, and what the kernel's own comments say.
+            unsafe { #(#statements)* }
+        }
+
+        #[cfg(not(target_arch = "nvptx64"))]
+        unsafe fn #name(#inputs) {
+            // SAFETY: the emulator checks every access.
+            unsafe { #(#statements)* }
+        }
+
+        #[cfg(not(target_arch = "nvptx64"))]
+        #(#attrs)*
+        #vis static #descriptor: ::cuda_std::Kernel<(#(#types,)*)> = ::cuda_std::Kernel::new(
+            concat!(module_path!(), "::", stringify!(#name)),
+            stringify!(#name),
+            #block,
+            // SAFETY: the emulator checks every access.
+            |&(#(#names,)*)| unsafe { #name(#(#names),*) },
+        );
+    })
+}
+
+/// The element's type and the length of `shared_array![f32; 256]`.
+struct SharedArray {
+    element: Type,
+    length: Expr,
+}
+
+impl Parse for SharedArray {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let element = input.parse()?;
+        input.parse::<Token![;]>()?;
+        Ok(SharedArray { element, length: input.parse()? })
+    }
+}
+
+/// An array in the block's shared memory: `shared_array![f32; TILE * TILE]` is a
+/// `SharedArray<f32, { TILE * TILE }>`, the same for all threads of a block, unwritten at first.
+///
+/// Each place in the source is one array, also when it is reached more than once.
+#[proc_macro]
+pub fn shared_array(input: TokenStream) -> TokenStream {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let SharedArray { element, length } = parse_macro_input!(input as SharedArray);
+    let name = format!("shared_array_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    let declaration = format!(".shared .align 16 .b8 {name}[{{bytes}}];");
+    let address = format!("mov.u32 {{address}}, {name};");
+    quote! {{
+        #[cfg(target_arch = "nvptx64")]
+        {
+            ::core::arch::global_asm!(
+                #declaration,
+                bytes = const ::core::mem::size_of::<#element>() * (#length),
+            );
+            let address: u32;
+            // SAFETY: takes an address, nothing else.
+            unsafe {
+                ::core::arch::asm!(
+                    #address,
+                    address = out(reg32) address,
+                    options(pure, nomem, nostack, preserves_flags),
+                )
+            };
+            ::cuda_std::SharedArray::<#element, { #length }>::from_address(address)
+        }
+        #[cfg(not(target_arch = "nvptx64"))]
+        {
+            static SITE: ::cuda_std::memory::SharedSite = ::cuda_std::memory::SharedSite::new();
+            ::cuda_std::SharedArray::<#element, { #length }>::at(&SITE)
+        }
+    }}
+    .into()
+}
