@@ -7,6 +7,13 @@
 //! | [`Emulator`] | the kernels' own source, emulated |
 //! | [`Cuda`] | the kernels' PTX on an NVIDIA GPU |
 
+mod check;
+mod matrix;
+mod reference;
+
+pub use matrix::HostMatrix;
+pub use reference::Loop;
+
 use crate::Result;
 
 /// What the epilogue of a dense layer applies to each element.

@@ -1,0 +1,204 @@
+//! The reference: plain nested loops in `f64`.
+//!
+//! Every other engine is checked against this one, so it is written to be read: one loop for each sum in a
+//! formula, in the order in which the formula is read, on one thread. Values are uploaded exactly (`f32` in `f64`)
+//! and nothing is rounded to `f32` afterwards. For data of `f32` and k terms a sum is off by at most
+//! γ_k Σ|terms| with γ_k = k·u / (1 − k·u), u = 2⁻⁵³: nothing, beside the 2⁻²⁴ of the other engines.
+
+use super::{Activation, Engine, HostMatrix, Layout, Moments, check};
+use crate::Result;
+
+/// Plain loops in `f64` on one thread: the truth that the other engines are checked against.
+///
+/// Deterministic: the same operands give the same bits, everywhere.
+///
+/// ```
+/// use tilegrad::engine::{Engine, Layout, Loop};
+///
+/// let engine = Loop;
+/// let a = engine.upload(2, 2, &[1.0, 2.0, 3.0, 4.0])?;
+/// let b = engine.matmul(&a, Layout::Transposed, &a, Layout::Plain)?;
+/// assert_eq!(engine.read(&b)?, [10.0, 14.0, 14.0, 20.0]);
+/// # Ok::<(), tilegrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Loop;
+
+/// A matrix of the reference.
+type Matrix = HostMatrix<f64>;
+
+impl Engine for Loop {
+    type Matrix = Matrix;
+
+    fn description(&self) -> String {
+        "loop (plain loops in f64, 1 thread)".to_owned()
+    }
+
+    fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Matrix> {
+        Matrix::upload(rows, columns, values, f64::from)
+    }
+
+    fn read(&self, matrix: &Matrix) -> Result<Vec<f64>> {
+        Ok(matrix.values.clone())
+    }
+
+    fn shape(&self, matrix: &Matrix) -> (usize, usize) {
+        matrix.shape()
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn column_moments(&self, x: &Matrix) -> Result<Moments> {
+        check::column_moments(x.shape())?;
+        let samples = x.rows as f64;
+        let mut mean = vec![0.0; x.columns];
+        for i in 0..x.rows {
+            for (sum, value) in mean.iter_mut().zip(x.row(i)) {
+                *sum += value;
+            }
+        }
+        for sum in &mut mean {
+            *sum /= samples;
+        }
+        let mut standard_deviation = vec![0.0; x.columns];
+        for i in 0..x.rows {
+            for ((square, value), mean) in standard_deviation.iter_mut().zip(x.row(i)).zip(&mean) {
+                *square += (value - mean) * (value - mean);
+            }
+        }
+        for square in &mut standard_deviation {
+            *square = (*square / samples).sqrt();
+        }
+        Ok(Moments { mean, standard_deviation })
+    }
+
+    fn standardise(&self, x: &mut Matrix, moments: &Moments) -> Result<()> {
+        check::standardise(x.shape(), moments)?;
+        for i in 0..x.rows {
+            for j in 0..x.columns {
+                let value = &mut x.values[i * x.columns + j];
+                *value = (*value - moments.mean[j]) / moments.standard_deviation[j];
+            }
+        }
+        Ok(())
+    }
+
+    fn descend_linear(
+        &self,
+        x: &Matrix,
+        y: &Matrix,
+        weights: &mut Matrix,
+        bias: &mut Matrix,
+        learning_rate: f64,
+        steps: usize,
+    ) -> Result<Vec<f64>> {
+        check::linear("descend_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
+        let samples = x.rows as f64;
+        let mut gradient = vec![0.0; x.columns];
+        let mut history = Vec::new();
+        for _ in 0..steps {
+            let mut squares = 0.0;
+            let mut bias_gradient = 0.0;
+            gradient.fill(0.0);
+            for i in 0..x.rows {
+                let row = x.row(i);
+                let error = dot(row, &weights.values) + bias.values[0] - y.values[i];
+                squares += error * error;
+                bias_gradient += error;
+                for (sum, value) in gradient.iter_mut().zip(row) {
+                    *sum += error * value;
+                }
+            }
+            history.push(squares / (2.0 * samples));
+            for (weight, sum) in weights.values.iter_mut().zip(&gradient) {
+                *weight -= learning_rate * (sum / samples);
+            }
+            bias.values[0] -= learning_rate * (bias_gradient / samples);
+        }
+        Ok(history)
+    }
+
+    fn cost_linear(&self, x: &Matrix, y: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<f64> {
+        check::linear("cost_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
+        let mut squares = 0.0;
+        for i in 0..x.rows {
+            let error = dot(x.row(i), &weights.values) + bias.values[0] - y.values[i];
+            squares += error * error;
+        }
+        Ok(squares / (2.0 * x.rows as f64))
+    }
+
+    fn matrix_vector(&self, x: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<Matrix> {
+        check::matrix_vector(x.shape(), weights.shape(), bias.shape())?;
+        let mut out = Matrix::filled("matrix_vector", x.rows, 1, 0.0)?;
+        for i in 0..x.rows {
+            out.values[i] = dot(x.row(i), &weights.values) + bias.values[0];
+        }
+        Ok(out)
+    }
+
+    fn gradient(&self, x: &Matrix, e: &Matrix) -> Result<Matrix> {
+        check::gradient(x.shape(), e.shape())?;
+        let mut gradient = Matrix::filled("gradient", x.columns, 1, 0.0)?;
+        for i in 0..x.rows {
+            for (sum, value) in gradient.values.iter_mut().zip(x.row(i)) {
+                *sum += e.values[i] * value;
+            }
+        }
+        for sum in &mut gradient.values {
+            *sum /= x.rows as f64;
+        }
+        Ok(gradient)
+    }
+
+    fn matmul(&self, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) -> Result<Matrix> {
+        let (m, n, k) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
+        let at = |matrix: &Matrix, layout: Layout, row: usize, column: usize| match layout {
+            Layout::Plain => matrix.values[row * matrix.columns + column],
+            Layout::Transposed => matrix.values[column * matrix.columns + row],
+        };
+        let mut c = Matrix::filled("matmul", m, n, 0.0)?;
+        for i in 0..m {
+            for j in 0..n {
+                let mut sum = 0.0;
+                for p in 0..k {
+                    sum += at(a, a_layout, i, p) * at(b, b_layout, p, j);
+                }
+                c.values[i * n + j] = sum;
+            }
+        }
+        Ok(c)
+    }
+
+    fn dense(
+        &self,
+        input: &Matrix,
+        weights: &Matrix,
+        bias: &Matrix,
+        activation: Activation,
+    ) -> Result<Matrix> {
+        let (batch, units, inputs) = check::dense(input.shape(), weights.shape(), bias.shape())?;
+        let mut out = Matrix::filled("dense", batch, units, 0.0)?;
+        for i in 0..batch {
+            for j in 0..units {
+                let mut sum = 0.0;
+                for p in 0..inputs {
+                    sum += input.values[i * inputs + p] * weights.values[p * units + j];
+                }
+                out.values[i * units + j] = activation.apply(sum + bias.values[j]);
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// Σ aᵢ bᵢ in order.
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut sum = 0.0;
+    for (a, b) in a.iter().zip(b) {
+        sum += a * b;
+    }
+    sum
+}
