@@ -5,17 +5,19 @@
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 #![cfg_attr(
     target_arch = "nvptx64",
-    feature(abi_ptx, asm_experimental_arch, stdarch_nvptx, core_float_math)
+    feature(asm_experimental_arch, stdarch_nvptx, core_float_math)
 )]
 
 pub use cuda_std_macros::{kernel, shared_array};
 
 #[cfg(not(target_arch = "nvptx64"))]
 mod emulated;
+pub mod float;
 #[cfg(not(target_arch = "nvptx64"))]
 mod launch;
 #[cfg(target_arch = "nvptx64")]
 mod nvptx;
+mod word;
 
 #[cfg(not(target_arch = "nvptx64"))]
 use emulated as implementation;
@@ -27,12 +29,21 @@ pub use emulated::{Emulator, Fault, Order};
 #[cfg(not(target_arch = "nvptx64"))]
 pub use launch::{Arguments, Bind, Buffer, Device, Element, Kernel, Parameter, Parameters};
 
-pub use implementation::{float, memory, thread, warp};
+pub use implementation::{memory, thread};
 pub use memory::{Global, GlobalMut, SharedArray};
+pub use word::Word;
+
+/// The 32 threads that run together.
+pub mod warp {
+    pub use crate::implementation::warp::*;
+
+    /// All 32 lanes of a warp.
+    pub const FULL_MASK: u32 = u32::MAX;
+}
 
 /// What nearly every kernel uses.
 pub mod prelude {
-    pub use crate::float::mul_add;
-    pub use crate::memory::{Global, GlobalMut, SharedArray};
+    pub use crate::float::{self, mul_add};
+    pub use crate::memory::{self, Global, GlobalMut, SharedArray};
     pub use crate::{kernel, shared_array, thread, warp};
 }

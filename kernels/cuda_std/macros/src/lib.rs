@@ -137,7 +137,8 @@ impl Parse for SharedArray {
 /// An array in the block's shared memory: `shared_array![f32; TILE * TILE]` is a
 /// `SharedArray<f32, { TILE * TILE }>`, the same for all threads of a block, unwritten at first.
 ///
-/// Each place in the source is one array, also when it is reached more than once.
+/// Each place in the source is one array, also when it is reached more than once. The element is `f32`, `u32` or
+/// `i32`; the length may use the constants of the file, not those of the function.
 #[proc_macro]
 pub fn shared_array(input: TokenStream) -> TokenStream {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -146,12 +147,17 @@ pub fn shared_array(input: TokenStream) -> TokenStream {
     let declaration = format!(".shared .align 16 .b8 {name}[{{bytes}}];");
     let address = format!("mov.u32 {{address}}, {name};");
     quote! {{
+        // `global_asm!` cannot stand in a function, a module can.
+        mod shared_array {
+            #[allow(unused_imports)]
+            use super::*;
+            pub const LENGTH: usize = #length;
+            pub type Array = ::cuda_std::SharedArray<#element, LENGTH>;
+            #[cfg(target_arch = "nvptx64")]
+            ::core::arch::global_asm!(#declaration, bytes = const ::core::mem::size_of::<#element>() * LENGTH);
+        }
         #[cfg(target_arch = "nvptx64")]
         {
-            ::core::arch::global_asm!(
-                #declaration,
-                bytes = const ::core::mem::size_of::<#element>() * (#length),
-            );
             let address: u32;
             // SAFETY: takes an address, nothing else.
             unsafe {
@@ -161,12 +167,12 @@ pub fn shared_array(input: TokenStream) -> TokenStream {
                     options(pure, nomem, nostack, preserves_flags),
                 )
             };
-            ::cuda_std::SharedArray::<#element, { #length }>::from_address(address)
+            shared_array::Array::from_address(address)
         }
         #[cfg(not(target_arch = "nvptx64"))]
         {
             static SITE: ::cuda_std::memory::SharedSite = ::cuda_std::memory::SharedSite::new();
-            ::cuda_std::SharedArray::<#element, { #length }>::at(&SITE)
+            shared_array::Array::at(&SITE)
         }
     }}
     .into()

@@ -11,13 +11,18 @@ pub use launch::{Emulator, Order};
 
 /// Global and shared memory.
 pub mod memory {
-    pub use super::memory_impl::{Global, GlobalMut, SharedArray, SharedSite, cp_async, cp_async_wait_all};
+    pub use super::memory_impl::{
+        Global, GlobalMut, SharedArray, SharedSite, cp_async, cp_async_commit, cp_async_wait_all,
+        cp_async_wait_group, cp_async4,
+    };
 }
 
 /// The 32 threads that run together.
 pub mod warp {
     use super::schedule::lane;
-    pub use super::warp_impl::{ballot_sync, mma_m16n8k8, shuffle_down, shuffle_xor, sync_warp};
+    pub use super::warp_impl::{
+        all, any, ballot, mma_m16n8k8, shuffle_down, shuffle_idx, shuffle_up, shuffle_xor, sync_warp,
+    };
     /// This thread's place in its warp.
     #[inline]
     pub fn lane_id() -> u32 {
@@ -36,6 +41,31 @@ pub mod float {
     #[inline]
     pub fn mul_add(a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
+    }
+    /// `a / b`, rounded to nearest.
+    #[inline]
+    pub fn div(a: f32, b: f32) -> f32 {
+        a / b
+    }
+    /// √x, rounded to nearest.
+    #[inline]
+    pub fn sqrt(x: f32) -> f32 {
+        x.sqrt()
+    }
+    /// 1/√x, with an error of at most 2 units in the last place on a GPU.
+    #[inline]
+    pub fn rsqrt_approx(x: f32) -> f32 {
+        (1.0 / f64::from(x).sqrt()) as f32
+    }
+    /// 2ˣ, with an error of at most 2 units in the last place on a GPU.
+    #[inline]
+    pub fn exp2_approx(x: f32) -> f32 {
+        f64::from(x).exp2() as f32
+    }
+    /// `x` with the 10 fraction bits of tf32, ties away from zero.
+    #[inline]
+    pub fn to_tf32(x: f32) -> f32 {
+        if x.is_finite() { f32::from_bits((x.to_bits() + 0x1000) & !0x1fff) } else { x }
     }
 }
 
