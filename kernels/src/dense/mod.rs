@@ -1,0 +1,2 @@
+//! Dense layers.
+pub mod tiled;

@@ -1,0 +1,100 @@
+//! g(A W + b).
+use cuda_std::prelude::*;
+
+use crate::elementwise::{relu_of, sigmoid_of};
+use crate::matmul::tile_start;
+use crate::matmul::tiled::{TILE, element};
+
+pub use crate::matmul::tiled::grid;
+
+/// What the epilogue applies to each element.
+trait Activation {
+    /// g(z)
+    fn apply(z: f32) -> f32;
+}
+
+struct Identity;
+struct Relu;
+struct Sigmoid;
+
+impl Activation for Identity {
+    #[inline(always)]
+    fn apply(z: f32) -> f32 {
+        z
+    }
+}
+impl Activation for Relu {
+    #[inline(always)]
+    fn apply(z: f32) -> f32 {
+        relu_of(z)
+    }
+}
+impl Activation for Sigmoid {
+    #[inline(always)]
+    fn apply(z: f32) -> f32 {
+        sigmoid_of(z)
+    }
+}
+
+#[inline(always)]
+unsafe fn layer<G: Activation>(
+    [batch, units, inputs]: [u32; 3],
+    input: Global<f32>,
+    weights: Global<f32>,
+    bias: Global<f32>,
+    out: GlobalMut<f32>,
+) {
+    let (m, n, k) = (batch as usize, units as usize, inputs as usize);
+    let (first_row, first_column) = tile_start(n, TILE as usize, TILE as usize);
+    let row = first_row + thread::thread_idx_y() as usize;
+    let column = first_column + thread::thread_idx_x() as usize;
+    // SAFETY: the whole block is here; row < batch and column < units where it reads and writes.
+    unsafe {
+        let acc = element::<false, false>([m, n, k], [first_row, first_column], input, weights);
+        if row < m && column < n {
+            out.write(row * n + column, G::apply(acc + bias.read(column)));
+        }
+    }
+}
+
+/// A W + b: input (batch × inputs), weights (inputs × units), bias (units), out (batch × units).
+#[kernel(block = [TILE, TILE, 1])]
+pub unsafe fn dense_identity(
+    batch: u32,
+    units: u32,
+    inputs: u32,
+    input: Global<f32>,
+    weights: Global<f32>,
+    bias: Global<f32>,
+    out: GlobalMut<f32>,
+) {
+    layer::<Identity>([batch, units, inputs], input, weights, bias, out);
+}
+
+/// max(A W + b, 0): input (batch × inputs), weights (inputs × units), bias (units), out (batch × units).
+#[kernel(block = [TILE, TILE, 1])]
+pub unsafe fn dense_relu(
+    batch: u32,
+    units: u32,
+    inputs: u32,
+    input: Global<f32>,
+    weights: Global<f32>,
+    bias: Global<f32>,
+    out: GlobalMut<f32>,
+) {
+    layer::<Relu>([batch, units, inputs], input, weights, bias, out);
+}
+
+/// σ(A W + b): input (batch × inputs), weights (inputs × units), bias (units), out (batch × units).
+#[kernel(block = [TILE, TILE, 1])]
+pub unsafe fn dense_sigmoid(
+    batch: u32,
+    units: u32,
+    inputs: u32,
+    input: Global<f32>,
+    weights: Global<f32>,
+    bias: Global<f32>,
+    out: GlobalMut<f32>,
+) {
+    layer::<Sigmoid>([batch, units, inputs], input, weights, bias, out);
+}

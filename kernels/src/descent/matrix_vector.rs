@@ -1,0 +1,46 @@
+//! Xw + b.
+use cuda_std::prelude::*;
+
+use crate::reduce::block::{WARP, warp_sum};
+use crate::reduce::strided::{self, LOADS, join, strided};
+
+/// Rows of a block: one a warp.
+const ROWS: usize = 8;
+/// Threads of a block.
+const THREADS: u32 = (ROWS * WARP) as u32;
+
+/// The grid for m rows.
+pub fn grid(m: usize) -> [u32; 3] {
+    [m.div_ceil(ROWS) as u32, 1, 1]
+}
+
+/// The longest chain of additions behind one element of the result, the bias included.
+pub const fn depth(n: usize) -> usize {
+    strided::depth(n.div_ceil(WARP)) + WARP.ilog2() as usize + 1
+}
+
+/// out = Xw + b: x (m × n), weights (n), bias (1), out (m).
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn matrix_vector(
+    m: u32,
+    n: u32,
+    x: Global<f32>,
+    weights: Global<f32>,
+    bias: Global<f32>,
+    out: GlobalMut<f32>,
+) {
+    let n = n as usize;
+    let row = thread::block_idx_x() as usize * ROWS + warp::warp_id() as usize;
+    if row >= m as usize {
+        return; // the whole warp
+    }
+    let lane = warp::lane_id() as usize;
+    let mut acc = [0.0; LOADS];
+    strided(lane, n, WARP, |slot, column| {
+        acc[slot] = mul_add(x.read(row * n + column), weights.read(column), acc[slot]);
+    });
+    let total = warp_sum(join(acc));
+    if lane == 0 {
+        out.write(row, total + bias.read(0));
+    }
+}

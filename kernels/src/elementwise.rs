@@ -1,0 +1,87 @@
+//! Elementwise kernels.
+use cuda_std::prelude::*;
+
+/// Threads of a block.
+pub const THREADS: u32 = 256;
+
+/// The grid for `n` elements.
+pub fn grid(n: usize) -> [u32; 3] {
+    [n.div_ceil(THREADS as usize) as u32, 1, 1]
+}
+
+/// The element of this thread.
+#[inline(always)]
+fn element() -> usize {
+    thread::block_idx_x() as usize * THREADS as usize + thread::thread_idx_x() as usize
+}
+
+/// out = a ⊙ b, all of length n.
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn multiply(n: u32, a: Global<f32>, b: Global<f32>, out: GlobalMut<f32>) {
+    let i = element();
+    if i < n as usize {
+        out.write(i, a.read(i) * b.read(i));
+    }
+}
+
+/// out = max(z, 0), both of length n. A NaN stays a NaN.
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn relu(n: u32, z: Global<f32>, out: GlobalMut<f32>) {
+    let i = element();
+    if i < n as usize {
+        out.write(i, relu_of(z.read(i)));
+    }
+}
+
+/// out = 1 / (1 + e⁻ᶻ), both of length n.
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn sigmoid(n: u32, z: Global<f32>, out: GlobalMut<f32>) {
+    let i = element();
+    if i < n as usize {
+        out.write(i, sigmoid_of(z.read(i)));
+    }
+}
+
+/// w := w − α∇w, both of length n.
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn update(n: u32, learning_rate: f32, gradient: Global<f32>, weights: GlobalMut<f32>) {
+    let i = element();
+    if i < n as usize {
+        weights.write(i, mul_add(-learning_rate, gradient.read(i), weights.read(i)));
+    }
+}
+
+/// x := (x − mean) / standard deviation, column by column: x (m × n), mean and standard_deviation (n).
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn standardise(
+    m: u32,
+    n: u32,
+    mean: Global<f32>,
+    standard_deviation: Global<f32>,
+    x: GlobalMut<f32>,
+) {
+    let i = element();
+    let (m, n) = (m as usize, n as usize);
+    if i < m * n {
+        let column = i % n;
+        x.write(i, (x.read(i) - mean.read(column)) / standard_deviation.read(column));
+    }
+}
+
+/// max(z, 0); a NaN stays a NaN.
+#[inline(always)]
+pub fn relu_of(z: f32) -> f32 {
+    if z < 0.0 { 0.0 } else { z }
+}
+
+/// 1 / (1 + e⁻ᶻ).
+#[inline(always)]
+pub fn sigmoid_of(z: f32) -> f32 {
+    let e = exp(-z.abs());
+    (if z < 0.0 { e } else { 1.0 }) / (1.0 + e)
+}
+
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    cuda_std::float::exp(x)
+}

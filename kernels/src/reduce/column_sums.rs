@@ -1,0 +1,16 @@
+//! Column sums.
+use cuda_std::prelude::*;
+
+use super::strip::{BLOCK, column, rows, strip_sum};
+pub use super::strip::{finish_grid, grid, row_blocks};
+
+/// Sums of x's columns over each row block: x (m × n), partials (row blocks of the grid × n).
+#[kernel(block = BLOCK)]
+pub unsafe fn column_sums(m: u32, n: u32, x: Global<f32>, partials: GlobalMut<f32>) {
+    let n = n as usize;
+    let column = column();
+    let total = strip_sum(rows(m as usize), column < n, |row, acc| acc + x.read(row * n + column));
+    if thread::thread_idx_y() == 0 && column < n {
+        partials.write(thread::block_idx_y() as usize * n + column, total);
+    }
+}
