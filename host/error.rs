@@ -1,5 +1,7 @@
 //! Everything that can go wrong, in words that name a remedy.
 
+use std::path::{Path, PathBuf};
+
 /// An error of this crate: what, where, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -24,32 +26,44 @@ pub enum Error {
         /// "read" or "write".
         action: &'static str,
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A path that output cannot go to, found before the work is begun.
+    #[error("cannot write {path}: {problem}", path = path.display())]
+    Output {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// Why, and the remedy.
+        problem: String,
     },
     /// A model file that is not one, or not one for this.
     #[error("{path}: {problem}", path = path.display())]
     Model {
         /// The file.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// What is wrong with it, and the remedy.
         problem: String,
     },
     /// Gradient descent left the numbers.
     #[error(
-        "gradient descent diverged: the cost became {cost} at iteration {iteration} with learning rate \
-         {learning_rate}; a rate below {suggestion:.3e} would converge"
+        "gradient descent diverged at iteration {iteration}: with learning rate {learning_rate} the cost went from \
+         {first_cost:.6e} to {cost:.6e}; {}",
+        remedy(*.suggestion)
     )]
     Diverged {
-        /// The first iteration whose cost is not finite, or has grown past all bounds.
+        /// The first iteration whose cost is not finite, or has grown: iteration i is before step i, from 0.
         iteration: usize,
-        /// The cost there.
+        /// The cost before the first step.
+        first_cost: f64,
+        /// The cost at that iteration.
         cost: f64,
         /// The rate that was used.
         learning_rate: f64,
-        /// A rate that would do: below 2 over the largest eigenvalue of XᵀX / m (with its bias column).
-        suggestion: f64,
+        /// A rate that would do: half of 2/λ, with λ the largest eigenvalue of XᵀX/m (X with a column of ones for
+        /// the bias); below 2/λ descent converges. `None` if λ is beyond the numbers.
+        suggestion: Option<f64>,
     },
     /// The device that was asked for cannot be used.
     #[error("device {device} cannot be used: {reason}")]
@@ -65,4 +79,30 @@ pub enum Error {
     /// The CUDA driver reported an error.
     #[error(transparent)]
     Cuda(#[from] crate::cuda::Error),
+}
+
+impl Error {
+    /// A file that cannot be read. Where there is none, the text says which folder a relative path begins at.
+    pub(crate) fn unreadable(path: &Path, source: std::io::Error) -> Self {
+        let source = if source.kind() == std::io::ErrorKind::NotFound {
+            let text = match std::env::current_dir() {
+                Ok(folder) if path.is_relative() => {
+                    format!("there is no such file (the current folder is {})", folder.display())
+                }
+                _ => "there is no such file".to_owned(),
+            };
+            std::io::Error::new(source.kind(), text)
+        } else {
+            source
+        };
+        Error::File { action: "read", path: path.to_owned(), source }
+    }
+}
+
+fn remedy(suggestion: Option<f64>) -> String {
+    match suggestion {
+        Some(rate) => format!("a learning rate of {rate} would do"),
+        None => "no learning rate is small enough for values this large: standardise the features (--scale zscore)"
+            .to_owned(),
+    }
 }
