@@ -19,6 +19,15 @@ impl<T: Copy> HostMatrix<T> {
         Ok(HostMatrix { rows, columns, values })
     }
 
+    /// `rows` copies of `row`.
+    pub(super) fn repeated(operation: &'static str, rows: usize, row: &[T]) -> Result<Self> {
+        let mut values = reserve(operation, rows, row.len())?;
+        for _ in 0..rows {
+            values.extend_from_slice(row);
+        }
+        Ok(HostMatrix { rows, columns: row.len(), values })
+    }
+
     /// A copy of `given`, each value passed through `convert`.
     pub(super) fn upload(
         rows: usize,

@@ -8,9 +8,11 @@
 //! | [`Cuda`] | the kernels' PTX on an NVIDIA GPU |
 
 mod check;
+mod cpu;
 mod matrix;
 mod reference;
 
+pub use cpu::Cpu;
 pub use matrix::HostMatrix;
 pub use reference::Loop;
 

@@ -1,0 +1,272 @@
+//! Vectorised `f32` on all cores.
+
+mod passes;
+mod simd;
+
+use gemm::Parallelism;
+use pulp::Arch;
+
+use self::passes::{Linear, RowMap, View};
+use super::{Activation, Engine, HostMatrix, Layout, Moments, check};
+use crate::Result;
+
+/// Vectorised `f32` on all threads of the current rayon pool.
+///
+/// **Descent** reads X once a step: a few rows are multiplied by w, and while they are in the cache they are added,
+/// each times its error, to the gradient. Above 32 768 columns a block of rows does not stay in a core's cache, and
+/// there are two passes. **Products** of matrices are those of the `gemm` crate, without copies of transposed
+/// operands; a dense layer adds them to its bias, and applies the activation in a pass over the result.
+///
+/// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
+/// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256; above
+/// that, sums are in `f64`, and a result is rounded once. So |error| ≤ γ_d Σ|terms| + u |result| however long the sum is.
+/// Costs and the sums of a bias gradient are in `f64` from the dot products on. Moments are in `f64` throughout.
+/// A matrix product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place.
+///
+/// **Determinism.** How work is split depends on the shapes only, and sums are added in a fixed order: the same
+/// operands give the same bits with any number of threads, on the same kind of machine. Another instruction set or
+/// cache size may give other bits.
+///
+/// ```
+/// use tilegrad::engine::{Cpu, Engine};
+///
+/// let engine = Cpu;
+/// let x = engine.upload(3, 1, &[1.0, 2.0, 3.0])?;
+/// let y = engine.upload(3, 1, &[3.0, 5.0, 7.0])?;
+/// let mut weights = engine.upload(1, 1, &[0.0])?;
+/// let mut bias = engine.upload(1, 1, &[0.0])?;
+/// let costs = engine.descend_linear(&x, &y, &mut weights, &mut bias, 0.1, 2000)?;
+/// assert!(costs[0] > 10.0 && costs[1999] < 1e-6);
+/// assert!((engine.read(&weights)?[0] - 2.0).abs() < 1e-3);
+/// # Ok::<(), tilegrad::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+/// A matrix of the cpu engine.
+type Matrix = HostMatrix<f32>;
+
+impl Matrix {
+    fn view(&self) -> View<'_> {
+        View::new(&self.values, self.rows, self.columns)
+    }
+}
+
+impl Engine for Cpu {
+    type Matrix = Matrix;
+
+    fn description(&self) -> String {
+        let threads = rayon::current_num_threads();
+        let plural = if threads == 1 { "" } else { "s" };
+        format!("cpu ({threads} thread{plural}, {})", instruction_set())
+    }
+
+    fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Matrix> {
+        Matrix::upload(rows, columns, values, |value| value)
+    }
+
+    fn read(&self, matrix: &Matrix) -> Result<Vec<f64>> {
+        Ok(matrix.values.iter().map(|&value| f64::from(value)).collect())
+    }
+
+    fn shape(&self, matrix: &Matrix) -> (usize, usize) {
+        matrix.shape()
+    }
+
+    fn synchronize(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn column_moments(&self, x: &Matrix) -> Result<Moments> {
+        check::column_moments(x.shape())?;
+        let (mean, standard_deviation) = passes::column_moments(x.view());
+        Ok(Moments { mean, standard_deviation })
+    }
+
+    fn standardise(&self, x: &mut Matrix, moments: &Moments) -> Result<()> {
+        check::standardise(x.shape(), moments)?;
+        let inverse: Vec<f64> =
+            moments.standard_deviation.iter().map(|deviation| deviation.recip()).collect();
+        passes::map_rows(&mut x.values, x.columns, Standardise { mean: &moments.mean, inverse: &inverse });
+        Ok(())
+    }
+
+    fn descend_linear(
+        &self,
+        x: &Matrix,
+        y: &Matrix,
+        weights: &mut Matrix,
+        bias: &mut Matrix,
+        learning_rate: f64,
+        steps: usize,
+    ) -> Result<Vec<f64>> {
+        check::linear("descend_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
+        let samples = x.rows as f64;
+        let mut history = Vec::new();
+        for _ in 0..steps {
+            let errors = Linear { weights: &weights.values, bias: bias.values[0], y: &y.values };
+            let sums = passes::linear_sums(x.view(), errors);
+            history.push(sums.squares / (2.0 * samples));
+            for (weight, sum) in weights.values.iter_mut().zip(&sums.gradient) {
+                *weight = (f64::from(*weight) - learning_rate * (sum / samples)) as f32;
+            }
+            let bias = &mut bias.values[0];
+            *bias = (f64::from(*bias) - learning_rate * (sums.errors / samples)) as f32;
+        }
+        Ok(history)
+    }
+
+    fn cost_linear(&self, x: &Matrix, y: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<f64> {
+        check::linear("cost_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
+        let mut predictions = HostMatrix::filled("cost_linear", x.rows, 1, 0.0_f64)?;
+        passes::products(x.view(), &weights.values, bias.values[0], &mut predictions.values, |value| value);
+        let errors = predictions.values.iter().zip(&y.values).map(|(value, &y)| value - f64::from(y));
+        Ok(errors.map(|error| error * error).sum::<f64>() / (2.0 * x.rows as f64))
+    }
+
+    fn matrix_vector(&self, x: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<Matrix> {
+        check::matrix_vector(x.shape(), weights.shape(), bias.shape())?;
+        let mut out = Matrix::filled("matrix_vector", x.rows, 1, 0.0)?;
+        passes::products(x.view(), &weights.values, bias.values[0], &mut out.values, |value| value as f32);
+        Ok(out)
+    }
+
+    fn gradient(&self, x: &Matrix, e: &Matrix) -> Result<Matrix> {
+        check::gradient(x.shape(), e.shape())?;
+        let mut gradient = Matrix::filled("gradient", x.columns, 1, 0.0)?;
+        for (out, sum) in gradient.values.iter_mut().zip(passes::gradient_sums(x.view(), &e.values)) {
+            *out = (sum / x.rows as f64) as f32;
+        }
+        Ok(gradient)
+    }
+
+    fn matmul(&self, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) -> Result<Matrix> {
+        let (m, n, _) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
+        let mut c = Matrix::filled("matmul", m, n, 0.0)?;
+        multiply(&mut c, false, a, a_layout, b, b_layout);
+        Ok(c)
+    }
+
+    fn dense(
+        &self,
+        input: &Matrix,
+        weights: &Matrix,
+        bias: &Matrix,
+        activation: Activation,
+    ) -> Result<Matrix> {
+        let (batch, units, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
+        let mut out = Matrix::repeated("dense", batch, &bias.values)?;
+        multiply(&mut out, true, input, Layout::Plain, weights, Layout::Plain);
+        match activation {
+            Activation::Identity => {}
+            Activation::Relu => passes::map_rows(&mut out.values, units, Relu),
+            Activation::Sigmoid => passes::map_rows(&mut out.values, units, Sigmoid),
+        }
+        Ok(out)
+    }
+}
+
+/// The vector instructions in use.
+fn instruction_set() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    match Arch::new() {
+        Arch::Scalar => "no AVX2",
+        Arch::V3(_) => "AVX2",
+        _ => "AVX-512",
+    }
+    #[cfg(target_arch = "aarch64")]
+    match Arch::new() {
+        Arch::Scalar => "no NEON",
+        _ => "NEON",
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = Arch::new();
+        "scalar"
+    }
+}
+
+/// C := op(A) op(B), plus C if `add`. The shapes have been checked.
+fn multiply(c: &mut Matrix, add: bool, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) {
+    /// Elements from one column and from one row to the next of op(matrix).
+    fn strides(matrix: &Matrix, layout: Layout) -> (isize, isize) {
+        match layout {
+            Layout::Plain => (1, matrix.columns as isize),
+            Layout::Transposed => (matrix.columns as isize, 1),
+        }
+    }
+    let (m, k) = a_layout.of(a.shape());
+    let (inner, n) = b_layout.of(b.shape());
+    assert!(inner == k && c.shape() == (m, n), "the caller has checked the shapes");
+    let (a_column, a_row) = strides(a, a_layout);
+    let (b_column, b_row) = strides(b, b_layout);
+    // SAFETY: `HostMatrix` holds rows × columns values, the strides are those of its row-major storage, and the
+    // shapes were compared above, so every element that m, n, k and the strides name lies in its matrix. `c` is
+    // borrowed mutably, so it overlaps neither `a` nor `b`, and all its values are initialised.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.values.as_mut_ptr(),
+            1,
+            n as isize,
+            add,
+            a.values.as_ptr(),
+            a_column,
+            a_row,
+            b.values.as_ptr(),
+            b_column,
+            b_row,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::Rayon(0),
+        );
+    }
+}
+
+/// (x − mean) / deviation, computed in `f64` and rounded once.
+#[derive(Clone, Copy)]
+struct Standardise<'a> {
+    mean: &'a [f64],
+    /// 1 / deviation
+    inverse: &'a [f64],
+}
+
+impl RowMap for Standardise<'_> {
+    #[inline(always)]
+    fn apply(self, row: &mut [f32]) {
+        for ((value, mean), inverse) in row.iter_mut().zip(self.mean).zip(self.inverse) {
+            *value = ((f64::from(*value) - mean) * inverse) as f32;
+        }
+    }
+}
+
+/// max(z, 0); NaN stays.
+#[derive(Clone, Copy)]
+struct Relu;
+
+impl RowMap for Relu {
+    #[inline(always)]
+    fn apply(self, row: &mut [f32]) {
+        for z in row {
+            *z = if *z < 0.0 { 0.0 } else { *z };
+        }
+    }
+}
+
+/// 1 / (1 + e⁻ᶻ)
+#[derive(Clone, Copy)]
+struct Sigmoid;
+
+impl RowMap for Sigmoid {
+    #[inline(always)]
+    fn apply(self, row: &mut [f32]) {
+        for z in row {
+            *z = simd::sigmoid(*z);
+        }
+    }
+}

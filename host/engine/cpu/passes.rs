@@ -1,0 +1,393 @@
+//! Passes over a matrix in parallel: its rows are cut into chunks, and the chunks' sums are added in a tree.
+//!
+//! Chunks and tree depend on the shape only, so the results do not depend on the number of threads. Each chunk adds
+//! in `f32` over at most [`FLUSH`] rows and passes its sums on to `f64`, where everything above is added.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::simd::{add_deviations, add_scaled, dot};
+
+/// Rows after which sums over rows go from `f32` to `f64`.
+const FLUSH: usize = 256;
+
+/// Columns above which a block of [`GROUP`] rows does not stay in a core's cache.
+const WIDE: usize = 32_768;
+
+/// Rows taken together, so that the sums are loaded and stored once for all of them.
+const GROUP: usize = 4;
+
+/// Elements of X in a chunk: half a mebibyte.
+const CHUNK: usize = 1 << 17;
+
+/// Rows of a chunk at least, so that its sums stay small beside it.
+const CHUNK_ROWS: usize = 64;
+
+/// Columns of a stripe, where columns are shared out as well.
+const STRIPE: usize = 4096;
+
+/// A row-major matrix, or a stripe of its columns.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    values: &'a [f32],
+    rows: usize,
+    stride: usize,
+    first: usize,
+    columns: usize,
+}
+
+impl<'a> View<'a> {
+    /// All of `values` (rows × columns).
+    pub(super) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
+        View { values, rows, stride: columns, first: 0, columns }
+    }
+
+    /// Columns `range` of this view.
+    fn stripe(self, range: Range<usize>) -> Self {
+        View { first: self.first + range.start, columns: range.len(), ..self }
+    }
+
+    #[inline(always)]
+    fn row(&self, i: usize) -> &'a [f32] {
+        &self.values[i * self.stride + self.first..][..self.columns]
+    }
+
+    fn rows_of_chunk(&self) -> usize {
+        (CHUNK / self.columns.max(1)).max(CHUNK_ROWS)
+    }
+
+    fn chunks(&self) -> usize {
+        self.rows.div_ceil(self.rows_of_chunk()).max(1)
+    }
+
+    fn chunk(&self, index: usize) -> Range<usize> {
+        let rows = self.rows_of_chunk();
+        index * rows..((index + 1) * rows).min(self.rows)
+    }
+}
+
+/// `leaf` of each index in `range`, merged two by two in a tree that only the range decides.
+fn tree<T: Send>(
+    range: Range<usize>,
+    leaf: &(impl Fn(usize) -> T + Sync),
+    merge: &(impl Fn(T, T) -> T + Sync),
+) -> T {
+    if range.len() <= 1 {
+        return leaf(range.start);
+    }
+    let middle = range.start + range.len() / 2;
+    let (left, right) =
+        rayon::join(|| tree(range.start..middle, leaf, merge), || tree(middle..range.end, leaf, merge));
+    merge(left, right)
+}
+
+/// Where the error of a sample comes from.
+trait Errors: Copy + Sync {
+    /// The error of sample `i`, whose features are `row`.
+    fn error<S: Simd>(self, simd: S, i: usize, row: &[f32]) -> f64;
+}
+
+/// e = x·w + b − y
+#[derive(Clone, Copy)]
+pub(super) struct Linear<'a> {
+    pub(super) weights: &'a [f32],
+    pub(super) bias: f32,
+    pub(super) y: &'a [f32],
+}
+
+impl Errors for Linear<'_> {
+    #[inline(always)]
+    fn error<S: Simd>(self, simd: S, i: usize, row: &[f32]) -> f64 {
+        dot(simd, row, self.weights) + f64::from(self.bias) - f64::from(self.y[i])
+    }
+}
+
+/// Errors that are known already.
+#[derive(Clone, Copy)]
+struct Known<'a>(&'a [f32]);
+
+impl Errors for Known<'_> {
+    #[inline(always)]
+    fn error<S: Simd>(self, _: S, i: usize, _: &[f32]) -> f64 {
+        f64::from(self.0[i])
+    }
+}
+
+/// What a pass adds up over samples.
+pub(super) struct Sums {
+    /// Σ eᵢ xᵢⱼ for each column j.
+    pub(super) gradient: Vec<f64>,
+    /// Σ eᵢ
+    pub(super) errors: f64,
+    /// Σ eᵢ²
+    pub(super) squares: f64,
+}
+
+impl Sums {
+    fn merge(mut self, other: Sums) -> Sums {
+        for (sum, value) in self.gradient.iter_mut().zip(&other.gradient) {
+            *sum += value;
+        }
+        self.errors += other.errors;
+        self.squares += other.squares;
+        self
+    }
+}
+
+/// Errors and their products with the rows, in one pass: a group of rows is read from memory for the errors and is
+/// still in the cache for the gradient.
+struct ErrorPass<'a, E> {
+    x: View<'a>,
+    rows: Range<usize>,
+    errors: E,
+}
+
+impl<E: Errors> WithSimd for ErrorPass<'_, E> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Sums {
+        let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, squares: 0.0 };
+        let mut gradient = vec![0.0; self.x.columns];
+        let mut error_of = |i: usize, row: &[f32]| {
+            let error = self.errors.error(simd, i, row);
+            sums.errors += error;
+            sums.squares += error * error;
+            error as f32
+        };
+        let mut start = self.rows.start;
+        while start < self.rows.end {
+            let end = (start + FLUSH).min(self.rows.end);
+            let mut i = start;
+            while i + GROUP <= end {
+                let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
+                let mut errors = [0.0; GROUP];
+                for r in 0..GROUP {
+                    errors[r] = error_of(i + r, rows[r]);
+                }
+                add_scaled(simd, &mut gradient, errors, rows);
+                i += GROUP;
+            }
+            while i < end {
+                let row = self.x.row(i);
+                add_scaled(simd, &mut gradient, [error_of(i, row)], [row]);
+                i += 1;
+            }
+            for (sum, value) in sums.gradient.iter_mut().zip(&mut gradient) {
+                *sum += f64::from(std::mem::take(value));
+            }
+            start = end;
+        }
+        sums
+    }
+}
+
+/// The sums over all rows of `x`, whose rows fit in the cache.
+fn error_sums(x: View<'_>, errors: impl Errors) -> Sums {
+    let leaf = |chunk| Arch::new().dispatch(ErrorPass { x, rows: x.chunk(chunk), errors });
+    tree(0..x.chunks(), &leaf, &Sums::merge)
+}
+
+/// Σ eᵢ xᵢⱼ for each column j, for any number of columns.
+pub(super) fn gradient_sums(x: View<'_>, errors: &[f32]) -> Vec<f64> {
+    if x.columns <= WIDE {
+        return error_sums(x, Known(errors)).gradient;
+    }
+    let mut gradient = vec![0.0; x.columns];
+    gradient.par_chunks_mut(STRIPE).enumerate().for_each(|(stripe, out)| {
+        let first = stripe * STRIPE;
+        out.copy_from_slice(&error_sums(x.stripe(first..first + out.len()), Known(errors)).gradient);
+    });
+    gradient
+}
+
+/// The sums of the linear model's errors over all rows of `x`, for any number of columns.
+pub(super) fn linear_sums(x: View<'_>, linear: Linear<'_>) -> Sums {
+    if x.columns <= WIDE {
+        return error_sums(x, linear);
+    }
+    let mut errors = vec![0.0_f64; x.rows];
+    products(x, linear.weights, linear.bias, &mut errors, |product| product);
+    for (error, &y) in errors.iter_mut().zip(linear.y) {
+        *error -= f64::from(y);
+    }
+    let rounded: Vec<f32> = errors.iter().map(|&error| error as f32).collect();
+    Sums {
+        gradient: gradient_sums(x, &rounded),
+        errors: errors.iter().sum(),
+        squares: errors.iter().map(|error| error * error).sum(),
+    }
+}
+
+/// out := `convert`(row of x · w + b), row by row.
+pub(super) fn products<T: Send>(
+    x: View<'_>,
+    weights: &[f32],
+    bias: f32,
+    out: &mut [T],
+    convert: impl Fn(f64) -> T + Sync,
+) {
+    if x.columns > WIDE {
+        out.par_iter_mut().enumerate().for_each(|(i, out)| {
+            *out = convert(wide_dot(x.row(i), weights) + f64::from(bias));
+        });
+        return;
+    }
+    let rows = x.rows_of_chunk();
+    let pass = |chunk: usize, out: &mut [T]| {
+        Arch::new().dispatch(Products { x, first: chunk * rows, weights, bias, out, convert: &convert });
+    };
+    if out.len() <= rows {
+        pass(0, out);
+    } else {
+        out.par_chunks_mut(rows).enumerate().for_each(|(chunk, out)| pass(chunk, out));
+    }
+}
+
+struct Products<'a, T, C> {
+    x: View<'a>,
+    first: usize,
+    weights: &'a [f32],
+    bias: f32,
+    out: &'a mut [T],
+    convert: C,
+}
+
+impl<T, C: Fn(f64) -> T> WithSimd for Products<'_, T, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for (i, out) in self.out.iter_mut().enumerate() {
+            *out = (self.convert)(dot(simd, self.x.row(self.first + i), self.weights) + f64::from(self.bias));
+        }
+    }
+}
+
+/// Σ xᵢ wᵢ of one long row, on all threads.
+fn wide_dot(x: &[f32], w: &[f32]) -> f64 {
+    struct Dot<'a>(&'a [f32], &'a [f32]);
+    impl WithSimd for Dot<'_> {
+        type Output = f64;
+        #[inline(always)]
+        fn with_simd<S: Simd>(self, simd: S) -> f64 {
+            dot(simd, self.0, self.1)
+        }
+    }
+    let leaf = |chunk: usize| {
+        let columns = chunk * WIDE..((chunk + 1) * WIDE).min(x.len());
+        Arch::new().dispatch(Dot(&x[columns.clone()], &w[columns]))
+    };
+    tree(0..x.len().div_ceil(WIDE), &leaf, &|a, b| a + b)
+}
+
+/// Mean and sum of squared deviations of each column over `count` rows.
+struct ColumnMoments {
+    count: f64,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl ColumnMoments {
+    /// Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
+    fn merge(mut self, other: ColumnMoments) -> ColumnMoments {
+        let count = self.count + other.count;
+        let (share, weight) = (other.count / count, self.count * other.count / count);
+        for j in 0..self.mean.len() {
+            let delta = other.mean[j] - self.mean[j];
+            self.mean[j] += delta * share;
+            self.squares[j] += other.squares[j] + delta * delta * weight;
+        }
+        self.count = count;
+        self
+    }
+}
+
+/// The moments of a chunk of rows in one read, about the chunk's first row.
+///
+/// That row is one of the samples, so its distance from the mean is at most √count standard deviations, and what
+/// is lost in Σd² − (Σd)² / count is at most a factor of `count` on 2⁻⁵³.
+struct MomentsPass<'a> {
+    x: View<'a>,
+    rows: Range<usize>,
+}
+
+impl WithSimd for MomentsPass<'_> {
+    type Output = ColumnMoments;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> ColumnMoments {
+        let origin = self.x.row(self.rows.start);
+        let (mut mean, mut squares) = (vec![0.0; origin.len()], vec![0.0; origin.len()]);
+        let mut i = self.rows.start;
+        while i + GROUP <= self.rows.end {
+            let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
+            add_deviations(origin, rows, &mut mean, &mut squares);
+            i += GROUP;
+        }
+        while i < self.rows.end {
+            add_deviations(origin, [self.x.row(i)], &mut mean, &mut squares);
+            i += 1;
+        }
+        let count = self.rows.len() as f64;
+        for ((mean, square), &origin) in mean.iter_mut().zip(&mut squares).zip(origin) {
+            *square = (*square - *mean * *mean / count).max(0.0);
+            *mean = f64::from(origin) + *mean / count;
+        }
+        ColumnMoments { count, mean, squares }
+    }
+}
+
+/// Mean and population standard deviation of each column of `x`, which has at least one row, in one read.
+pub(super) fn column_moments(x: View<'_>) -> (Vec<f64>, Vec<f64>) {
+    let mut moments = vec![(0.0, 0.0); x.columns];
+    moments.par_chunks_mut(STRIPE).enumerate().for_each(|(stripe, out)| {
+        let first = stripe * STRIPE;
+        let x = x.stripe(first..first + out.len());
+        let leaf = |chunk| Arch::new().dispatch(MomentsPass { x, rows: x.chunk(chunk) });
+        let sums = tree(0..x.chunks(), &leaf, &ColumnMoments::merge);
+        for (out, (mean, square)) in out.iter_mut().zip(sums.mean.into_iter().zip(sums.squares)) {
+            *out = (mean, (square / sums.count).sqrt());
+        }
+    });
+    moments.into_iter().unzip()
+}
+
+/// Applies `map` to each row in parallel; `map` is compiled for the machine's instruction set.
+pub(super) fn map_rows(values: &mut [f32], columns: usize, map: impl RowMap) {
+    if values.is_empty() {
+        return;
+    }
+    let rows = (CHUNK / 8 / columns).max(1);
+    let pass = |chunk: &mut [f32]| Arch::new().dispatch(RowsPass { chunk, columns, map });
+    if values.len() <= rows * columns {
+        pass(values);
+    } else {
+        values.par_chunks_mut(rows * columns).for_each(pass);
+    }
+}
+
+/// A change of a row in place.
+pub(super) trait RowMap: Copy + Send + Sync {
+    /// Changes `row`. To be marked `#[inline(always)]`.
+    fn apply(self, row: &mut [f32]);
+}
+
+struct RowsPass<'a, M> {
+    chunk: &'a mut [f32],
+    columns: usize,
+    map: M,
+}
+
+impl<M: RowMap> WithSimd for RowsPass<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.chunk.chunks_exact_mut(self.columns) {
+            self.map.apply(row);
+        }
+    }
+}

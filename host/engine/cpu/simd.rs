@@ -1,0 +1,140 @@
+//! The innermost loops, written once over `pulp`'s vectors and compiled for each instruction set.
+//!
+//! A function here is `#[inline(always)]` and takes the vectors' type as `S`, so that it becomes part of the pass
+//! that `pulp::Arch::dispatch` compiled for the machine's instruction set. No loop needs `unsafe`.
+
+use std::array;
+
+use pulp::Simd;
+
+/// Partial sums of a dot product: element j goes to partial sum j mod 32, whatever the vectors' width.
+pub(super) const LANES: usize = 32;
+
+/// Elements of a dot product after which its partial sums are added up and passed on to `f64`.
+pub(super) const PIECE: usize = 4096;
+
+/// Σ xᵢ wᵢ: at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
+#[inline(always)]
+pub(super) fn dot<S: Simd>(simd: S, x: &[f32], w: &[f32]) -> f64 {
+    let mut sum = 0.0;
+    for (x, w) in x.chunks(PIECE).zip(w.chunks(PIECE)) {
+        sum += f64::from(dot_piece(simd, x, w));
+    }
+    sum
+}
+
+#[inline(always)]
+fn dot_piece<S: Simd>(simd: S, x: &[f32], w: &[f32]) -> f32 {
+    let vectors = const { LANES / S::F32_LANES };
+    let (x_vectors, x_tail) = S::as_simd_f32s(x);
+    let (w_vectors, w_tail) = S::as_simd_f32s(w);
+    let x_groups = x_vectors.chunks_exact(vectors);
+    let w_groups = w_vectors.chunks_exact(vectors);
+    let (x_rest, w_rest) = (x_groups.remainder(), w_groups.remainder());
+
+    let mut sums = [simd.splat_f32s(0.0); LANES]; // the first `vectors` are used
+    for (x, w) in x_groups.zip(w_groups) {
+        for v in 0..vectors {
+            sums[v] = simd.mul_add_e_f32s(x[v], w[v], sums[v]);
+        }
+    }
+    // The indices stay constants, so that the sums stay in registers.
+    for v in 0..vectors {
+        if v < x_rest.len() {
+            sums[v] = simd.mul_add_e_f32s(x_rest[v], w_rest[v], sums[v]);
+        } else if v == x_rest.len() && !x_tail.is_empty() {
+            let (x, w) = (simd.partial_load_f32s(x_tail), simd.partial_load_f32s(w_tail));
+            sums[v] = simd.mul_add_e_f32s(x, w, sums[v]);
+        }
+    }
+    let mut half = vectors / 2;
+    while half > 0 {
+        for v in 0..half {
+            sums[v] = simd.add_f32s(sums[v], sums[v + half]);
+        }
+        half /= 2;
+    }
+    simd.reduce_sum_f32s(sums[0])
+}
+
+/// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element.
+#[inline(always)]
+pub(super) fn add_scaled<S: Simd, const ROWS: usize>(
+    simd: S,
+    sums: &mut [f32],
+    scales: [f32; ROWS],
+    rows: [&[f32]; ROWS],
+) {
+    let (sums, sums_tail) = S::as_mut_simd_f32s(sums);
+    let scales = scales.map(|scale| simd.splat_f32s(scale));
+    let split = rows.map(|row| S::as_simd_f32s(row));
+    let vectors: [&[S::f32s]; ROWS] = array::from_fn(|r| &split[r].0[..sums.len()]);
+    for (j, sum) in sums.iter_mut().enumerate() {
+        for r in 0..ROWS {
+            *sum = simd.mul_add_e_f32s(vectors[r][j], scales[r], *sum);
+        }
+    }
+    if !sums_tail.is_empty() {
+        let mut sum = simd.partial_load_f32s(sums_tail);
+        for r in 0..ROWS {
+            sum = simd.mul_add_e_f32s(simd.partial_load_f32s(split[r].1), scales[r], sum);
+        }
+        simd.partial_store_f32s(sums_tail, sum);
+    }
+}
+
+/// Adds d and d² to `sums` and `squares`, with d = row − origin in `f64`.
+#[inline(always)]
+pub(super) fn add_deviations<const ROWS: usize>(
+    origin: &[f32],
+    rows: [&[f32]; ROWS],
+    sums: &mut [f64],
+    squares: &mut [f64],
+) {
+    let rows = rows.map(|row| &row[..origin.len()]);
+    for (j, ((&origin, sum), square)) in origin.iter().zip(sums).zip(squares).enumerate() {
+        for row in rows {
+            let deviation = f64::from(row[j]) - f64::from(origin);
+            *sum += deviation;
+            *square += deviation * deviation;
+        }
+    }
+}
+
+/// 1 / (1 + e⁻ᶻ) within 3 units in the last place, without branches.
+#[inline(always)]
+pub(super) fn sigmoid(z: f32) -> f32 {
+    let power = exp_of_negative(-z.abs());
+    let numerator = if z >= 0.0 { 1.0 } else { power };
+    numerator / (1.0 + power)
+}
+
+/// eˣ for x ≤ 0: 2ⁿ · e^r with |r| ≤ ln 2 / 2 and the polynomial of Cephes' `expf` (S. Moshier, 1989).
+#[inline(always)]
+fn exp_of_negative(x: f32) -> f32 {
+    /// Added to a small number it leaves the nearest integer in the low bits.
+    const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³
+    const LN_2_HIGH: f32 = 0.693_359_4;
+    const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+    // Below -104 the result is 0. Not `max`, which would lose a NaN.
+    let x = if x < -104.0 { -104.0 } else { x };
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+    let mut p = 1.987_569_1e-4;
+    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p * r + coefficient;
+    }
+    let power = p * (r * r) + r + 1.0;
+    // 2ⁿ in two factors, so that results below the normal numbers come out right.
+    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let half = n >> 1;
+    power * two_to_the(half) * two_to_the(n.wrapping_sub(half))
+}
+
+/// 2ⁿ for -126 ≤ n ≤ 127.
+#[inline(always)]
+fn two_to_the(n: i32) -> f32 {
+    f32::from_bits((n.wrapping_add(127) as u32) << 23)
+}
