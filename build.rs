@@ -1,19 +1,89 @@
 //! Puts the kernels' PTX into the library, as constants in `OUT_DIR/ptx.rs`.
 
-use std::{env, fs, path::PathBuf};
+use std::env;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
-fn main() -> std::io::Result<()> {
+use cuda_builder::{
+    ARCHITECTURES, COMPILER_VARIABLE, Choice, Error, PTX_VARIABLE, Prepared, Search, prepare, sources,
+};
+
+/// The crate of the kernels, in the package's folder, where build scripts run.
+const KERNELS: &str = "kernels";
+
+fn main() -> ExitCode {
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    println!("cargo::rerun-if-changed=build.rs");
-    fs::write(
-        out.join("ptx.rs"),
+    watch();
+    match ptx(&out).and_then(|prepared| write(&out, &prepared)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            for line in error.to_string().lines() {
+                println!("cargo::error={line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// When to come here again.
+fn watch() {
+    let kernels = Path::new(KERNELS);
+    for path in
+        sources(kernels).into_iter().chain([kernels.join("ptx"), "build.rs".into(), "Cargo.lock".into()])
+    {
+        println!("cargo::rerun-if-changed={}", path.display());
+    }
+    for variable in [PTX_VARIABLE, COMPILER_VARIABLE, "RUSTUP_HOME"] {
+        println!("cargo::rerun-if-env-changed={variable}");
+    }
+}
+
+fn ptx(out: &Path) -> Result<Prepared, Error> {
+    let prepared = prepare(
+        Path::new(KERNELS),
+        &ARCHITECTURES,
+        &target_folder(out).join("nvptx"),
+        Choice::from_environment()?,
+        &Search::from_environment(),
+    )?;
+    if let Some(warning) = &prepared.warning {
+        println!("cargo::warning={warning}");
+    }
+    Ok(prepared)
+}
+
+/// The target folder, so that all profiles share the kernels' build; cargo marks it as a cache.
+fn target_folder(out: &Path) -> &Path {
+    out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out)
+}
+
+/// Writes the constants that `host/cuda` includes.
+fn write(out: &Path, prepared: &Prepared) -> Result<(), Error> {
+    let mut modules = String::new();
+    for (capability, text) in &prepared.modules {
+        let file = format!("sm_{capability}.ptx");
+        save(&out.join(&file), text)?;
+        // Writing to a string cannot fail.
+        let _ =
+            write!(modules, "\n    ({capability}, include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),");
+    }
+    let Prepared { provenance, is_stale, .. } = prepared;
+    let constants = format!(
         "\
 /// The kernels' PTX: compute capability (80 is 8.0) and text, ascending.
-pub const PTX_MODULES: &[(u32, &str)] = &[];
+pub const PTX_MODULES: &[(u32, &str)] = &[{modules}
+];
 /// Where the PTX comes from: built from source or prebuilt, compiler, hash of the sources.
-pub const PTX_PROVENANCE: &str = \"none\";
-/// Whether the PTX is older than the kernels' sources, so that it must not be trusted.
-pub const PTX_IS_STALE: bool = true;
-",
-    )
+pub const PTX_PROVENANCE: &str = {provenance:?};
+/// Whether the PTX is missing or older than the kernels' sources, so that it must not be launched.
+pub const PTX_IS_STALE: bool = {is_stale};
+"
+    );
+    save(&out.join("ptx.rs"), &constants)
+}
+
+fn save(path: &Path, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| Error::Io { what: "write", path: path.to_path_buf(), source })
 }
