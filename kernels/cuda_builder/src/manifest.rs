@@ -103,10 +103,10 @@ impl Manifest {
         for (module, prebuilt) in modules.iter().zip(&manifest.modules) {
             replace(folder, &prebuilt.file, &module.ptx)?;
         }
-        let path = folder.join(MANIFEST);
-        let json = serde_json::to_string_pretty(&manifest)
-            .map_err(|error| Error::Manifest { path, reason: error.to_string() })?;
-        replace(folder, MANIFEST, &(json + "\n"))?;
+        let json = manifest
+            .to_json()
+            .map_err(|error| Error::Manifest { path: folder.join(MANIFEST), reason: error.to_string() })?;
+        replace(folder, MANIFEST, &json)?;
         for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
             let name = entry.file_name();
             let unknown = !manifest.modules.iter().any(|module| name == *module.file);
@@ -115,6 +115,21 @@ impl Manifest {
             }
         }
         Ok(manifest)
+    }
+
+    /// The manifest as JSON with a line for each kernel, so that differences can be read.
+    fn to_json(&self) -> serde_json::Result<String> {
+        const NONE: &str = "\"entries\": []";
+        let mut frame = self.clone();
+        frame.modules.iter_mut().for_each(|module| module.entries.clear());
+        let mut json = serde_json::to_string_pretty(&frame)? + "\n";
+        for module in &self.modules {
+            let lines: Vec<String> =
+                module.entries.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+            let entries = format!("\"entries\": [\n        {}\n      ]", lines.join(",\n        "));
+            json = json.replacen(NONE, &entries, 1);
+        }
+        Ok(json)
     }
 }
 
