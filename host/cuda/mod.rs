@@ -1,6 +1,28 @@
-//! CUDA through `cust`, which only this module names.
+//! CUDA: the driver loaded at run time, GPUs, their memory, typed launches.
+//!
+//! This is the only place that names `cust`. From `cust` come the types of the driver's handles; its wrappers are
+//! not used, because they read the driver's answer as a Rust enum of the codes of CUDA 11.4, and a newer code there
+//! is undefined behaviour. `launch!` of `cust` also checks neither number nor types of arguments; here a
+//! [`Kernel`](cuda_std::Kernel) carries them, and they are compared with the PTX before the first launch.
+//!
+//! The program needs no CUDA to build and no driver to start: see [`load`](driver::load).
+//!
+//! ```
+//! use tilegrad::cuda::cuda_devices;
+//!
+//! match cuda_devices() {
+//!     Ok(devices) => devices.iter().for_each(|gpu| println!("{} ({})", gpu.name, gpu.capability)),
+//!     Err(reason) => println!("no CUDA: {reason}"),
+//! }
+//! ```
 
-/// An error of the CUDA driver.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Error(String);
+mod api;
+pub mod driver;
+mod error;
+mod gpu;
+mod info;
+pub mod ptx;
+
+pub use error::{Error, Version};
+pub use gpu::{Gpu, Memory};
+pub use info::{GpuInfo, LEAST_CAPABILITY, cuda_devices};

@@ -9,10 +9,16 @@
 
 mod check;
 mod cpu;
+mod cuda;
+mod device;
+mod emulator;
 mod matrix;
 mod reference;
 
 pub use cpu::Cpu;
+pub use cuda::Cuda;
+pub use device::{DeviceEngine, DeviceMatrix};
+pub use emulator::Emulator;
 pub use matrix::HostMatrix;
 pub use reference::Loop;
 

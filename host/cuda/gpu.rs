@@ -1,0 +1,428 @@
+//! A GPU: its context, the kernels' module, one stream, memory.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_uint, c_void};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cuda_std::{Arguments, Buffer, Device, Element, Global, GlobalMut, Kernel, Parameters};
+use cust::sys::{CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUstream};
+
+use super::api::{self, call};
+use super::{Error, GpuInfo, info, ptx};
+
+/// Bytes for the messages of the driver's PTX compiler.
+const LOG_BYTES: usize = 16 << 10;
+
+/// The most blocks of a grid along x, y and z.
+const GRID_LIMIT: [u32; 3] = [i32::MAX as u32, 65535, 65535];
+
+/// One GPU with the kernels loaded. Clones are the same GPU, stream and module.
+///
+/// Everything that is launched or copied goes to one stream and runs there in the order of the calls. It may be used
+/// from several threads: each call makes the GPU's context current on the thread that it is made on, and leaves it so.
+///
+/// The context is the device's primary one, shared with other users of CUDA in the process. After an error that
+/// [`Error::is_sticky`], every further call fails until the process ends.
+#[derive(Clone)]
+pub struct Gpu {
+    session: Arc<Session>,
+}
+
+/// What a GPU holds, in the order in which it is given back.
+struct Session {
+    functions: Mutex<HashMap<&'static str, CUfunction>>,
+    /// What was launched last, to name when the driver reports that something went wrong.
+    last_launch: Mutex<Option<(&'static str, [u32; 3])>>,
+    stream: Stream,
+    module: Module,
+    context: Arc<Context>,
+    ptx: &'static str,
+    info: GpuInfo,
+}
+
+// SAFETY: the driver's functions may be called from any thread; handles are not tied to the one that made them. Each
+// call makes the context current first, and the tables are behind locks.
+unsafe impl Send for Session {}
+// SAFETY: as above.
+unsafe impl Sync for Session {}
+
+/// A hold on a device's primary context.
+struct Context {
+    handle: CUcontext,
+    device: CUdevice,
+}
+
+// SAFETY: as for `Session`: a context may be made current on any thread.
+unsafe impl Send for Context {}
+// SAFETY: as above.
+unsafe impl Sync for Context {}
+
+impl Context {
+    fn retain(device: CUdevice, about: &str) -> Result<Arc<Self>, Error> {
+        let mut handle: CUcontext = std::ptr::null_mut();
+        // SAFETY: `handle` is a place for the handle; `device` came from the driver.
+        unsafe { call!(cuDevicePrimaryCtxRetain(&raw mut handle, device), "a context on {about}") }?;
+        Ok(Arc::new(Context { handle, device }))
+    }
+
+    /// Makes the context current on this thread.
+    fn enter(&self) -> Result<(), Error> {
+        // SAFETY: the context is held until `self` is dropped.
+        unsafe { call!(cuCtxSetCurrent(self.handle), "choosing the context") }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: this gives back the one hold that `retain` took. A failure leaves nothing to do: the driver has
+        // lost the context, or is shutting down.
+        unsafe { api::cuDevicePrimaryCtxRelease_v2(self.device) };
+    }
+}
+
+struct Module {
+    handle: CUmodule,
+    context: Arc<Context>,
+}
+
+impl Module {
+    /// Has the driver compile `ptx`. The context is current.
+    fn load(context: &Arc<Context>, ptx: &str, about: &str) -> Result<Self, Error> {
+        let image = CString::new(ptx)
+            .map_err(|_| Error::Ptx { problem: "the kernels' PTX holds a zero byte".to_owned() })?;
+        let mut log = vec![0_u8; LOG_BYTES];
+        let mut keys = [api::JIT_ERROR_LOG_BUFFER, api::JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+        // A number is passed as the bits of a pointer; one byte is kept back for the zero at the end.
+        let mut values = [log.as_mut_ptr().cast::<c_void>(), std::ptr::without_provenance_mut(LOG_BYTES - 1)];
+        let mut handle: CUmodule = std::ptr::null_mut();
+        // SAFETY: `image` ends with a zero byte; there are as many values as keys, each of its key's kind, and the
+        // buffer outlives the call.
+        let loaded = unsafe {
+            call!(
+                cuModuleLoadDataEx(
+                    &raw mut handle,
+                    image.as_ptr().cast(),
+                    keys.len() as c_uint,
+                    keys.as_mut_ptr(),
+                    values.as_mut_ptr(),
+                ),
+                "loading the kernels on {about}"
+            )
+        };
+        loaded.map_err(|failure| {
+            let text = CStr::from_bytes_until_nul(&log).unwrap_or_default();
+            Error::Jit { failure: Box::new(failure), log: text.to_string_lossy().trim().to_owned() }
+        })?;
+        Ok(Module { handle, context: Arc::clone(context) })
+    }
+}
+
+impl Drop for Module {
+    fn drop(&mut self) {
+        if self.context.enter().is_ok() {
+            // SAFETY: the module was loaded into this context, and its kernels have run: the stream went first.
+            // A failure leaves nothing to do.
+            unsafe { api::cuModuleUnload(self.handle) };
+        }
+    }
+}
+
+struct Stream {
+    handle: CUstream,
+    context: Arc<Context>,
+}
+
+impl Stream {
+    /// A stream of the context, which is current.
+    fn new(context: &Arc<Context>, about: &str) -> Result<Self, Error> {
+        let mut handle: CUstream = std::ptr::null_mut();
+        // SAFETY: `handle` is a place for the handle.
+        unsafe { call!(cuStreamCreate(&raw mut handle, api::STREAM_NON_BLOCKING), "a stream on {about}") }?;
+        Ok(Stream { handle, context: Arc::clone(context) })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.context.enter().is_ok() {
+            // SAFETY: the stream was made in this context. Waiting lets its kernels end before their module goes.
+            // A failure leaves nothing to do.
+            unsafe {
+                api::cuStreamSynchronize(self.handle);
+                api::cuStreamDestroy_v2(self.handle);
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind the locks is valid at any time.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    /// Waits for the stream; `doing` says for what.
+    fn wait(&self, doing: &str) -> Result<(), Error> {
+        // SAFETY: the stream lives as long as the session.
+        unsafe { call!(cuStreamSynchronize(self.stream.handle), "{doing}{}", self.after_launches()) }
+    }
+
+    /// For messages: the kernel that was launched last.
+    fn after_launches(&self) -> String {
+        match *lock(&self.last_launch) {
+            Some((kernel, grid)) => format!(", after launches; the last was {kernel} on a grid of {grid:?}"),
+            None => String::new(),
+        }
+    }
+
+    /// The kernel's handle, looked up and its parameters compared at the first use.
+    fn function<P: Parameters>(&self, kernel: &Kernel<P>) -> Result<CUfunction, Error> {
+        let mut functions = lock(&self.functions);
+        if let Some(&function) = functions.get(kernel.entry()) {
+            return Ok(function);
+        }
+        ptx::check_parameters(self.ptx, kernel.entry(), P::PTX_TYPES)?;
+        let name = CString::new(kernel.entry())
+            .map_err(|_| Error::Ptx { problem: format!("{:?} is no name of a kernel", kernel.entry()) })?;
+        let mut function: CUfunction = std::ptr::null_mut();
+        // SAFETY: `name` ends with a zero byte, and the module lives as long as the session.
+        unsafe {
+            call!(
+                cuModuleGetFunction(&raw mut function, self.module.handle, name.as_ptr()),
+                "kernel {}",
+                kernel.path()
+            )
+        }?;
+        functions.insert(kernel.entry(), function);
+        Ok(function)
+    }
+}
+
+/// Memory on a GPU, given back when dropped. It keeps the GPU's context.
+pub struct Memory<T> {
+    /// 0 if there are no bytes.
+    address: CUdeviceptr,
+    length: usize,
+    session: Arc<Session>,
+    values: PhantomData<T>,
+}
+
+impl<T> Memory<T> {
+    /// The address of element `offset` of `count`, if they are within the memory and it is of `gpu`.
+    fn range(
+        &self,
+        operation: &'static str,
+        gpu: &Gpu,
+        offset: usize,
+        count: usize,
+    ) -> Result<CUdeviceptr, Error> {
+        if !Arc::ptr_eq(&self.session, &gpu.session) {
+            return Err(Error::OtherGpu { operation });
+        }
+        let length = self.length;
+        if offset.checked_add(count).is_none_or(|end| end > length) {
+            return Err(Error::Range { operation, offset, count, length });
+        }
+        Ok(self.address + (offset * size_of::<T>()) as CUdeviceptr)
+    }
+}
+
+impl<T> Drop for Memory<T> {
+    fn drop(&mut self) {
+        if self.address != 0 && self.session.context.enter().is_ok() {
+            // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end. A
+            // failure leaves nothing to do: a later call reports what went wrong.
+            unsafe {
+                api::cuStreamSynchronize(self.session.stream.handle);
+                api::cuMemFree_v2(self.address);
+            }
+        }
+    }
+}
+
+impl Gpu {
+    /// Opens GPU `index`, counted from 0, and loads the kernels for it.
+    ///
+    /// # Errors
+    /// There is no driver, no such GPU, one of the two is too old, or the driver refuses the PTX: each says what
+    /// to do about it.
+    pub fn open(index: usize) -> Result<Gpu, Error> {
+        let (info, device) = info::device(index)?;
+        let (_, ptx) = info.module()?;
+        let about = format!("GPU {index}, {}", info.name);
+        let context = Context::retain(device, &about)?;
+        context.enter()?;
+        let module = Module::load(&context, ptx, &about)?;
+        let stream = Stream::new(&context, &about)?;
+        let (functions, last_launch) = Default::default();
+        Ok(Gpu { session: Arc::new(Session { functions, last_launch, stream, module, context, ptx, info }) })
+    }
+
+    /// What the driver says about this GPU.
+    #[must_use]
+    pub fn info(&self) -> &GpuInfo {
+        &self.session.info
+    }
+
+    /// Bytes of the GPU's memory that are free, and all of them.
+    ///
+    /// # Errors
+    /// The driver reports an error.
+    pub fn memory(&self) -> Result<(usize, usize), Error> {
+        self.session.context.enter()?;
+        let (mut free, mut total) = (0, 0);
+        // SAFETY: both are places for a number.
+        unsafe { call!(cuMemGetInfo_v2(&raw mut free, &raw mut total), "asking for free memory") }?;
+        Ok((free, total))
+    }
+}
+
+impl Device for Gpu {
+    type Memory<T: Element> = Memory<T>;
+    type Error = Error;
+
+    fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Error> {
+        let mut memory =
+            Memory { address: 0, length, session: Arc::clone(&self.session), values: PhantomData };
+        // A size beyond counting is asked for all the same: the driver refuses it as it does any that is too large.
+        let bytes = length.saturating_mul(size_of::<T>());
+        if bytes > 0 {
+            self.session.context.enter()?;
+            // SAFETY: `memory.address` is a place for the address.
+            let allocated = unsafe {
+                call!(cuMemAlloc_v2(&raw mut memory.address, bytes), "{bytes} bytes for {length} values")
+            };
+            allocated.map_err(|error| self.explain_memory(error))?;
+        }
+        Ok(Buffer::from_memory(memory))
+    }
+
+    fn write<T: Element>(
+        &self,
+        buffer: &mut Buffer<T, Self>,
+        offset: usize,
+        values: &[T],
+    ) -> Result<(), Error> {
+        let address = buffer.memory().range("write", self, offset, values.len())?;
+        let bytes = size_of_val(values);
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.session.context.enter()?;
+        let stream = self.session.stream.handle;
+        // SAFETY: `values` are `bytes` long, and so is the range at `address`, which was checked; both live until
+        // the copy is done, which is waited for below.
+        unsafe {
+            call!(
+                cuMemcpyHtoDAsync_v2(address, values.as_ptr().cast(), bytes, stream),
+                "{bytes} bytes{}",
+                self.session.after_launches()
+            )
+        }?;
+        self.session.wait("copying to the GPU")
+    }
+
+    fn read<T: Element>(
+        &self,
+        buffer: &Buffer<T, Self>,
+        offset: usize,
+        values: &mut [T],
+    ) -> Result<(), Error> {
+        let address = buffer.memory().range("read", self, offset, values.len())?;
+        let bytes = size_of_val(values);
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.session.context.enter()?;
+        let stream = self.session.stream.handle;
+        // SAFETY: as in `write`; any bytes are valid values of an `Element`.
+        unsafe {
+            call!(
+                cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), address, bytes, stream),
+                "{bytes} bytes{}",
+                self.session.after_launches()
+            )
+        }?;
+        self.session.wait("copying from the GPU")
+    }
+
+    unsafe fn launch<P: Parameters, A: Arguments<P, Self>>(
+        &self,
+        kernel: &Kernel<P>,
+        grid: [u32; 3],
+        arguments: A,
+    ) -> Result<(), Error> {
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        if grid.iter().zip(GRID_LIMIT).any(|(&blocks, limit)| blocks > limit) {
+            return Err(Error::Grid { kernel: kernel.path(), grid });
+        }
+        let session = &self.session;
+        session.context.enter()?;
+        let function = session.function(kernel)?;
+        let mut parameters = arguments.bind();
+        let mut pointers = parameters.pointers();
+        let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (grid, kernel.block());
+        // SAFETY: there is a pointer for each parameter in the PTX, to a value of its size; the driver copies the
+        // values before it returns. The caller answers for the kernel.
+        unsafe {
+            call!(
+                cuLaunchKernel(
+                    function,
+                    grid_x,
+                    grid_y,
+                    grid_z,
+                    block_x,
+                    block_y,
+                    block_z,
+                    0,
+                    session.stream.handle,
+                    pointers.as_mut_ptr(),
+                    std::ptr::null_mut(),
+                ),
+                "kernel {} on a grid of {grid:?}{}",
+                kernel.path(),
+                session.after_launches()
+            )
+        }?;
+        *lock(&session.last_launch) = Some((kernel.path(), grid));
+        Ok(())
+    }
+
+    fn synchronize(&self) -> Result<(), Error> {
+        self.session.context.enter()?;
+        self.session.wait("waiting for the GPU")
+    }
+
+    fn length<T: Element>(memory: &Memory<T>) -> usize {
+        memory.length
+    }
+
+    fn global<T: Element>(memory: &Memory<T>) -> Global<T> {
+        Global::from_address(memory.address, memory.length)
+    }
+
+    fn global_mut<T: Element>(memory: &mut Memory<T>) -> GlobalMut<T> {
+        GlobalMut::from_address(memory.address, memory.length)
+    }
+}
+
+impl Gpu {
+    /// Adds to an error of too little memory how much there is.
+    fn explain_memory(&self, error: Error) -> Error {
+        match (error, self.memory()) {
+            (Error::Call { call, about, code: api::OUT_OF_MEMORY, name, text }, Ok((free, total))) => {
+                Error::Call {
+                    call,
+                    about: format!("{about}; {free} bytes of {total} are free"),
+                    code: api::OUT_OF_MEMORY,
+                    name,
+                    text,
+                }
+            }
+            (error, _) => error,
+        }
+    }
+}

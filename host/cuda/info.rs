@@ -1,0 +1,123 @@
+//! The GPUs that the driver sees.
+
+use std::ffi::{CStr, c_char, c_int};
+
+use cust::sys::CUdevice;
+
+use super::api::{self, call};
+use super::{Error, Version, driver, ptx};
+
+/// The least compute capability that the kernels are compiled for: Ampere.
+pub const LEAST_CAPABILITY: Version = Version::new(8, 0);
+
+/// One GPU, as the driver describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GpuInfo {
+    /// Its number, as in `cuda:N`.
+    pub index: usize,
+    /// Its name, such as "NVIDIA H200".
+    pub name: String,
+    /// Its compute capability.
+    pub capability: Version,
+    /// Its streaming multiprocessors.
+    pub multiprocessors: u32,
+    /// Its memory in bytes.
+    pub memory: usize,
+    /// Whether its memory corrects errors.
+    pub ecc: bool,
+    /// The newest CUDA version that the driver knows.
+    pub driver: Version,
+}
+
+impl GpuInfo {
+    /// Whether the kernels can run on this GPU with this driver; if so, the PTX for it and its header.
+    ///
+    /// # Errors
+    /// The GPU or the driver is too old, or this program carries no PTX for it.
+    pub fn module(&self) -> Result<(ptx::Header, &'static str), Error> {
+        if self.capability < LEAST_CAPABILITY {
+            let (name, capability) = (self.name.clone(), self.capability);
+            return Err(Error::OldGpu { name, capability, needed: LEAST_CAPABILITY });
+        }
+        if ptx::PTX_IS_STALE && !ptx::PTX_MODULES.is_empty() {
+            let problem = "the kernels' PTX in this program is older than their sources".to_owned();
+            return Err(Error::Ptx { problem });
+        }
+        let (header, text) = ptx::choose(ptx::PTX_MODULES, self.capability)?;
+        match header.needed_cuda() {
+            Some(needed) if self.driver < needed => {
+                Err(Error::OldDriver { driver: self.driver, ptx: header.version, needed })
+            }
+            _ => Ok((header, text)),
+        }
+    }
+}
+
+/// The GPUs of this machine, usable or not: [`GpuInfo::module`] says which.
+///
+/// # Errors
+/// There is no driver, it cannot start, or it sees no GPU.
+pub fn cuda_devices() -> Result<Vec<GpuInfo>, Error> {
+    let (driver, count) = start()?;
+    (0..count).map(|index| describe(index, driver).map(|(info, _)| info)).collect()
+}
+
+/// GPU `index` and the driver's handle for it.
+pub(super) fn device(index: usize) -> Result<(GpuInfo, CUdevice), Error> {
+    let (driver, count) = start()?;
+    if index >= count {
+        return Err(Error::NoSuchGpu { index, count });
+    }
+    describe(index, driver)
+}
+
+/// Starts the driver: its CUDA version, and how many GPUs it sees (at least one).
+fn start() -> Result<(Version, usize), Error> {
+    driver::load()?;
+    let mut version: c_int = 0;
+    // SAFETY: `version` is a place for the number. This call alone may come before cuInit.
+    unsafe { call!(cuDriverGetVersion(&raw mut version), "asking for the driver's version") }?;
+    // SAFETY: the driver is loaded; it may be started more than once.
+    match unsafe { call!(cuInit(0), "starting the driver") } {
+        Err(Error::Call { code: api::NO_DEVICE, .. }) => return Err(Error::NoGpu),
+        other => other?,
+    }
+    let mut count: c_int = 0;
+    // SAFETY: `count` is a place for the number.
+    unsafe { call!(cuDeviceGetCount(&raw mut count), "counting the GPUs") }?;
+    if count <= 0 {
+        return Err(Error::NoGpu);
+    }
+    let version = version.unsigned_abs();
+    Ok((Version::new(version / 1000, version % 1000 / 10), count.unsigned_abs() as usize))
+}
+
+fn describe(index: usize, driver: Version) -> Result<(GpuInfo, CUdevice), Error> {
+    let mut device: CUdevice = 0;
+    // SAFETY: `device` is a place for the handle. `index` is below the driver's own count, an `i32`.
+    unsafe { call!(cuDeviceGet(&raw mut device, index as c_int), "GPU {index}") }?;
+    let mut name: [c_char; 256] = [0; 256];
+    // SAFETY: `name` has room for the 255 characters that are asked for; the zero after them stays.
+    unsafe { call!(cuDeviceGetName(name.as_mut_ptr(), 255, device), "GPU {index}") }?;
+    // SAFETY: `name` ends with a zero.
+    let name = unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned();
+    let mut memory: usize = 0;
+    // SAFETY: `memory` is a place for the number.
+    unsafe { call!(cuDeviceTotalMem_v2(&raw mut memory, device), "GPU {index}") }?;
+    let attribute = |attribute| -> Result<u32, Error> {
+        let mut value: c_int = 0;
+        // SAFETY: `value` is a place for the number.
+        unsafe {
+            call!(
+                cuDeviceGetAttribute(&raw mut value, attribute, device),
+                "attribute {attribute} of GPU {index}"
+            )
+        }?;
+        Ok(value.max(0).unsigned_abs())
+    };
+    let capability =
+        Version::new(attribute(api::COMPUTE_CAPABILITY_MAJOR)?, attribute(api::COMPUTE_CAPABILITY_MINOR)?);
+    let multiprocessors = attribute(api::MULTIPROCESSOR_COUNT)?;
+    let ecc = attribute(api::ECC_ENABLED)? != 0;
+    Ok((GpuInfo { index, name, capability, multiprocessors, memory, ecc, driver }, device))
+}

@@ -1,0 +1,249 @@
+//! The kernels' PTX that this program carries: which module suits a GPU, and what it asks of the driver.
+
+use super::{Error, Version};
+
+mod carried {
+    include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
+}
+
+pub use carried::{PTX_IS_STALE, PTX_MODULES, PTX_PROVENANCE};
+
+/// The first lines of a module: `.version 7.8` and `.target sm_90a`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The version of PTX.
+    pub version: Version,
+    /// The architecture, as a compute capability.
+    pub target: Version,
+    /// Which other GPUs take it.
+    pub reach: Reach,
+}
+
+/// Which GPUs a module runs on, beside its own architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// `sm_80`: that and everything newer.
+    Newer,
+    /// `sm_100f`: that and newer ones of the same major version.
+    Family,
+    /// `sm_90a`: that alone.
+    Exact,
+}
+
+impl Header {
+    /// Reads the header of `ptx`; `None` if it has none.
+    #[must_use]
+    pub fn of(ptx: &str) -> Option<Header> {
+        let after = |directive: &str| {
+            ptx.lines().find_map(|line| line.trim().strip_prefix(directive)).and_then(|rest| {
+                rest.split(|c: char| c.is_whitespace() || c == ',').find(|word| !word.is_empty())
+            })
+        };
+        let (major, minor) = after(".version")?.split_once('.')?;
+        let version = Version::new(major.parse().ok()?, minor.parse().ok()?);
+        let target = after(".target")?.strip_prefix("sm_")?;
+        let digits = target.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let reach = match &target[digits.len()..] {
+            "" => Reach::Newer,
+            "f" => Reach::Family,
+            "a" => Reach::Exact,
+            _ => return None,
+        };
+        let number: u32 = digits.parse().ok()?;
+        Some(Header { version, target: Version::new(number / 10, number % 10), reach })
+    }
+
+    /// Whether the module runs on a GPU of this compute capability.
+    #[must_use]
+    pub fn runs_on(&self, capability: Version) -> bool {
+        match self.reach {
+            Reach::Newer => capability >= self.target,
+            Reach::Family => capability >= self.target && capability.major == self.target.major,
+            Reach::Exact => capability == self.target,
+        }
+    }
+
+    /// The first CUDA version whose driver takes this version of PTX (the table in NVIDIA's "PTX ISA", release
+    /// notes). `None` for a version newer than this program knows.
+    #[must_use]
+    pub fn needed_cuda(&self) -> Option<Version> {
+        let Version { major, minor } = self.version;
+        Some(match (major, minor) {
+            (..6, _) => Version::new(8, 0),
+            (6, 0..=2) => Version::new(9, minor),
+            (6, 3..=5) => Version::new(10, minor - 3),
+            (7, 0..=8) => Version::new(11, minor),
+            (8, 0..=5) => Version::new(12, minor),
+            (8, 6..=8) => Version::new(12, minor + 1),
+            (9, _) => Version::new(13, minor),
+            _ => return None,
+        })
+    }
+}
+
+/// The module for a GPU of this compute capability: the newest architecture among those that run there.
+///
+/// # Errors
+/// None runs there, or the header of one cannot be read.
+pub fn choose<'a>(modules: &[(u32, &'a str)], capability: Version) -> Result<(Header, &'a str), Error> {
+    let mut best: Option<(Header, &str)> = None;
+    for &(architecture, text) in modules {
+        let header = Header::of(text).ok_or_else(|| Error::Ptx {
+            problem: format!("the kernels' PTX for architecture {architecture} has no readable header"),
+        })?;
+        let better = best.is_none_or(|(other, _)| other.target <= header.target);
+        if header.runs_on(capability) && better {
+            best = Some((header, text));
+        }
+    }
+    best.ok_or_else(|| Error::Ptx {
+        problem: if modules.is_empty() {
+            "this program was built without the kernels' PTX".to_owned()
+        } else {
+            let there: Vec<String> =
+                modules.iter().map(|(architecture, _)| format!("sm_{architecture}")).collect();
+            format!(
+                "this program carries PTX for {}, and none of that runs on compute capability {capability}",
+                there.join(", ")
+            )
+        },
+    })
+}
+
+/// Fails unless the kernel `entry` of `ptx` takes parameters as wide as those of `types` (such as "u32" and "u64").
+///
+/// The launch passes bare addresses, so a PTX of other sources would read past them.
+///
+/// # Errors
+/// There is no such kernel, or its parameters are others.
+pub fn check_parameters(ptx: &str, entry: &str, types: &[&str]) -> Result<(), Error> {
+    let found = parameters(ptx, entry)
+        .ok_or_else(|| Error::Ptx { problem: format!("the kernels' PTX has no kernel {entry}") })?;
+    let width = |name: &str| name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
+    let same = found.len() == types.len() && found.iter().zip(types).all(|(a, b)| width(a) == width(b));
+    if same {
+        return Ok(());
+    }
+    Err(Error::Ptx {
+        problem: format!(
+            "kernel {entry} takes ({}) in the PTX and ({}) in this program, so that the PTX is not of these sources",
+            found.join(", "),
+            types.join(", ")
+        ),
+    })
+}
+
+/// The types in the parameter list of `entry`, such as "u32" and "b64"; an array as "b8[128]".
+fn parameters<'a>(ptx: &'a str, entry: &str) -> Option<Vec<String>> {
+    let list: &'a str = ptx.split(".entry").skip(1).find_map(|rest| {
+        let (name, list) = rest.split_once('(')?;
+        (name.trim() == entry).then_some(list)
+    })?;
+    let (list, _) = list.split_once(')')?;
+    let parameter = |text: &str| {
+        let mut words = text.split_whitespace().skip_while(|&word| word != ".param").skip(1);
+        let scalar = words.find(|word| {
+            word.strip_prefix(['.']).is_some_and(|word| {
+                word.starts_with(['u', 's', 'f', 'b']) && word.ends_with(|c: char| c.is_ascii_digit())
+            })
+        })?;
+        let array = text.find('[').map_or("", |at| &text[at..]);
+        Some(format!("{}{}", &scalar[1..], array.trim()))
+    };
+    list.split(',').filter(|text| !text.trim().is_empty()).map(parameter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SM_80: &str = "//\n// Generated by LLVM NVPTX Back-End\n//\n\n.version 7.4\n.target sm_80\n.address_size 64\n\
+                         .visible .entry axpy(\n\t.param .u32 axpy_param_0,\n\t.param .f32 axpy_param_1,\n\t.param .u64 \
+                         .ptr .align 4 axpy_param_2,\n\t.param .b64 axpy_param_3\n)\n{ ret; }\n.visible .entry none()\n\
+                         {ret;}\n.entry map(.param .align 64 .b8 map_param_0[128]) {ret;}";
+    const SM_90: &str = ".version 8.0\n.target sm_90\n";
+    const SM_90A: &str = ".version 8.0\n.target sm_90a, debug\n";
+
+    #[test]
+    fn a_header_is_read() {
+        let header = Header::of(SM_80).unwrap();
+        assert_eq!(header.version, Version::new(7, 4));
+        assert_eq!((header.target, header.reach), (Version::new(8, 0), Reach::Newer));
+        assert_eq!(Header::of(SM_90A).unwrap().reach, Reach::Exact);
+        let blackwell = Header::of(".version 8.8\n.target sm_120f\n").unwrap();
+        assert_eq!((blackwell.target, blackwell.reach), (Version::new(12, 0), Reach::Family));
+        for text in [
+            "",
+            ".version 7.4",
+            ".version x\n.target sm_80",
+            ".version 7.4\n.target sm_",
+            ".version 7.4\n.target",
+        ] {
+            assert_eq!(Header::of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_driver_that_a_version_of_ptx_needs() {
+        for (ptx, cuda) in [
+            ((7, 0), (11, 0)),
+            ((7, 8), (11, 8)),
+            ((8, 0), (12, 0)),
+            ((8, 5), (12, 5)),
+            ((8, 6), (12, 7)),
+            ((8, 7), (12, 8)),
+            ((8, 8), (12, 9)),
+            ((9, 0), (13, 0)),
+            ((6, 4), (10, 1)),
+        ] {
+            let header = Header {
+                version: Version::new(ptx.0, ptx.1),
+                target: Version::new(8, 0),
+                reach: Reach::Newer,
+            };
+            assert_eq!(header.needed_cuda(), Some(Version::new(cuda.0, cuda.1)), "PTX {ptx:?}");
+        }
+        let unknown =
+            Header { version: Version::new(10, 0), target: Version::new(8, 0), reach: Reach::Newer };
+        assert_eq!(unknown.needed_cuda(), None);
+    }
+
+    #[test]
+    fn the_newest_module_that_runs_there_is_chosen() {
+        let modules = [(80, SM_80), (90, SM_90A)];
+        let chosen =
+            |major, minor| choose(&modules, Version::new(major, minor)).map(|(header, _)| header.target);
+        assert_eq!(chosen(8, 0), Ok(Version::new(8, 0)));
+        assert_eq!(chosen(8, 9), Ok(Version::new(8, 0)));
+        assert_eq!(chosen(9, 0), Ok(Version::new(9, 0)));
+        assert_eq!(chosen(12, 0), Ok(Version::new(8, 0)), "sm_90a runs on 9.0 alone");
+        let plain = choose(&[(90, SM_90), (80, SM_80)], Version::new(12, 0)).unwrap();
+        assert_eq!(plain.0.target, Version::new(9, 0));
+        let none = choose(&modules, Version::new(7, 5)).unwrap_err().to_string();
+        assert!(none.contains("sm_80, sm_90") && none.contains("7.5"), "{none}");
+        let empty = choose(&[], Version::new(8, 0)).unwrap_err().to_string();
+        assert!(empty.contains("without the kernels' PTX"), "{empty}");
+        assert!(choose(&[(80, "nonsense")], Version::new(8, 0)).is_err());
+    }
+
+    #[test]
+    fn parameters_are_compared_by_width() {
+        assert_eq!(check_parameters(SM_80, "axpy", &["u32", "f32", "u64", "u64"]), Ok(()));
+        assert_eq!(check_parameters(SM_80, "none", &[]), Ok(()));
+        let wrong = check_parameters(SM_80, "axpy", &["u32", "u64", "u64", "u64"]).unwrap_err().to_string();
+        assert!(wrong.contains("(u32, f32, u64, b64)"), "{wrong}");
+        assert!(check_parameters(SM_80, "axpy", &["u32", "f32", "u64"]).is_err());
+        assert!(check_parameters(SM_80, "map", &["u64"]).is_err());
+        let missing = check_parameters(SM_80, "axp", &[]).unwrap_err().to_string();
+        assert!(missing.contains("no kernel axp;"), "{missing}");
+    }
+
+    #[test]
+    fn the_carried_modules_can_be_read() {
+        for &(architecture, text) in PTX_MODULES {
+            let header = Header::of(text).unwrap();
+            assert_eq!(header.target, Version::new(architecture / 10, architecture % 10));
+            assert!(header.needed_cuda().is_some());
+        }
+    }
+}
