@@ -11,4 +11,4 @@ pub mod report;
 pub use error::Error;
 
 /// The result of what can fail in this crate.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;

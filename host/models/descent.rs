@@ -1,0 +1,223 @@
+//! Descent, whatever the model: in batches of steps, watched for divergence.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// Batches grow until one takes this long: often enough for a person who watches.
+const BATCH_TIME: Duration = Duration::from_millis(50);
+/// The most steps of a batch: engines keep the cost of each.
+const LARGEST_BATCH: usize = 4096;
+/// A cost this many times the lowest before it is divergence. Descent with a rate that is small enough never raises
+/// the cost of these models, so anything well above rounding would do.
+const GROWTH: f64 = 2.0;
+/// Below this share of the first cost, costs are rounding errors, which may grow.
+const NOISE: f64 = 1e-6;
+/// Rounds of the power iteration: at least so many that an eigenvalue twice the others cannot hide, at most so many.
+const ROUNDS: std::ops::Range<usize> = 20..200;
+/// The power iteration ends when a round changes the eigenvalue by less than this share.
+const CHANGE: f64 = 1e-4;
+
+/// How far descent has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps that have been done.
+    pub iteration: usize,
+    /// Steps to do.
+    pub iterations: usize,
+    /// The cost before the last step.
+    pub cost: f64,
+}
+
+/// The first iteration whose cost shows divergence.
+#[derive(Debug, PartialEq)]
+pub(super) struct Growth {
+    pub iteration: usize,
+    pub first_cost: f64,
+    pub cost: f64,
+}
+
+/// Costs, as they come, and whether they still fall.
+#[derive(Default)]
+pub(super) struct History {
+    costs: Vec<f64>,
+    lowest: f64,
+}
+
+impl History {
+    /// Takes the costs of the next iterations; the first that shows divergence is an error.
+    ///
+    /// That is a cost that is not finite, or more than [`GROWTH`] times the lowest before it or the [`NOISE`] share of
+    /// the first one.
+    pub(super) fn extend(&mut self, costs: &[f64]) -> Result<(), Growth> {
+        for &cost in costs {
+            let first_cost = *self.costs.first().unwrap_or(&cost);
+            if self.costs.is_empty() {
+                self.lowest = cost;
+            }
+            let bound = GROWTH * self.lowest.max(NOISE * first_cost) + f64::from(f32::MIN_POSITIVE);
+            // Written so that NaN is caught.
+            if !(cost <= bound && cost.is_finite()) {
+                return Err(Growth { iteration: self.costs.len(), first_cost, cost });
+            }
+            self.lowest = self.lowest.min(cost);
+            self.costs.push(cost);
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_costs(self) -> Vec<f64> {
+        self.costs
+    }
+}
+
+/// Does `iterations` steps in batches by `steps`, which gives the cost before each of as many as it is asked for.
+/// Stops at the first batch that diverged.
+///
+/// How steps are put into batches depends on the time that they take; what they compute does not.
+pub(super) fn descend(
+    iterations: usize,
+    mut steps: impl FnMut(usize) -> Result<Vec<f64>>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Result<History, Growth>> {
+    let mut history = History::default();
+    let (mut done, mut batch) = (0, 1);
+    while done < iterations {
+        batch = batch.min(iterations - done);
+        let start = Instant::now();
+        let costs = steps(batch)?;
+        if let Err(growth) = history.extend(&costs) {
+            return Ok(Err(growth));
+        }
+        done += batch;
+        if let Some(&cost) = costs.last() {
+            progress(Progress { iteration: done, iterations, cost });
+        }
+        if start.elapsed() < BATCH_TIME {
+            batch = (2 * batch).min(LARGEST_BATCH);
+        }
+    }
+    Ok(Ok(history))
+}
+
+/// A learning rate with which descent of the linear model converges on `x` (samples × features): about 1/λ, in two
+/// digits, where λ is the largest eigenvalue of AᵀA/m and A is X with a column of ones for the bias. (The limit is
+/// 2/λ: beyond it the error along λ's eigenvector grows with each step.) `None` if λ is not a number that is finite.
+///
+/// λ is found by power iteration with the engine's own products, from a fixed start, and so from below.
+pub(super) fn rate_that_would_do<E: Engine>(engine: &E, x: &E::Matrix) -> Result<Option<f64>> {
+    let (samples, features) = engine.shape(x);
+    let ones = engine.upload(samples, 1, &vec![1.0; samples])?;
+    // Not symmetric, so that no eigenvector is likely to be at a right angle to it.
+    let mut vector: Vec<f64> = (0..=features).map(|j| 1.0 + (j as f64 * 0.618_034).fract()).collect();
+    let mut eigenvalue = 0.0;
+    for round in 0..ROUNDS.end {
+        let norm = vector.iter().map(|v| v * v).sum::<f64>().sqrt();
+        if !(norm.is_finite() && norm > 0.0) {
+            return Ok(None);
+        }
+        let unit: Vec<f32> = vector.iter().map(|v| (v / norm) as f32).collect();
+        let weights = engine.upload(features, 1, &unit[..features])?;
+        let bias = engine.upload(1, 1, &unit[features..])?;
+        let image = engine.matrix_vector(x, &weights, &bias)?;
+        let next =
+            [engine.read(&engine.gradient(x, &image)?)?, engine.read(&engine.gradient(&ones, &image)?)?]
+                .concat();
+        let before = eigenvalue;
+        eigenvalue = next.iter().map(|v| v * v).sum::<f64>().sqrt();
+        vector = next;
+        if round >= ROUNDS.start && (eigenvalue - before).abs() <= CHANGE * eigenvalue {
+            break;
+        }
+    }
+    let rate = two_digits(1.0 / eigenvalue);
+    Ok((rate.is_finite() && rate >= f64::from(f32::MIN_POSITIVE)).then_some(rate))
+}
+
+/// `value` > 0 with two decimal digits, rounded down.
+fn two_digits(value: f64) -> f64 {
+    if !(value.is_finite() && value > 0.0) {
+        return value;
+    }
+    let exponent = value.log10().floor() as i32 - 1;
+    let digits = (value / 10_f64.powi(exponent)).floor();
+    // Through text, so that 0.24 is not 0.24000000000000002.
+    format!("{digits}e{exponent}").parse().unwrap_or(value)
+}
+
+/// Refuses learning rates and numbers of iterations that make no sense.
+pub(super) fn check(learning_rate: f64, iterations: usize) -> Result<()> {
+    if !(learning_rate.is_finite() && learning_rate >= f64::from(f32::MIN_POSITIVE)) {
+        return Err(Error::Setting(format!(
+            "the learning rate must be a number above 0 (and at least {:e}), not {learning_rate}",
+            f32::MIN_POSITIVE
+        )));
+    }
+    if iterations == 0 {
+        return Err(Error::Setting("there must be at least 1 iteration".to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Loop;
+
+    fn watch(costs: &[f64]) -> Result<(), Growth> {
+        History::default().extend(costs)
+    }
+
+    #[test]
+    fn falling_costs_and_rounding_noise_are_not_divergence() {
+        assert!(watch(&[4.0, 3.0, 3.0, 2.0, 2.1]).is_ok());
+        assert!(watch(&[1.0, 1e-9, 3e-9, 1e-13, 9e-8]).is_ok());
+        assert!(watch(&[0.0, 0.0, 1e-45]).is_ok());
+    }
+
+    #[test]
+    fn the_first_cost_that_grows_or_is_no_number_is_found() {
+        let found = |costs: &[f64]| watch(costs).unwrap_err().iteration;
+        assert_eq!(found(&[1.0, 9.0]), 1);
+        assert_eq!(found(&[9.0, 4.0, 2.0, 4.1, 100.0]), 3);
+        assert_eq!(found(&[9.0, f64::NAN, 1.0]), 1);
+        assert_eq!(found(&[f64::INFINITY]), 0);
+    }
+
+    #[test]
+    fn batches_make_up_the_iterations_whatever_their_sizes() {
+        let (mut next, mut last) = (0.0, 0);
+        let history = descend(
+            10_000,
+            |steps| {
+                let costs = (0..steps).map(|i| 1.0 / (1.0 + next + i as f64)).collect();
+                next += steps as f64;
+                Ok(costs)
+            },
+            &mut |progress| {
+                assert!(progress.iteration > last && progress.iterations == 10_000);
+                last = progress.iteration;
+            },
+        );
+        let costs = history.unwrap().unwrap().into_costs();
+        assert_eq!((costs.len(), last), (10_000, 10_000));
+        assert!(costs.windows(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    #[test]
+    fn the_rate_is_one_over_the_largest_eigenvalue() {
+        // AᵀA/m of [[3, 1], [-3, 1]] is diag(9, 1).
+        let x = Loop.upload(2, 1, &[3.0, -3.0]).unwrap();
+        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), Some(0.11));
+        let x = Loop.upload(2, 1, &[0.0, 0.0]).unwrap();
+        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), Some(1.0));
+    }
+
+    #[test]
+    fn rates_are_rounded_down_to_two_digits() {
+        for (value, rounded) in [(0.2499, 0.24), (1.0, 1.0), (1234.0, 1200.0), (9.99e-7, 9.9e-7)] {
+            assert_eq!(two_digits(value), rounded);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Linear regression by full-batch gradient descent.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Progress, Scale, Scaler, descent};
+use crate::data::{Dataset, Table};
+use crate::engine::Engine;
+use crate::{Error, Result};
+
+/// Linear regression: ŷ = Xw + b with the w and b that gradient descent finds for J = Σ(ŷ − y)² / (2m).
+///
+/// Each step is w := w − α Xᵀe/m, b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0. The same
+/// data and settings give the same bits on the same engine.
+///
+/// ```
+/// use tilegrad::models::{LinearRegression, Scale};
+///
+/// let settings = LinearRegression::new().learning_rate(0.1).iterations(1000).scale(Scale::ZScore);
+/// # let _ = settings;
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LinearRegression {
+    learning_rate: f64,
+    iterations: usize,
+    scale: Scale,
+}
+
+impl Default for LinearRegression {
+    fn default() -> Self {
+        LinearRegression { learning_rate: 0.1, iterations: 1000, scale: Scale::ZScore }
+    }
+}
+
+impl LinearRegression {
+    /// Learning rate 0.1, 1000 iterations, features scaled by [`Scale::ZScore`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The learning rate α: finite and above 0.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.learning_rate = learning_rate;
+        self
+    }
+
+    /// The number of steps: at least 1.
+    pub fn iterations(mut self, iterations: usize) -> Self {
+        self.iterations = iterations;
+        self
+    }
+
+    /// How features are scaled before descent.
+    pub fn scale(mut self, scale: Scale) -> Self {
+        self.scale = scale;
+        self
+    }
+
+    /// Trains on `dataset` on `engine`.
+    ///
+    /// # Errors
+    /// - [`Error::Setting`]: a learning rate that is not finite and above 0 (in `f32`), or no iterations.
+    /// - [`Error::Data`]: values too large for 32-bit floating point.
+    /// - [`Error::Diverged`]: the learning rate is too large; says from which iteration, and what rate would do.
+    /// - What the engine reports.
+    pub fn fit<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<FittedLinear> {
+        self.fit_watched(engine, dataset, |_| ())
+    }
+
+    /// As [`LinearRegression::fit`]; `progress` is called several times a second.
+    ///
+    /// # Errors
+    /// As [`LinearRegression::fit`].
+    pub fn fit_watched<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<FittedLinear> {
+        descent::check(self.learning_rate, self.iterations)?;
+        let table = dataset.features();
+        let (samples, features) = (table.rows(), table.columns().len());
+
+        let mut x = engine.upload(samples, features, table.values())?;
+        let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
+        scaler.apply(engine, &mut x)?;
+        let y = engine.upload(samples, 1, dataset.y())?;
+        let mut weights = engine.upload(features, 1, &vec![0.0; features])?;
+        let mut bias = engine.upload(1, 1, &[0.0])?;
+
+        let run = descent::descend(
+            self.iterations,
+            |steps| engine.descend_linear(&x, &y, &mut weights, &mut bias, self.learning_rate, steps),
+            &mut progress,
+        )?;
+        // The cost after the last step is watched as the others are.
+        let run = match run {
+            Ok(mut history) => {
+                let last = engine.cost_linear(&x, &y, &weights, &bias)?;
+                history.extend(&[last]).map(|()| history.into_costs())
+            }
+            Err(growth) => Err(growth),
+        };
+        let history = match run {
+            Ok(history) => history,
+            Err(growth) if growth.iteration == 0 => {
+                return Err(Error::Data(format!(
+                    "the cost is {} before the first step: the values of the target {:?} are too large for 32-bit \
+                     floating point: use a larger unit",
+                    growth.cost,
+                    dataset.target()
+                )));
+            }
+            Err(growth) => {
+                return Err(Error::Diverged {
+                    iteration: growth.iteration,
+                    first_cost: growth.first_cost,
+                    cost: growth.cost,
+                    learning_rate: self.learning_rate,
+                    suggestion: descent::rate_that_would_do(engine, &x)?,
+                });
+            }
+        };
+
+        let weights = engine.read(&weights)?;
+        let bias = engine.read(&bias)?[0];
+        let (raw, raw_bias) = scaler.to_raw(&weights, bias);
+        if !weights.iter().chain([&bias]).chain(&raw).chain([&raw_bias]).all(|value| value.is_finite()) {
+            return Err(Error::Data("the weights are beyond floating point: use other units".to_owned()));
+        }
+        Ok(FittedLinear {
+            features: table.columns().to_vec(),
+            target: dataset.target().to_owned(),
+            scaler,
+            weights,
+            bias,
+            training: Training {
+                learning_rate: self.learning_rate,
+                iterations: self.iterations,
+                device: engine.description(),
+                samples,
+                cost: history[self.iterations],
+                constant_features: constant.iter().map(|&j| table.columns()[j].clone()).collect(),
+            },
+            history,
+        })
+    }
+}
+
+/// How a model was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The learning rate α.
+    pub learning_rate: f64,
+    /// The number of steps.
+    pub iterations: usize,
+    /// What the engine ran on.
+    pub device: String,
+    /// The number of samples.
+    pub samples: usize,
+    /// The cost after the last step.
+    pub cost: f64,
+    /// Features that were the same in all samples, whose weight therefore stayed 0 (see [`Scaler`]).
+    pub constant_features: Vec<String>,
+}
+
+/// A linear model that has been trained: it predicts, and can be saved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FittedLinear {
+    pub(super) features: Vec<String>,
+    pub(super) target: String,
+    pub(super) scaler: Scaler,
+    pub(super) weights: Vec<f64>,
+    pub(super) bias: f64,
+    pub(super) training: Training,
+    pub(super) history: Vec<f64>,
+}
+
+impl FittedLinear {
+    /// Predicts the target for each row of `x`, in the target's own units. What is sent to the engine is scaled there.
+    ///
+    /// # Errors
+    /// Columns other than the model's features in the model's order; values so far from those that the model was
+    /// trained on that a prediction is not finite; or what the engine reports.
+    pub fn predict<E: Engine>(&self, engine: &E, x: &Table) -> Result<Vec<f64>> {
+        if x.columns() != self.features {
+            return Err(Error::Data(format!(
+                "the model was trained on the columns {:?}, in this order; these data have {:?}",
+                self.features,
+                x.columns()
+            )));
+        }
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let features = self.features.len();
+        let mut scaled = engine.upload(x.rows(), features, x.values())?;
+        self.scaler.apply(engine, &mut scaled)?;
+        let weights = engine.upload(features, 1, &narrow(&self.weights))?;
+        let bias = engine.upload(1, 1, &narrow(&[self.bias]))?;
+        let predictions = engine.read(&engine.matrix_vector(&scaled, &weights, &bias)?)?;
+        match predictions.iter().position(|value| !(*value as f32).is_finite()) {
+            None => Ok(predictions),
+            Some(row) => Err(Error::Data(format!(
+                "row {}: the prediction is beyond 32-bit floating point, because values there are too far from those \
+                 that the model was trained on",
+                row + 1
+            ))),
+        }
+    }
+
+    /// The features' names, in the order of the weights.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// The target's name.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The scaler.
+    pub fn scaler(&self) -> &Scaler {
+        &self.scaler
+    }
+
+    /// The weight of each scaled feature (target's units per standard deviation).
+    pub fn weights(&self) -> &[f64] {
+        &self.weights
+    }
+
+    /// The bias for scaled features: the prediction where each feature has its mean.
+    pub fn bias(&self) -> f64 {
+        self.bias
+    }
+
+    /// The weights (target's units per feature's unit) and the bias for data as they are, without scaling.
+    pub fn raw(&self) -> (Vec<f64>, f64) {
+        self.scaler.to_raw(&self.weights, self.bias)
+    }
+
+    /// How the model was trained.
+    pub fn training(&self) -> &Training {
+        &self.training
+    }
+
+    /// The cost before each step, and after the last: iterations + 1 values. Empty for a model from a file.
+    pub fn history(&self) -> &[f64] {
+        &self.history
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Loop;
+
+    fn diabetes() -> Dataset {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/diabetes.csv");
+        Dataset::read_csv(path, "progression", None).unwrap()
+    }
+
+    fn dataset(columns: &[&str], values: &[f32], y: &[f32]) -> Dataset {
+        let table = Table::new(columns.iter().map(ToString::to_string).collect(), values.to_vec()).unwrap();
+        Dataset::new(table, "y", y.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn the_rate_that_is_suggested_converges_and_a_little_more_than_twice_it_does_not() {
+        let data = diabetes();
+        for scale in [Scale::ZScore, Scale::None] {
+            let fit = |rate| {
+                LinearRegression::new().learning_rate(rate).iterations(2000).scale(scale).fit(&Loop, &data)
+            };
+            let Err(Error::Diverged { iteration, suggestion: Some(rate), .. }) = fit(1e6) else {
+                panic!("a rate of 1e6 must diverge");
+            };
+            assert_eq!(iteration, 1);
+            let costs = fit(rate).unwrap().history().to_vec();
+            assert!(costs.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-12)));
+            assert!(matches!(fit(2.2 * rate), Err(Error::Diverged { .. })), "{scale:?}: {rate}");
+        }
+    }
+
+    #[test]
+    fn an_infinite_rate_and_one_that_f32_cannot_hold_are_refused_or_diverge() {
+        let data = diabetes();
+        let fit = |rate| LinearRegression::new().learning_rate(rate).iterations(3).fit(&Loop, &data);
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60] {
+            assert!(matches!(fit(rate), Err(Error::Setting(_))), "{rate}");
+        }
+        assert!(matches!(fit(1e300), Err(Error::Diverged { iteration: 1, .. })));
+        let none = LinearRegression::new().iterations(0).fit(&Loop, &data);
+        assert!(matches!(none, Err(Error::Setting(_))));
+    }
+
+    #[test]
+    fn a_constant_feature_changes_nothing_and_is_said() {
+        let with = dataset(&["a", "c"], &[1.0, 7.1, 2.0, 7.1, 4.0, 7.1], &[1.0, 2.0, 5.0]);
+        let without = dataset(&["a"], &[1.0, 2.0, 4.0], &[1.0, 2.0, 5.0]);
+        let with = LinearRegression::new().fit(&Loop, &with).unwrap();
+        let without = LinearRegression::new().fit(&Loop, &without).unwrap();
+        assert_eq!(with.training().constant_features, ["c"]);
+        assert_eq!(with.weights(), [without.weights()[0], 0.0]);
+        assert_eq!((with.bias(), with.history()), (without.bias(), without.history()));
+    }
+
+    #[test]
+    fn one_sample_gives_its_own_target() {
+        let model = LinearRegression::new().fit(&Loop, &dataset(&["a"], &[3.0], &[5.0])).unwrap();
+        let x = Table::new(vec!["a".to_owned()], vec![3.0, 100.0]).unwrap();
+        assert!(model.predict(&Loop, &x).unwrap().iter().all(|value| (value - 5.0).abs() < 1e-4));
+    }
+
+    #[test]
+    fn predictions_are_those_of_the_raw_weights() {
+        let data = diabetes();
+        let model = LinearRegression::new().fit(&Loop, &data).unwrap();
+        let (weights, bias) = model.raw();
+        let predictions = model.predict(&Loop, data.features()).unwrap();
+        for (row, prediction) in data.features().values().chunks(weights.len()).zip(predictions) {
+            let raw = bias + row.iter().zip(&weights).map(|(x, w)| f64::from(*x) * w).sum::<f64>();
+            assert!((raw - prediction).abs() < 1e-4 * raw.abs());
+        }
+        let other = Table::new(vec!["age".to_owned()], vec![1.0]).unwrap();
+        assert!(model.predict(&Loop, &other).is_err());
+    }
+}

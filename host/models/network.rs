@@ -1,0 +1,208 @@
+//! Dense networks: layers of matrix products, each with a bias and an activation.
+
+use crate::engine::{Activation, Engine};
+use crate::{Error, Result};
+
+/// A dense layer's numbers: A_out = g(A_in W + b).
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseLayer {
+    inputs: usize,
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    activation: Activation,
+}
+
+impl DenseLayer {
+    /// A layer of `bias.len()` units on `inputs` inputs; `weights` is inputs × units, row-major.
+    ///
+    /// # Errors
+    /// No inputs, no units, weights of another length, or a value that is not finite.
+    pub fn new(inputs: usize, weights: Vec<f32>, bias: Vec<f32>, activation: Activation) -> Result<Self> {
+        let shape = |problem| Err(Error::Shape { operation: "dense layer", problem });
+        let units = bias.len();
+        if inputs == 0 || units == 0 {
+            return shape(format!("{inputs} inputs and {units} units: there must be at least one of each"));
+        }
+        if inputs.checked_mul(units) != Some(weights.len()) {
+            return shape(format!(
+                "{inputs} inputs and {units} units need inputs × units weights, not {}",
+                weights.len()
+            ));
+        }
+        if let Some(value) = weights.iter().chain(&bias).find(|value| !value.is_finite()) {
+            return Err(Error::Data(format!(
+                "dense layer: {value} among the weights or biases is not finite"
+            )));
+        }
+        Ok(DenseLayer { inputs, weights, bias, activation })
+    }
+
+    /// The number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// The number of units: its outputs.
+    pub fn units(&self) -> usize {
+        self.bias.len()
+    }
+}
+
+/// A network of dense layers on an engine, where its weights stay.
+///
+/// ```
+/// use tilegrad::engine::{Activation, Engine, Loop};
+/// use tilegrad::models::{DenseLayer, DenseNetwork};
+///
+/// let hidden = DenseLayer::new(2, vec![1.0, -1.0, 1.0, 1.0], vec![0.0, 0.5], Activation::Relu)?;
+/// let output = DenseLayer::new(2, vec![1.0, 2.0], vec![-3.0], Activation::Sigmoid)?;
+/// let network = DenseNetwork::new(&Loop, &[hidden, output])?;
+/// let samples = Loop.upload(1, 2, &[1.0, 0.0])?;
+/// let out = network.forward(&Loop, &samples)?;
+/// assert_eq!(Loop.read(&out)?, [1.0 / (1.0 + 2.0_f64.exp())]);
+/// # Ok::<(), tilegrad::Error>(())
+/// ```
+pub struct DenseNetwork<E: Engine> {
+    inputs: usize,
+    first: Uploaded<E>,
+    rest: Vec<Uploaded<E>>,
+}
+
+struct Uploaded<E: Engine> {
+    weights: E::Matrix,
+    bias: E::Matrix,
+    activation: Activation,
+}
+
+impl<E: Engine> DenseNetwork<E> {
+    /// Sends `layers` to `engine`. Each takes as many inputs as the one before has units.
+    ///
+    /// # Errors
+    /// No layers, layers that do not fit together, or what the engine reports.
+    pub fn new(engine: &E, layers: &[DenseLayer]) -> Result<Self> {
+        let shape = |problem| Err(Error::Shape { operation: "dense network", problem });
+        let Some((first, rest)) = layers.split_first() else {
+            return shape("there must be at least one layer".to_owned());
+        };
+        for (l, pair) in layers.windows(2).enumerate() {
+            if pair[0].units() != pair[1].inputs() {
+                return shape(format!(
+                    "layer {} has {} units, but layer {} takes {} inputs",
+                    l + 1,
+                    pair[0].units(),
+                    l + 2,
+                    pair[1].inputs()
+                ));
+            }
+        }
+        let upload = |layer: &DenseLayer| {
+            Ok(Uploaded {
+                weights: engine.upload(layer.inputs(), layer.units(), &layer.weights)?,
+                bias: engine.upload(1, layer.units(), &layer.bias)?,
+                activation: layer.activation,
+            })
+        };
+        let rest = rest.iter().map(upload).collect::<Result<_>>()?;
+        Ok(DenseNetwork { inputs: first.inputs(), first: upload(first)?, rest })
+    }
+
+    /// The output (batch × units of the last layer) for `input` (batch × inputs of the first), on the same engine.
+    ///
+    /// # Errors
+    /// An input of another width, or what the engine reports.
+    pub fn forward(&self, engine: &E, input: &E::Matrix) -> Result<E::Matrix> {
+        let (_, columns) = engine.shape(input);
+        if columns != self.inputs {
+            return Err(Error::Shape {
+                operation: "dense network",
+                problem: format!(
+                    "the input has {columns} columns, but the first layer takes {}",
+                    self.inputs
+                ),
+            });
+        }
+        let pass = |input: &E::Matrix, layer: &Uploaded<E>| {
+            engine.dense(input, &layer.weights, &layer.bias, layer.activation)
+        };
+        let first = pass(input, &self.first)?;
+        self.rest.iter().try_fold(first, |input, layer| pass(&input, layer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Loop;
+
+    /// Values that differ, in [−1, 1).
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i + seed) as f32 * 0.618_034).fract() * 2.0 - 1.0).collect()
+    }
+
+    fn layer(inputs: usize, units: usize, seed: usize, activation: Activation) -> DenseLayer {
+        DenseLayer::new(inputs, values(inputs * units, seed), values(units, seed + 7), activation).unwrap()
+    }
+
+    /// σ(W₂ · ReLU(W₁X + b₁) + b₂) with samples as columns, as textbooks write it: X is inputs × samples, W is
+    /// units × inputs, the transposes of ours.
+    fn samples_as_columns(layers: &[DenseLayer], x: &[f32], samples: usize) -> Vec<f64> {
+        let mut a: Vec<Vec<f64>> = (0..layers[0].inputs())
+            .map(|i| (0..samples).map(|s| f64::from(x[s * layers[0].inputs() + i])).collect())
+            .collect();
+        for layer in layers {
+            a = (0..layer.units())
+                .map(|u| {
+                    (0..samples)
+                        .map(|s| {
+                            let z: f64 = (0..layer.inputs())
+                                .map(|i| f64::from(layer.weights[i * layer.units() + u]) * a[i][s])
+                                .sum::<f64>()
+                                + f64::from(layer.bias[u]);
+                            match layer.activation {
+                                Activation::Identity => z,
+                                Activation::Relu => z.max(0.0),
+                                Activation::Sigmoid => 1.0 / (1.0 + (-z).exp()),
+                            }
+                        })
+                        .collect()
+                })
+                .collect();
+        }
+        (0..samples).flat_map(|s| a.iter().map(move |unit| unit[s]).collect::<Vec<_>>()).collect()
+    }
+
+    fn two_layers_agree<E: Engine>(engine: &E) {
+        let layers = [layer(11, 19, 1, Activation::Relu), layer(19, 3, 5, Activation::Sigmoid)];
+        let x = values(23 * 11, 3);
+        let network = DenseNetwork::new(engine, &layers).unwrap();
+        let output = network.forward(engine, &engine.upload(23, 11, &x).unwrap()).unwrap();
+        assert_eq!(engine.shape(&output), (23, 3));
+        let expected = samples_as_columns(&layers, &x, 23);
+        for (ours, theirs) in engine.read(&output).unwrap().iter().zip(expected) {
+            let difference = (ours - theirs).abs();
+            assert!(difference <= 1e-5, "{}: {ours} and {theirs}", engine.description());
+        }
+    }
+
+    #[test]
+    fn samples_as_rows_give_what_samples_as_columns_do() {
+        two_layers_agree(&Loop);
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_refused() {
+        let text = |result: Result<DenseLayer>| result.unwrap_err().to_string();
+        assert!(text(DenseLayer::new(2, vec![1.0; 5], vec![0.0; 3], Activation::Relu)).contains("not 5"));
+        assert!(text(DenseLayer::new(0, vec![], vec![0.0], Activation::Relu)).contains("at least one"));
+        assert!(text(DenseLayer::new(1, vec![f32::NAN], vec![0.0], Activation::Relu)).contains("NaN"));
+
+        let layers = [layer(4, 3, 1, Activation::Relu), layer(2, 1, 2, Activation::Relu)];
+        let text = DenseNetwork::new(&Loop, &layers).map(|_| ()).unwrap_err().to_string();
+        assert!(text.contains("layer 1 has 3 units, but layer 2 takes 2 inputs"), "{text}");
+        assert!(DenseNetwork::new(&Loop, &[]).is_err());
+
+        let network = DenseNetwork::new(&Loop, &layers[..1]).unwrap();
+        let input = Loop.upload(1, 3, &[0.0; 3]).unwrap();
+        assert!(network.forward(&Loop, &input).unwrap_err().to_string().contains("the first layer takes 4"));
+    }
+}

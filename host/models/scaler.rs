@@ -1,0 +1,166 @@
+//! Features brought to one scale, without which one learning rate cannot suit them all.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Table;
+use crate::engine::{Engine, Moments};
+use crate::{Error, Result};
+
+/// How features are scaled before descent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scale {
+    /// (x − mean) / standard deviation of each column, with the population's deviation (divisor m).
+    #[default]
+    ZScore,
+    /// As they are.
+    None,
+}
+
+/// What was learnt of the features' scale: part of the model, and applied to all that it predicts from.
+///
+/// Means and deviations are values of `f32`, so that every engine applies the same ones.
+///
+/// **Constant columns.** A column whose standard deviation is 0 (in `f32`) tells nothing about the target and cannot
+/// be divided by it. Its deviation is taken as 1: the column becomes 0 for every sample, its weight stays exactly 0,
+/// and the other weights are what they would be without it. [`Scaler::fit`] says which columns these are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaler {
+    scale: Scale,
+    moments: Moments,
+}
+
+impl Scaler {
+    /// Learns means and deviations from `x` (samples × features), which holds `table`'s values on `engine`. Also
+    /// gives the numbers of the columns that are constant.
+    ///
+    /// # Errors
+    /// No rows; values so large that a mean or a deviation is beyond `f32`; or the engine failed.
+    pub fn fit<E: Engine>(
+        scale: Scale,
+        engine: &E,
+        x: &E::Matrix,
+        table: &Table,
+    ) -> Result<(Self, Vec<usize>)> {
+        let features = table.columns().len();
+        let none = Moments { mean: vec![0.0; features], standard_deviation: vec![1.0; features] };
+        if scale == Scale::None {
+            return Ok((Scaler { scale, moments: none }, Vec::new()));
+        }
+        let mut moments = engine.column_moments(x)?;
+        let same = same_in_all_rows(table);
+        let mut constant = Vec::new();
+        for (j, name) in table.columns().iter().enumerate() {
+            let (mean, deviation) = (moments.mean[j] as f32, moments.standard_deviation[j] as f32);
+            (moments.mean[j], moments.standard_deviation[j]) = (mean.into(), deviation.into());
+            if same[j] {
+                // The value itself rather than a sum divided by m: the difference must be exactly 0.
+                moments.mean[j] = table.values()[j].into();
+            } else if !mean.is_finite() || !deviation.is_finite() {
+                return Err(Error::Data(format!(
+                    "feature {name:?}: its values are too large to be squared in 32-bit floating point: use a larger \
+                     unit"
+                )));
+            }
+            if same[j] || deviation == 0.0 {
+                moments.standard_deviation[j] = 1.0;
+                constant.push(j);
+            }
+        }
+        Ok((Scaler { scale, moments }, constant))
+    }
+
+    /// A scaler from its parts, one mean and deviation for each feature.
+    pub(super) fn from_parts(scale: Scale, mean: Vec<f64>, standard_deviation: Vec<f64>) -> Self {
+        Scaler { scale, moments: Moments { mean, standard_deviation } }
+    }
+
+    /// Scales `x` (samples × features) in place.
+    ///
+    /// # Errors
+    /// Another number of features, or the engine failed.
+    pub fn apply<E: Engine>(&self, engine: &E, x: &mut E::Matrix) -> Result<()> {
+        match self.scale {
+            Scale::ZScore => engine.standardise(x, &self.moments),
+            Scale::None => Ok(()),
+        }
+    }
+
+    /// Weights and bias for the data in their own units, of weights and bias for scaled data:
+    /// wⱼ / σⱼ and b − Σ wⱼ μⱼ / σⱼ.
+    pub fn to_raw(&self, weights: &[f64], bias: f64) -> (Vec<f64>, f64) {
+        let raw: Vec<f64> = weights.iter().zip(self.standard_deviation()).map(|(w, s)| w / s).collect();
+        let shift: f64 = raw.iter().zip(self.mean()).map(|(w, mean)| w * mean).sum();
+        (raw, bias - shift)
+    }
+
+    /// How the features are scaled.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// The mean of each feature; 0 if they are not scaled.
+    pub fn mean(&self) -> &[f64] {
+        &self.moments.mean
+    }
+
+    /// What each feature is divided by: its population standard deviation, or 1.
+    pub fn standard_deviation(&self) -> &[f64] {
+        &self.moments.standard_deviation
+    }
+}
+
+/// For each column, whether all its values are the same.
+fn same_in_all_rows(table: &Table) -> Vec<bool> {
+    let columns = table.columns().len();
+    let (first, rest) = table.values().split_at(columns.min(table.values().len()));
+    let mut same = vec![true; columns];
+    let mut left = columns;
+    for row in rest.chunks_exact(columns) {
+        if left == 0 {
+            break;
+        }
+        for j in 0..columns {
+            if same[j] && row[j] != first[j] {
+                same[j] = false;
+                left -= 1;
+            }
+        }
+    }
+    same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Loop;
+
+    fn fitted(columns: &[&str], values: &[f32]) -> Result<(Scaler, Vec<usize>, Vec<f64>)> {
+        let table = Table::new(columns.iter().map(ToString::to_string).collect(), values.to_vec())?;
+        let mut x = Loop.upload(table.rows(), columns.len(), values)?;
+        let (scaler, constant) = Scaler::fit(Scale::ZScore, &Loop, &x, &table)?;
+        scaler.apply(&Loop, &mut x)?;
+        Ok((scaler, constant, Loop.read(&x)?))
+    }
+
+    #[test]
+    fn a_column_is_brought_to_mean_0_and_deviation_1() {
+        let (scaler, constant, scaled) = fitted(&["a"], &[1.0, 3.0]).unwrap();
+        assert_eq!((scaler.mean(), scaler.standard_deviation()), (&[2.0][..], &[1.0][..]));
+        assert_eq!((constant, scaled), (vec![], vec![-1.0, 1.0]));
+    }
+
+    #[test]
+    fn a_constant_column_becomes_exactly_0() {
+        let (scaler, constant, scaled) = fitted(&["a", "b"], &[0.1, 1.0, 0.1, 2.0, 0.1, 9.0]).unwrap();
+        assert_eq!((constant, scaler.standard_deviation()[0]), (vec![0], 1.0));
+        assert!(scaled.iter().step_by(2).all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn raw_weights_predict_what_scaled_ones_do() {
+        let scaler = Scaler::from_parts(Scale::ZScore, vec![10.0, -2.0], vec![4.0, 0.5]);
+        let (raw, bias) = scaler.to_raw(&[8.0, 3.0], 1.0);
+        assert_eq!((raw, bias), (vec![2.0, 6.0], 1.0 - 20.0 + 12.0));
+    }
+}
