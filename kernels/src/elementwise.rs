@@ -4,6 +4,9 @@ use cuda_std::prelude::*;
 /// Threads of a block.
 pub const THREADS: u32 = 256;
 
+/// Largest relative error of [`sigmoid_of`] where its result is a normal number: 9 units of 2⁻²⁴.
+pub const SIGMOID_ERROR: f32 = 9.0 / (1 << 24) as f32;
+
 /// The grid for `n` elements.
 pub fn grid(n: usize) -> [u32; 3] {
     [n.div_ceil(THREADS as usize) as u32, 1, 1]
