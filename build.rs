@@ -19,7 +19,9 @@ fn main() -> ExitCode {
     match ptx(&out).and_then(|prepared| write(&out, &prepared)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            for line in error.to_string().lines() {
+            let remedy = format!("to build with kernels/ptx as it is, set {PTX_VARIABLE}=prebuilt");
+            let remedy = matches!(error, Error::Compile { .. }).then_some(remedy.as_str());
+            for line in error.to_string().lines().chain(remedy) {
                 println!("cargo::error={line}");
             }
             ExitCode::FAILURE
