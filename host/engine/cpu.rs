@@ -85,9 +85,7 @@ impl Engine for Cpu {
 
     fn standardise(&self, x: &mut Matrix, moments: &Moments) -> Result<()> {
         check::standardise(x.shape(), moments)?;
-        let inverse: Vec<f64> =
-            moments.standard_deviation.iter().map(|deviation| deviation.recip()).collect();
-        passes::map_rows(&mut x.values, x.columns, Standardise { mean: &moments.mean, inverse: &inverse });
+        passes::map_rows(&mut x.values, x.columns, Standardise { moments });
         Ok(())
     }
 
@@ -143,7 +141,7 @@ impl Engine for Cpu {
     fn matmul(&self, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) -> Result<Matrix> {
         let (m, n, _) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         let mut c = Matrix::filled("matmul", m, n, 0.0)?;
-        multiply(&mut c, false, a, a_layout, b, b_layout);
+        multiply(&mut c, a, a_layout, b, b_layout);
         Ok(c)
     }
 
@@ -156,7 +154,7 @@ impl Engine for Cpu {
     ) -> Result<Matrix> {
         let (batch, units, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         let mut out = Matrix::repeated("dense", batch, &bias.values)?;
-        multiply(&mut out, true, input, Layout::Plain, weights, Layout::Plain);
+        multiply(&mut out, input, Layout::Plain, weights, Layout::Plain);
         match activation {
             Activation::Identity => {}
             Activation::Relu => passes::map_rows(&mut out.values, units, Relu),
@@ -186,8 +184,8 @@ fn instruction_set() -> &'static str {
     }
 }
 
-/// C := op(A) op(B), plus C if `add`. The shapes have been checked.
-fn multiply(c: &mut Matrix, add: bool, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) {
+/// C := C + op(A) op(B). The shapes have been checked.
+fn multiply(c: &mut Matrix, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) {
     /// Elements from one column and from one row to the next of op(matrix).
     fn strides(matrix: &Matrix, layout: Layout) -> (isize, isize) {
         match layout {
@@ -211,7 +209,7 @@ fn multiply(c: &mut Matrix, add: bool, a: &Matrix, a_layout: Layout, b: &Matrix,
             c.values.as_mut_ptr(),
             1,
             n as isize,
-            add,
+            true,
             a.values.as_ptr(),
             a_column,
             a_row,
@@ -231,16 +229,15 @@ fn multiply(c: &mut Matrix, add: bool, a: &Matrix, a_layout: Layout, b: &Matrix,
 /// (x − mean) / deviation, computed in `f64` and rounded once.
 #[derive(Clone, Copy)]
 struct Standardise<'a> {
-    mean: &'a [f64],
-    /// 1 / deviation
-    inverse: &'a [f64],
+    moments: &'a Moments,
 }
 
 impl RowMap for Standardise<'_> {
     #[inline(always)]
     fn apply(self, row: &mut [f32]) {
-        for ((value, mean), inverse) in row.iter_mut().zip(self.mean).zip(self.inverse) {
-            *value = ((f64::from(*value) - mean) * inverse) as f32;
+        let Moments { mean, standard_deviation } = self.moments;
+        for ((value, mean), deviation) in row.iter_mut().zip(mean).zip(standard_deviation) {
+            *value = ((f64::from(*value) - mean) / deviation) as f32;
         }
     }
 }
