@@ -1,0 +1,93 @@
+//! The bundle's script, with pretend programs.
+#![cfg(unix)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const SCRIPT: &str = include_str!("../src/xtask/run.sh");
+
+fn executable(path: &Path, script: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A bundle whose command ends with `cuda` for training on that device, and whose tests of the engines end with
+/// `engines`.
+fn bundle(cuda: u8, engines: u8) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("a bundle");
+    executable(&root.join("run.sh"), SCRIPT);
+    let command =
+        format!("#!/bin/sh\ncase \"$*\" in *cuda*) echo no GPU >&2; exit {cuda};; esac\necho '{{}}'\n");
+    executable(&root.join("bin/tilegrad"), &command);
+    executable(
+        &root.join("bin/tests/kernels"),
+        "#!/bin/sh\necho 'test sum/cuda ... ignored'\necho \"$TILEGRAD_ROOT\"\n",
+    );
+    executable(&root.join("bin/tests/engines"), &format!("#!/bin/sh\nexit {engines}\n"));
+    fs::write(root.join("manifest.json"), "{\"commit\": \"0123\"}\n").unwrap();
+    folder
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> (Output, Option<Value>) {
+    let output =
+        Command::new(folder.join("a bundle/run.sh")).current_dir(folder).args(arguments).output().unwrap();
+    let summary = fs::read_to_string(folder.join("results here/summary.json")).ok();
+    (output, summary.map(|text| serde_json::from_str(&text).unwrap()))
+}
+
+fn status<'a>(summary: &'a Value, step: &str) -> &'a str {
+    let steps = summary["steps"].as_array().unwrap();
+    steps.iter().find(|entry| entry["step"] == step).unwrap()["status"].as_str().unwrap()
+}
+
+#[test]
+fn outcomes() {
+    // One test, because a script cannot be started while another test's child still holds it open for writing.
+    let folder = bundle(0, 0);
+    let (output, summary) = run(folder.path(), &["results here"]);
+    let summary = summary.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(summary["bundle"]["commit"], "0123");
+    assert_eq!(summary["failures"], 0);
+    for step in ["doctor", "kernels", "engines", "train on loop", "train on cpu", "train on cuda", "compare"]
+    {
+        assert_eq!(status(&summary, step), "passed", "{step}");
+    }
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("test sum/cuda ... ignored"), "skipped tests are said: {said}");
+    let kernels = fs::read_to_string(folder.path().join("results here/kernels.txt")).unwrap();
+    assert!(kernels.contains("/a bundle\n"), "tests find their data: {kernels}");
+
+    let folder = bundle(3, 0);
+    let (output, summary) = run(folder.path(), &["results here"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(status(&summary.unwrap(), "train on cuda"), "skipped");
+    assert!(String::from_utf8(output.stdout).unwrap().contains("no GPU"), "the reason is said");
+    let (output, summary) = run(folder.path(), &["--require-gpu", "results here", "train"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let summary = summary.unwrap();
+    assert_eq!(status(&summary, "train on cuda"), "failed");
+    assert_eq!(summary["steps"].as_array().unwrap().len(), 3, "only what was named");
+
+    for (cuda, engines, failed) in [(1, 0, "train on cuda"), (0, 101, "engines")] {
+        let folder = bundle(cuda, engines);
+        let (output, summary) = run(folder.path(), &["results here"]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let summary = summary.unwrap();
+        assert_eq!(status(&summary, failed), "failed");
+        assert_eq!(status(&summary, "compare"), "passed", "the other steps are run all the same");
+    }
+
+    let folder = bundle(0, 0);
+    for wrong in [&[][..], &["--help"], &["results here", "dance"], &[""]] {
+        let (output, summary) = run(folder.path(), wrong);
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}: {output:?}");
+        assert!(summary.is_none(), "{wrong:?}");
+    }
+}
