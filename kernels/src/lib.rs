@@ -1,4 +1,37 @@
-//! The kernels, in reading order.
+//! The kernels of tilegrad: one idea a file, in reading order.
+//!
+//! The same source is compiled to PTX for the GPU and runs, checked, on the emulator of [`cuda_std`].
+//!
+//! | file | the idea |
+//! |---|---|
+//! | [`elementwise`] | one thread an element; neighbours read neighbours |
+//! | [`reduce::strided`] | several loads under way |
+//! | [`reduce::block`] | threads work together: shuffles, shared memory, a barrier |
+//! | [`reduce::sum`] | a reduction in two launches, with the same bits on every run |
+//! | [`reduce::dot`] | a product fused into it |
+//! | [`reduce::strip`] | reductions along columns: strips × row blocks |
+//! | [`reduce::column_sums`] | the simplest of them |
+//! | [`reduce::column_moments`] | mean and deviation in one pass, without losing digits |
+//! | [`descent::matrix_vector`] | Xw + b: a warp a row |
+//! | [`descent::error`] | error, cost and ∇b: three results from one pass |
+//! | [`descent::gradient`] | Xᵀe / m: weighted column sums |
+//! | [`matmul::tile`] | what the rungs of the product share |
+//! | [`matmul::naive`] | the product, everything from global memory |
+//! | [`matmul::tiled`] | tiles in shared memory: each value is read once for 32 threads |
+//! | [`dense::tiled`] | a layer of a network: bias and activation in the product's epilogue |
+//!
+//! Each file begins with the formula and its shapes, who computes what, the bytes and operations and so the
+//! limit, what the barriers keep apart, what changed from the file before, and the command that runs it.
+//!
+//! # What all kernels keep to
+//!
+//! * Matrices are row-major `f32`; sizes are `u32`, indices are `usize`, as m × n may not fit in 32 bits.
+//! * Any size may be 0. A sum of nothing is 0, and so is a mean.
+//! * The grid comes from the kernel's own file: `grid(…)`, a function of the shape only. The block's shape
+//!   is a part of the kernel.
+//! * No floating-point atomics: results have the same bits on every run, and, but for `exp`, on the emulator
+//!   as well.
+//! * `depth(…)` is the longest chain of roundings behind a result, for bounds on its error.
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch))]
 #![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]

@@ -2,19 +2,38 @@
 
 use std::sync::Arc;
 
-use cuda_std::Emulator;
-use kernel_suite::Data;
-use kernel_suite::checks;
+use kernel_suite::checks::{self, Check};
+use kernel_suite::{Data, Rig};
 use libtest_mimic::Trial;
+use tilegrad::cuda::Gpu;
 
-use crate::Results;
+use crate::{Results, trial};
 
-pub fn trials(_results: &Arc<Results>) -> Vec<Trial> {
+/// Elements behind each buffer that no kernel may touch: more than a tile or a block reaches beyond an edge.
+const GUARD: usize = 4096;
+
+pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
+    let gpu = Gpu::open(0);
+    match &gpu {
+        Ok(gpu) => eprintln!("the tests on a GPU run on {}", gpu.info().name),
+        Err(reason) => eprintln!("the tests on a GPU are ignored: {reason}"),
+    }
     let mut trials = Vec::new();
-    for check in checks::all::<Emulator>() {
-        trials.extend(Data::ALL.map(|data| {
-            Trial::test(format!("{}/{}/gpu", check.kernel, data.name()), || Ok(())).with_ignored_flag(true)
-        }));
+    for check in checks::all::<Gpu>() {
+        for data in Data::ALL {
+            trials.push(match &gpu {
+                Ok(gpu) => {
+                    let device = gpu.clone();
+                    trial("gpu", &check, data, results, move || Ok(Rig { device, guard: GUARD }))
+                }
+                Err(reason) => ignored(&check, data, reason.to_string()),
+            });
+        }
     }
     trials
+}
+
+/// A test that is reported as ignored, and fails where it is run all the same (`--ignored`).
+fn ignored(check: &Check<Gpu>, data: Data, reason: String) -> Trial {
+    Trial::test(format!("{}/{}/gpu", check.kernel, data.name()), || Err(reason.into())).with_ignored_flag(true)
 }

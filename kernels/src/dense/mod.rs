@@ -1,2 +1,3 @@
-//! Dense layers.
+//! Dense layers of a neural network.
+
 pub mod tiled;

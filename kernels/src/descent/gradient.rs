@@ -1,4 +1,27 @@
-//! Xᵀe / m.
+//! ∇w = Xᵀe / m: X (m × n), e (m), ∇w (n).
+//!
+//! ```text
+//!                    strip of 32 columns
+//!               e  ┌────────────────────┐
+//! row block  0  │  │ block: Σ over rows │ → partials[0] (n)
+//!            1  │  │         x · e      │ → partials[1]          launch 1: `gradient`
+//!            …  │  │                    │
+//!                  └────────────────────┘
+//!                    Σ over row blocks / m → ∇w                 launch 2: `gradient_finish`
+//! ```
+//!
+//! X is not transposed: a product with Xᵀ is a sum of columns, each row weighted with its error.
+//!
+//! **Cost.** X is read once: 4 bytes and one fused multiply-add an element, bound by memory. The 32 lanes of
+//! a warp read the same eᵢ, one value from the cache.
+//!
+//! **Barriers.** Those of `strip_sum`, which all threads of a block call.
+//!
+//! **What changed.** From the column sums: a weight a row. Against a transposed copy of X and a matrix-vector
+//! product: not measured yet.
+//!
+//! **Run it.** `cargo test --release --test kernels gradient`
+
 use cuda_std::prelude::*;
 
 use crate::reduce::strip::{BLOCK, column, rows, strip_sum};

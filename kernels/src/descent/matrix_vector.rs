@@ -1,4 +1,25 @@
-//! Xw + b.
+//! ŷ = Xw + b: X (m × n), w (n), b (1), ŷ (m).
+//!
+//! ```text
+//!             column 0 … 31  32 … 63  64 … 95  96 … 127 │ 128 …
+//! row 0  warp 0   lane 0 … 31, a column each, four loads under way │ …   → warp_sum → ŷ₀
+//! row 1  warp 1
+//!  …      …       a block has 8 warps: 8 rows
+//! ```
+//!
+//! **Cost.** X is read once: 4 bytes and one fused multiply-add an element. Bound by memory: w stays in the
+//! cache, ŷ is small. One thread a row would make a warp read 32 rows at a time, each with a line of memory
+//! of its own of which it uses 4 bytes; one warp a row reads whole lines. With few columns many lanes have
+//! nothing to do.
+//!
+//! **Barriers.** None: a row is a warp's own. A warp below the last row returns as a whole, so the shuffles
+//! of the others are not disturbed.
+//!
+//! **What changed.** From the dot product: one of them a warp, not one a grid, and a single launch. Time not
+//! measured yet.
+//!
+//! **Run it.** `cargo test --release --test kernels matrix_vector`
+
 use cuda_std::prelude::*;
 
 use crate::reduce::block::{WARP, warp_sum};

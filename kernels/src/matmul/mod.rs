@@ -1,26 +1,5 @@
-//! Matrix products, each rung with one more idea.
+//! Matrix products C = op(A) op(B), a ladder: each rung computes the same with one more idea.
+
 pub mod naive;
+pub mod tile;
 pub mod tiled;
-
-use cuda_std::prelude::*;
-
-/// A grid with one block for each `rows` × `columns` tile of an m × n matrix, row by row.
-///
-/// All blocks lie along x, the only side of a grid that may be longer than 65 535.
-pub(crate) fn tile_grid(m: usize, n: usize, rows: usize, columns: usize) -> [u32; 3] {
-    [(m.div_ceil(rows) * n.div_ceil(columns)) as u32, 1, 1]
-}
-
-/// Row and column of this block's first element, for a grid from `tile_grid`. n is not 0 in a running block.
-#[inline(always)]
-pub(crate) fn tile_start(n: usize, rows: usize, columns: usize) -> (usize, usize) {
-    let tiles = n.div_ceil(columns) as u32;
-    let block = thread::block_idx_x();
-    ((block / tiles) as usize * rows, (block % tiles) as usize * columns)
-}
-
-/// Where op(S)\[row\]\[column\] stands in S, for op(S) rows × columns.
-#[inline(always)]
-pub(crate) fn place<const TRANSPOSED: bool>(rows: usize, columns: usize, row: usize, column: usize) -> usize {
-    if TRANSPOSED { column * rows + row } else { row * columns + column }
-}

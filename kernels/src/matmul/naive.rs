@@ -1,7 +1,32 @@
-//! C = op(A) op(B), one thread an element.
+//! C = op(A) op(B), the first rung: one thread an element, and everything from global memory. op(A) (m × k),
+//! op(B) (k × n), C (m × n).
+//!
+//! ```text
+//!                       B  column j ↓            thread (x, y) of a block of 32 × 8:
+//!                     ┌─────┬─┬───────┐          row i = 8·tile + y, column j = 32·tile + x
+//!                     │     │ │       │ k
+//!                     └─────┴─┴───────┘          c = Σ_l  A[i,l] · B[l,j]
+//!   A  ┌─────────┐    ┌─────┬─┬───────┐ C
+//! row i├─────────┤    ├─────┼c┼───────┤
+//!      └─────────┘    └─────┴─┴───────┘
+//!           k
+//! ```
+//!
+//! **Cost.** A thread reads 8 bytes for each fused multiply-add: 0.25 operations a byte, where a GPU needs
+//! ten or more to be busy. Bound by the memory's path, the caches' for the most part: the lanes of a warp
+//! have the same i, so A is one value for all of them, and B is one line. With B transposed they read
+//! `B[j, l]`, k values apart: 32 lines for 32 values. A transposed costs nothing more: still one value for all
+//! lanes.
+//!
+//! **Barriers.** None. Threads beyond the edges of C return at once.
+//!
+//! **What it buys.** It is the rung that the others are measured against: not measured yet.
+//!
+//! **Run it.** `cargo test --release --test kernels matmul_naive`
+
 use cuda_std::prelude::*;
 
-use super::{place, tile_grid, tile_start};
+use super::tile::{place, tile_grid, tile_start};
 
 /// Rows of a block's part of C.
 pub const TILE_ROWS: u32 = 8;

@@ -1,4 +1,26 @@
-//! From one value a thread to one value a block.
+//! From one value a thread to one value a block: a tree.
+//!
+//! ```text
+//! lane       0   1   2   3   …  31        warp_sum: five steps, each with half the distance;
+//! + 16 away  s   s   s   s                registers only, no shared memory, no barrier
+//! +  8 away  s   s   s   s
+//!   …
+//! +  1 away  Σ   ·   ·   ·
+//!
+//! warp       0   1   2   …   7            block_sum: lane 0 of each warp writes its Σ to shared memory,
+//! partial    Σ   Σ   Σ       Σ            and every warp adds up the eight of them
+//! ```
+//!
+//! **Cost.** 10 shuffles and 2 barriers a thread, whatever the number of values that went before.
+//!
+//! **Barriers.** All threads of the block call `block_sum`, none may have returned. Between its barriers
+//! `partial` is only read; outside of them lane 0 of each warp may write its own element. The second barrier
+//! is for the next call, which is the same array.
+//!
+//! **What it buys.** Shuffles against a tree in shared memory with a barrier a step: not measured yet.
+//!
+//! **Run it.** `cargo test --release --test kernels sum`
+
 use cuda_std::prelude::*;
 
 use super::strided::{self, strided};

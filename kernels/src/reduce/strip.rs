@@ -1,4 +1,29 @@
-//! A block owns a strip of columns and a range of rows.
+//! Reductions along columns: a block owns a strip of columns and a range of rows.
+//!
+//! ```text
+//!              strip 0      strip 1     …           inside a block (32 × 8 threads):
+//!            ┌────────────┬────────────┬──
+//! row block 0│ block (0,0)│ block (1,0)│            thread (x, y) goes down column x,
+//!            ├────────────┼────────────┼──          rows y, y + 8, y + 16, …
+//! row block 1│ block (0,1)│ block (1,1)│            a warp (y fixed) reads 32 neighbours of one row
+//!            ├────────────┼────────────┼──
+//!            │            │            │            then the eight threads of a column are added up
+//! ```
+//!
+//! X is row-major, so one thread a column would be right too: its warp reads neighbours all the same. But
+//! with 1000 columns that is 1000 threads, and a GPU wants 200 000 of them: the rows are shared out as well.
+//! How many row blocks there are depends on the shape only, and so does every bit of the result.
+//!
+//! **Cost.** X is read once: 4 bytes an element for an operation or two. Bound by memory. A matrix of fewer
+//! than 32 columns leaves lanes idle.
+//!
+//! **Barriers.** One, between the writing of a thread's partial sum and the reading of its column's eight.
+//! Threads right of the last column take part with nothing.
+//!
+//! **What it buys.** Row blocks against one block a strip: not measured yet.
+//!
+//! **Run it.** `cargo test --release --test kernels column_sums`
+
 use core::ops::Range;
 
 use cuda_std::prelude::*;
