@@ -20,6 +20,9 @@ pub enum Error {
     /// Input data that cannot be used.
     #[error("{0}")]
     Data(String),
+    /// A column that the data do not have.
+    #[error("{0}")]
+    Column(String),
     /// A file that cannot be read or written.
     #[error("cannot {action} {path}: {source}", path = path.display())]
     File {

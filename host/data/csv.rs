@@ -71,7 +71,7 @@ impl File {
             } else if self.header.iter().all(|name| name.parse::<f64>().is_ok()) {
                 text += "; the first line holds numbers, but must hold the columns' names";
             }
-            self.error(&text)
+            Error::Column(format!("{}: {text}", self.path.display()))
         })
     }
 

@@ -1,0 +1,150 @@
+//! From the name of a device to an engine: the only place that names every engine's type.
+
+use std::fmt;
+use std::str::FromStr;
+
+use tilegrad::cuda::{GpuInfo, cuda_devices};
+use tilegrad::engine::{Cpu, Cuda, Emulator, Engine, Loop};
+use tilegrad::{Error, Result};
+
+/// An engine, and for CUDA which GPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Device {
+    Loop,
+    Cpu,
+    Emulator,
+    Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Loop => f.write_str("loop"),
+            Device::Cpu => f.write_str("cpu"),
+            Device::Emulator => f.write_str("emulator"),
+            Device::Cuda(0) => f.write_str("cuda"),
+            Device::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "loop" => Ok(Device::Loop),
+            "cpu" => Ok(Device::Cpu),
+            "emulator" => Ok(Device::Emulator),
+            "cuda" => Ok(Device::Cuda(0)),
+            _ => {
+                name.strip_prefix("cuda:").and_then(|index| index.parse().ok()).map(Device::Cuda).ok_or_else(
+                    || "the devices are loop, cpu, emulator, cuda and cuda:N (GPU N, from 0)".to_owned(),
+                )
+            }
+        }
+    }
+}
+
+/// What `--device` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Auto,
+    Named(Device),
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "auto" => Ok(Choice::Auto),
+            _ => name.parse().map(Choice::Named).map_err(|text: String| text.replacen("are", "are auto,", 1)),
+        }
+    }
+}
+
+impl Choice {
+    /// The device to use; says on standard error which one `auto` is, and why.
+    ///
+    /// Takes no time to speak of, so that a device that cannot be used is known before long work on the data.
+    pub(super) fn device(self) -> Result<Device> {
+        match self {
+            Choice::Named(device) => device.check().map(|()| device),
+            Choice::Auto => {
+                let (device, why) = automatic();
+                super::say(&format!("device: {device}, {why}"));
+                Ok(device)
+            }
+        }
+    }
+}
+
+/// What `auto` takes, and why.
+pub(super) fn automatic() -> (Device, String) {
+    match first_usable_gpu() {
+        Ok(gpu) => (Device::Cuda(gpu.index), format!("because there is a GPU: {}", gpu.name)),
+        Err(reason) => (Device::Cpu, format!("because there is no GPU to use: {}", one_line(&reason))),
+    }
+}
+
+fn first_usable_gpu() -> Result<GpuInfo, tilegrad::cuda::Error> {
+    let mut first_reason = None;
+    for gpu in cuda_devices()? {
+        match gpu.module() {
+            Ok(_) => return Ok(gpu),
+            Err(reason) => first_reason = first_reason.or(Some(reason)),
+        }
+    }
+    Err(first_reason.unwrap_or(tilegrad::cuda::Error::NoGpu))
+}
+
+/// A message without line breaks.
+pub(super) fn one_line(message: &impl fmt::Display) -> String {
+    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Device {
+    /// Whether the device can be used, as far as can be told without opening it.
+    pub(super) fn check(self) -> Result<()> {
+        let Device::Cuda(index) = self else { return Ok(()) };
+        let unusable = |reason: String| Error::Unusable { device: self.to_string(), reason };
+        let gpus = cuda_devices().map_err(|reason| unusable(reason.to_string()))?;
+        match gpus.get(index) {
+            Some(gpu) => gpu.module().map(|_| ()).map_err(|reason| unusable(reason.to_string())),
+            None => {
+                let missing = tilegrad::cuda::Error::NoSuchGpu { index, count: gpus.len() };
+                Err(unusable(missing.to_string()))
+            }
+        }
+    }
+
+    /// Does `job` on the device's engine.
+    pub(super) fn run<J: Job>(self, job: J) -> Result<J::Output> {
+        match self {
+            Device::Loop => job.run(&Loop),
+            Device::Cpu => job.run(&Cpu),
+            Device::Emulator => job.run(&Emulator::new()),
+            Device::Cuda(index) => job.run(&Cuda::open(index)?),
+        }
+    }
+
+    /// What the device's engine runs on.
+    pub(super) fn description(self) -> Result<String> {
+        struct Describe;
+        impl Job for Describe {
+            type Output = String;
+            fn run<E: Engine>(self, engine: &E) -> Result<String> {
+                Ok(engine.description())
+            }
+        }
+        self.run(Describe)
+    }
+}
+
+/// Work that any engine can do.
+pub(super) trait Job {
+    type Output;
+
+    fn run<E: Engine>(self, engine: &E) -> Result<Self::Output>;
+}

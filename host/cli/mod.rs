@@ -1,0 +1,102 @@
+//! The command: its options, its exit codes, and what it prints where.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 ok, 1 failed while running,
+//! 2 wrong usage or bad input, 3 the device that was asked for is not usable.
+
+mod compare;
+mod device;
+mod doctor;
+mod predict;
+mod train;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tilegrad::Error;
+
+#[derive(Parser)]
+#[command(
+    name = "tilegrad",
+    version,
+    about = "Vectorised machine learning on NVIDIA GPUs, in Rust down to the kernels",
+    after_help = "Exit codes: 0 ok, 1 failed while running, 2 wrong usage or bad input, 3 the device is not usable.",
+    disable_help_subcommand = true
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train a model on a CSV file
+    #[command(subcommand)]
+    Train(train::Model),
+    /// Predict with a trained model
+    Predict(predict::Options),
+    /// Compare the engines: one descent step and one dense layer on each
+    Compare(compare::Options),
+    /// Say which engines can be used here, and why others cannot
+    Doctor,
+}
+
+/// Runs the command that the arguments of the program ask for.
+pub(crate) fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Train(train::Model::Linear(options)) => options.run(),
+        Command::Predict(options) => options.run(),
+        Command::Compare(options) => options.run(),
+        Command::Doctor => doctor::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if reader_has_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// Whether the program that our standard output went to has read enough (`| head`).
+fn reader_has_gone(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<Error>() {
+        Some(
+            Error::Setting(_)
+            | Error::Data(_)
+            | Error::Column(_)
+            | Error::Model { .. }
+            | Error::Output { .. }
+            | Error::File { action: "read", .. },
+        ) => 2,
+        Some(Error::Unusable { .. }) => 3,
+        _ => 1,
+    }
+}
+
+/// Writes a result to standard output.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Writes a line to standard error. That nobody reads it must not stop the work.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A number of things of which there must be one.
+fn at_least_1(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(0) => Err("there must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(error) => Err(format!("this must be a whole number, at least 1 ({error})")),
+    }
+}

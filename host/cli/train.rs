@@ -1,0 +1,235 @@
+//! `tilegrad train`.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tilegrad::data::{Dataset, Output};
+use tilegrad::engine::Engine;
+use tilegrad::models::{FittedLinear, LinearRegression};
+use tilegrad::report::{TextTable, duration, significant};
+use tilegrad::{Error, Result};
+
+use super::device::{Choice, Job};
+
+#[derive(Subcommand)]
+pub(super) enum Model {
+    /// Linear regression by full-batch gradient descent
+    #[command(after_help = "Examples:
+  tilegrad train linear --data tests/data/diabetes.csv --target progression
+  tilegrad train linear --data houses.csv --target price --features rooms,area --model price.safetensors
+  tilegrad train linear --data houses.csv --target price --device emulator --iterations 100 --json")]
+    Linear(Linear),
+}
+
+#[derive(Args)]
+pub(super) struct Linear {
+    /// CSV file whose first line names its columns
+    #[arg(long, value_name = "FILE.csv")]
+    data: PathBuf,
+    /// Column to predict
+    #[arg(long, value_name = "COLUMN")]
+    target: String,
+    /// Columns to predict from, separated by commas [default: all but the target]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    features: Option<Vec<String>>,
+    /// Learning rate: a number above 0
+    #[arg(long, value_name = "RATE", default_value = "0.1", value_parser = rate, allow_hyphen_values = true)]
+    learning_rate: f64,
+    /// Descent steps: at least 1
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = super::at_least_1, allow_hyphen_values = true)]
+    iterations: usize,
+    /// How features are scaled: zscore is (x − mean) / standard deviation
+    #[arg(long, value_name = "HOW", default_value = "zscore")]
+    scale: Scale,
+    /// Where to compute: auto, loop, cpu, emulator, cuda or cuda:N. auto takes cuda if there is a usable GPU, else cpu
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Choice,
+    /// Write the model to this file, for `tilegrad predict`
+    #[arg(long, value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Write the cost before each step, and after the last, to this CSV file
+    #[arg(long, value_name = "FILE.csv")]
+    history: Option<PathBuf>,
+    /// Print one JSON object in place of text
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Scale {
+    Zscore,
+    None,
+}
+
+impl From<Scale> for tilegrad::models::Scale {
+    fn from(scale: Scale) -> Self {
+        match scale {
+            Scale::Zscore => Self::ZScore,
+            Scale::None => Self::None,
+        }
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
+        _ => Err("a learning rate is a number above 0, such as 0.1".to_owned()),
+    }
+}
+
+impl Linear {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let model_file = self.model.as_ref().map(Output::new).transpose()?;
+        let history_file = self.history.as_ref().map(Output::new).transpose()?;
+        for output in [&model_file, &history_file].into_iter().flatten() {
+            if output.is_same_file(&self.data) {
+                let problem = "these are the data, which would be lost: choose another name".to_owned();
+                return Err(Error::Output { path: output.path().to_owned(), problem }.into());
+            }
+        }
+        if let (Some(one), Some(other)) = (&model_file, &history_file)
+            && one.is_same_file(other.path())
+        {
+            let problem = "the model and the history cannot go to the same file".to_owned();
+            return Err(Error::Output { path: one.path().to_owned(), problem }.into());
+        }
+        let device = self.device.device()?;
+        let features: Option<Vec<String>> =
+            self.features.map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
+        let dataset = Dataset::read_csv(&self.data, self.target.trim(), features.as_deref())?;
+
+        let settings = LinearRegression::new()
+            .learning_rate(self.learning_rate)
+            .iterations(self.iterations)
+            .scale(self.scale.into());
+        let (model, time) =
+            device.run(Fit { settings: &settings, dataset: &dataset, bar: bar(self.iterations) })?;
+
+        for name in &model.training().constant_features {
+            super::say(&format!(
+                "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it: its \
+                 weight is 0"
+            ));
+        }
+        // Files first: that nobody reads the text must not lose them.
+        if let Some(output) = &model_file {
+            model.save(output)?;
+        }
+        if let Some(output) = &history_file {
+            let mut csv = "iteration,cost\n".to_owned();
+            for (iteration, cost) in model.history().iter().enumerate() {
+                writeln!(csv, "{iteration},{cost}")?;
+            }
+            output.write(csv.as_bytes())?;
+        }
+        if self.json {
+            let device = device.to_string();
+            let summary = Summary::new(&model, &device, time);
+            super::print(&(serde_json::to_string_pretty(&summary)? + "\n"))
+        } else {
+            super::print(&text(&model, time))
+        }
+    }
+}
+
+/// Training, on any engine.
+struct Fit<'a> {
+    settings: &'a LinearRegression,
+    dataset: &'a Dataset,
+    bar: ProgressBar,
+}
+
+impl Job for Fit<'_> {
+    type Output = (FittedLinear, Duration);
+
+    fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
+        let start = Instant::now();
+        let fitted = self.settings.fit_watched(engine, self.dataset, |progress| {
+            self.bar.set_position(progress.iteration as u64);
+            self.bar.set_message(significant(progress.cost, 6));
+        });
+        self.bar.finish_and_clear();
+        Ok((fitted?, start.elapsed()))
+    }
+}
+
+/// A progress bar on a terminal, nothing elsewhere.
+fn bar(iterations: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} steps, cost {msg}, {eta} left");
+    ProgressBar::new(iterations as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary<'a> {
+    model: &'a str,
+    device: &'a str,
+    samples: usize,
+    features: &'a [String],
+    target: &'a str,
+    iterations: usize,
+    learning_rate: f64,
+    cost: f64,
+    weights: Vec<f64>,
+    bias: f64,
+    weights_standardised: &'a [f64],
+    bias_standardised: f64,
+    seconds: f64,
+}
+
+impl<'a> Summary<'a> {
+    fn new(model: &'a FittedLinear, device: &'a str, time: Duration) -> Self {
+        let (weights, bias) = model.raw();
+        Summary {
+            model: "linear",
+            device,
+            samples: model.training().samples,
+            features: model.features(),
+            target: model.target(),
+            iterations: model.training().iterations,
+            learning_rate: model.training().learning_rate,
+            cost: model.training().cost,
+            weights,
+            bias,
+            weights_standardised: model.weights(),
+            bias_standardised: model.bias(),
+            seconds: time.as_secs_f64(),
+        }
+    }
+}
+
+/// The result for people.
+fn text(model: &FittedLinear, time: Duration) -> String {
+    const DIGITS: usize = 6;
+    let training = model.training();
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let (weights, bias) = model.raw();
+    let mut table = TextTable::new(["feature", "weight", "standardised"]);
+    for ((name, weight), standardised) in model.features().iter().zip(weights).zip(model.weights()) {
+        table.row([name.clone(), significant(weight, DIGITS), significant(*standardised, DIGITS)]);
+    }
+    table.row(["(bias)".to_owned(), significant(bias, DIGITS), significant(model.bias(), DIGITS)]);
+    format!(
+        "linear regression: {}, {}, {} in {} on {}\n\
+         cost {}, from {} before the first step\n\n\
+         {table}\n\
+         weight: change of {} for one unit of the feature; standardised: for one standard deviation\n",
+        count(training.samples, "sample"),
+        count(model.features().len(), "feature"),
+        count(training.iterations, "step"),
+        duration(time),
+        training.device,
+        significant(training.cost, 7),
+        significant(model.history()[0], 7),
+        model.target(),
+    )
+}
