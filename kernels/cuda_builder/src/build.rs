@@ -130,8 +130,9 @@ impl CudaBuilder {
         };
         let kernels = fs::canonicalize(&self.kernels).map_err(Error::io("read", &self.kernels))?;
         let folder = self.target_folder.unwrap_or_else(|| Path::new("target").join("nvptx"));
-        // A folder for each compiler and architecture: the PTX has one name, and cargo would take that of another.
-        let folder = folder.join(format!("{}-{}", self.arch, &text_hash(compiler.version.as_bytes())[..8]));
+        // The PTX has one name in it: a folder for each architecture, compiler and checkout.
+        let identity = format!("{}\0{}", compiler.version, kernels.display());
+        let folder = folder.join(format!("{}-{}", self.arch, &text_hash(identity.as_bytes())[..8]));
         fs::create_dir_all(&folder).map_err(Error::io("write", &folder))?;
         let folder = fs::canonicalize(&folder).map_err(Error::io("read", &folder))?;
 
@@ -182,7 +183,7 @@ fn command(compiler: &Compiler, kernels: &Path, arch: &str, folder: &Path) -> Co
         .env("RUSTC_WORKSPACE_WRAPPER", "")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags)
         .env("CARGO_BUILD_BUILD_DIR", folder)
-        .args(["rustc", "--release", "--lib", "--crate-type=cdylib", "--locked", "--color=never"])
+        .args(["rustc", "--release", "--lib", "--crate-type=cdylib", "--locked", "--quiet", "--color=never"])
         .args(["-Zbuild-std=core", "-Zpanic-immediate-abort", "--target", TARGET, "--target-dir"])
         .arg(folder);
     for setting in PROFILE {
