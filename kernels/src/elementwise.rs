@@ -101,11 +101,7 @@ pub fn relu_of(z: f32) -> f32 {
 /// 1 / (1 + e⁻ᶻ).
 #[inline(always)]
 pub fn sigmoid_of(z: f32) -> f32 {
-    let e = exp(-z.abs());
+    // Of e⁻ᶻ and eᶻ the one that cannot overflow.
+    let e = float::exp(-z.abs());
     (if z < 0.0 { e } else { 1.0 }) / (1.0 + e)
-}
-
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    cuda_std::float::exp(x)
 }

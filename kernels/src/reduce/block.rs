@@ -56,8 +56,10 @@ pub fn grid_stride(n: usize, visit: impl FnMut(usize, usize)) {
 /// The sum of a warp's values, in its lane 0; the other lanes get parts of it.
 #[inline(always)]
 pub fn warp_sum(mut value: f32) -> f32 {
-    for delta in [16, 8, 4, 2, 1] {
-        value += warp::shuffle_down(u32::MAX, value, delta);
+    let mut distance = WARP as u32 / 2;
+    while distance > 0 {
+        value += warp::shuffle_down(warp::FULL_MASK, value, distance);
+        distance /= 2;
     }
     value
 }

@@ -8,7 +8,7 @@ const BLOCK: usize = THREADS as usize;
 
 /// Around the edges of blocks, and two by seed.
 fn sizes(source: &mut Source) -> Vec<usize> {
-    let mut sizes = vec![0, 1, BLOCK - 1, BLOCK, BLOCK + 1];
+    let mut sizes = vec![0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK];
     sizes.extend([source.size(2, 2000), source.size(2, 2000)]);
     sizes
 }
