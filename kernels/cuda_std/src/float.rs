@@ -16,17 +16,18 @@ pub fn exp(x: f32) -> f32 {
     // Comparisons, not `clamp` on the outside: a NaN must stay one.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
-    let k = mul_add(x, LOG2_E, ROUND) - ROUND;
+    let rounded = mul_add(x, LOG2_E, ROUND);
+    let k = rounded - ROUND;
     let r = mul_add(k, -LN_2_LOW, mul_add(k, -LN_2_HIGH, x));
     let power = exp2_approx(r * LOG2_E);
-    // 2ᵏ has no representation for k = 128 and k < −126: two factors that have.
-    let k = k as i32;
+    // The last bits of `rounded` are k. 2ᵏ has no representation for k = 128 and k < −126: two factors that have.
+    let k = rounded.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
     let half = k >> 1;
-    power * power_of_two(half) * power_of_two(k - half)
+    power * power_of_two(half) * power_of_two(k.wrapping_sub(half))
 }
 
 /// 2ᵏ for −126 ≤ k ≤ 127.
 #[inline(always)]
 fn power_of_two(k: i32) -> f32 {
-    f32::from_bits(((k + 127) as u32) << 23)
+    f32::from_bits(k.wrapping_add(127).cast_unsigned() << 23)
 }

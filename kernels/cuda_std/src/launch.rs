@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 
+use crate::emulated::Writable;
 use crate::memory::{Global, GlobalMut};
 
 /// A value that kernels work on: plain bytes, no padding, any bit pattern valid.
@@ -136,13 +137,33 @@ pub struct Kernel<P> {
     path: &'static str,
     entry: &'static str,
     block: [u32; 3],
+    cooperative: bool,
     body: fn(&P),
 }
 
 impl<P> Kernel<P> {
     /// For `#[kernel]`: a descriptor of a kernel.
+    ///
+    /// # Panics
+    /// No GPU runs such a block. `#[kernel]` calls this where a panic is an error of the compiler.
     pub const fn new(path: &'static str, entry: &'static str, block: [u32; 3], body: fn(&P)) -> Self {
-        Kernel { path, entry, block, body }
+        let [x, y, z] = block;
+        assert!(x > 0 && y > 0 && z > 0, "a block has at least one thread");
+        assert!(
+            x <= 1024 && y <= 1024 && z <= 64 && x * y * z <= 1024,
+            "a block has at most 1024 threads, 64 along z"
+        );
+        Kernel { path, entry, block, cooperative: false, body }
+    }
+
+    /// For `#[kernel]`: the same kernel, with blocks that may wait for each other.
+    pub const fn cooperative(self) -> Self {
+        Kernel { cooperative: true, ..self }
+    }
+
+    /// Whether blocks wait for each other, so that all of them must be resident: a cooperative launch.
+    pub const fn is_cooperative(&self) -> bool {
+        self.cooperative
     }
 
     /// The kernel's path in Rust, for messages.
@@ -190,6 +211,18 @@ impl<T: Element, D: Device> Bind<GlobalMut<T>, D> for &mut Buffer<T, D> {
 pub unsafe trait Parameter: Copy + Sync {
     /// Its type in the PTX's parameter list.
     const PTX_TYPE: &'static str;
+
+    /// For `#[kernel]`: the parameter with its name, for the emulator's faults.
+    #[doc(hidden)]
+    fn named(self, _name: &'static str) -> Self {
+        self
+    }
+
+    /// For the emulator: the memory that the kernel may write.
+    #[doc(hidden)]
+    fn writable(&self) -> Option<Writable> {
+        None
+    }
 }
 
 macro_rules! scalar_parameters {
@@ -210,10 +243,19 @@ scalar_parameters!(u32: "u32" i32: "u32" f32: "f32" u64: "u64");
 // SAFETY: `Global` begins with its pointer, which is all that it is on the GPU.
 unsafe impl<T: Element> Parameter for Global<T> {
     const PTX_TYPE: &'static str = "u64";
+    fn named(self, name: &'static str) -> Self {
+        Global::named(self, name)
+    }
 }
 // SAFETY: `GlobalMut` begins with its pointer, which is all that it is on the GPU.
 unsafe impl<T: Element> Parameter for GlobalMut<T> {
     const PTX_TYPE: &'static str = "u64";
+    fn named(self, name: &'static str) -> Self {
+        GlobalMut::named(self, name)
+    }
+    fn writable(&self) -> Option<Writable> {
+        Some(GlobalMut::writable(self))
+    }
 }
 
 /// A tuple of parameters.
@@ -223,6 +265,10 @@ pub trait Parameters: Sync {
 
     /// The address of each parameter, as a launch through CUDA takes them.
     fn pointers(&mut self) -> Vec<*mut c_void>;
+
+    /// For the emulator: the memory that the kernel may write.
+    #[doc(hidden)]
+    fn writable(&self) -> Vec<Writable>;
 }
 
 /// A tuple of arguments for a tuple of parameters, on device `D`.
@@ -234,6 +280,9 @@ pub trait Arguments<P, D: Device> {
 impl Parameters for () {
     const PTX_TYPES: &'static [&'static str] = &[];
     fn pointers(&mut self) -> Vec<*mut c_void> {
+        Vec::new()
+    }
+    fn writable(&self) -> Vec<Writable> {
         Vec::new()
     }
 }
@@ -248,6 +297,9 @@ macro_rules! tuples {
             const PTX_TYPES: &'static [&'static str] = &[$($p::PTX_TYPE),*];
             fn pointers(&mut self) -> Vec<*mut c_void> {
                 vec![$((&raw mut self.$i).cast()),*]
+            }
+            fn writable(&self) -> Vec<Writable> {
+                [$(self.$i.writable()),*].into_iter().flatten().collect()
             }
         }
         impl<Dev: Device, $($a: Bind<$p, Dev>, $p),*> Arguments<($($p,)*), Dev> for ($($a,)*) {

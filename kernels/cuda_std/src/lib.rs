@@ -3,10 +3,7 @@
 //! On `nvptx64` each function is a PTX instruction. Everywhere else it is the emulator: each GPU thread a
 //! coroutine, every access checked. A kernel's source does not know which of the two it is compiled for.
 #![cfg_attr(target_arch = "nvptx64", no_std)]
-#![cfg_attr(
-    target_arch = "nvptx64",
-    feature(asm_experimental_arch, stdarch_nvptx, core_float_math)
-)]
+#![cfg_attr(target_arch = "nvptx64", feature(asm_experimental_arch, stdarch_nvptx, core_float_math))]
 
 pub use cuda_std_macros::{kernel, shared_array};
 

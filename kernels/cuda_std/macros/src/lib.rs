@@ -10,8 +10,9 @@ use syn::{Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_
 /// Makes a function a kernel: an entry of the PTX on `nvptx64`, a typed descriptor on the host.
 ///
 /// `#[kernel(block = [256, 1, 1])]` fixes the threads of a block; constants of the file may be used. With
-/// `min_blocks = 2` the registers are limited so that two blocks fit on a multiprocessor. The descriptor is a
-/// `static` with the function's name in capitals.
+/// `min_blocks = 2` the registers are limited so that two blocks fit on a multiprocessor. A kernel whose blocks wait
+/// for each other says `cooperative`: all its blocks are resident at the same time. The descriptor is a `static` with
+/// the function's name in capitals.
 ///
 /// The function is `unsafe`, not generic, returns nothing, and has plain names as parameters, of the types
 /// `u32`, `i32`, `u64`, `f32`, `Global<T>` and `GlobalMut<T>`.
@@ -26,26 +27,33 @@ pub fn kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
 struct Launch {
     block: Expr,
     min_blocks: Option<Expr>,
+    cooperative: bool,
 }
 
 impl Parse for Launch {
     fn parse(input: ParseStream) -> syn::Result<Self> {
-        let (mut block, mut min_blocks) = (None, None);
+        let (mut block, mut min_blocks, mut cooperative) = (None, None, false);
         while !input.is_empty() {
             let name: Ident = input.parse()?;
-            input.parse::<Token![=]>()?;
-            let value: Expr = input.parse()?;
+            let value = || -> syn::Result<Expr> {
+                input.parse::<Token![=]>()?;
+                input.parse()
+            };
             match name.to_string().as_str() {
-                "block" => block = Some(value),
-                "min_blocks" => min_blocks = Some(value),
-                _ => return Err(syn::Error::new(name.span(), "a kernel has `block` and `min_blocks`")),
+                "block" => block = Some(value()?),
+                "min_blocks" => min_blocks = Some(value()?),
+                "cooperative" => cooperative = true,
+                _ => {
+                    let known = "a kernel has `block = […]`, `min_blocks = …` and `cooperative`";
+                    return Err(syn::Error::new(name.span(), known));
+                }
             }
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
         let missing = || input.error("say the threads of a block: `#[kernel(block = [256, 1, 1])]`");
-        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks })
+        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks, cooperative })
     }
 }
 
@@ -77,6 +85,7 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     let inputs = &sig.inputs;
     let statements = &body.stmts;
     let block = &launch.block;
+    let cooperative = launch.cooperative.then(|| quote!(.cooperative()));
     let (bounds, min_blocks) = match &launch.min_blocks {
         Some(blocks) => (
             format!("//@launch {name} .maxntid {{x}}, {{y}}, {{z}} .minnctapersm {{blocks}}"),
@@ -115,8 +124,8 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
             stringify!(#name),
             #block,
             // SAFETY: the emulator checks every access.
-            |&(#(#names,)*)| unsafe { #name(#(#names),*) },
-        );
+            |&(#(#names,)*)| unsafe { #name(#(::cuda_std::Parameter::named(#names, stringify!(#names))),*) },
+        )#cooperative;
     })
 }
 

@@ -1,145 +1,287 @@
-//! Kernels with typed parameters, and the emulator that runs them.
+//! A launch: all blocks of a grid, in parallel or one after another or, for a cooperative kernel, all at once.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Once;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, Once, PoisonError};
 
 use rayon::prelude::*;
 
-use super::fault::Fault;
-use super::memory_impl::{Global, GlobalMut};
-use super::schedule::run_block;
-use crate::launch::{Arguments, Buffer, Device, Element, Kernel, Parameters};
+use super::block::{Advance, Random, Run, Stop, is_stuck};
+use super::emulator::{Emulator, Order};
+use super::fault::{Fault, index};
+use super::global::Saved;
+use super::release::Releases;
+use crate::launch::{Kernel, Parameters};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dims {
+/// The most blocks of a grid, along each axis, on every GPU.
+const GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
+/// The most threads that have a stack at the same time: Linux gives a process 65530 mappings, a stack takes two.
+const RESIDENT: u32 = 1 << 14;
+/// The largest stack.
+const STACK: usize = 1 << 30;
+
+/// What the blocks of a launch have in common.
+pub(crate) struct Launch {
+    pub kernel: &'static str,
     pub grid: [u32; 3],
     pub block: [u32; 3],
-}
-
-/// The order in which a block's threads run between barriers. A correct kernel does not care.
-#[derive(Clone, Copy, Debug, Default)]
-pub enum Order {
-    #[default]
-    Forward,
-    Backward,
-    Shuffled(u64),
-}
-
-impl Order {
-    pub(crate) fn warps(self, count: usize) -> Vec<usize> {
-        let mut warps: Vec<usize> = (0..count).collect();
-        match self {
-            Order::Forward => {}
-            Order::Backward => warps.reverse(),
-            Order::Shuffled(mut seed) => {
-                for i in (1..count).rev() {
-                    seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-                    warps.swap(i, (seed >> 33) as usize % (i + 1));
-                }
-            }
-        }
-        warps
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct Emulator {
     pub races: bool,
     pub order: Order,
     pub stack_bytes: usize,
-    /// Run blocks one after another on the calling thread.
-    pub serial: bool,
+    /// Differs from launch to launch.
+    pub epoch: u64,
+    pub releases: Releases,
+    blocks: u32,
 }
 
-impl Default for Emulator {
-    fn default() -> Self {
-        Emulator { races: true, order: Order::Forward, stack_bytes: 256 << 10, serial: false }
+impl Launch {
+    /// Threads of a block.
+    pub fn threads(&self) -> u16 {
+        // `Kernel::new` refuses more than 1024.
+        self.block.iter().product::<u32>() as u16
+    }
+
+    /// The index of a thread in its block.
+    pub fn thread_index(&self, thread: u16) -> [u32; 3] {
+        unravel(u32::from(thread), self.block)
+    }
+
+    /// The index of a block in the grid.
+    pub fn block_index(&self, number: u32) -> [u32; 3] {
+        unravel(number, self.grid)
+    }
+
+    /// The block that runs at a position of the order.
+    pub fn number(&self, position: u32) -> u32 {
+        match self.order {
+            Order::Forward => position,
+            Order::Backward => self.blocks - 1 - position,
+            Order::Shuffled(seed) => {
+                // A step that has no divisor in common with the number of blocks meets each of them once.
+                let mut random = Random(seed);
+                let blocks = u64::from(self.blocks);
+                let first = random.next() % blocks;
+                let step = loop {
+                    let step = random.next() % blocks;
+                    if greatest_common_divisor(step, blocks) == 1 {
+                        break step;
+                    }
+                };
+                ((first + step * u64::from(position)) % blocks) as u32
+            }
+        }
     }
 }
 
-impl Emulator {
-    /// Runs `kernel` on a grid of `grid` blocks, and reports the first fault.
-    ///
-    /// # Errors
-    /// The kernel did something wrong.
-    pub fn launch<P: Parameters, A: Arguments<P, Emulator>>(
-        &self,
-        kernel: &Kernel<P>,
-        grid: [u32; 3],
-        arguments: A,
-    ) -> Result<(), Fault> {
-        note_panic_places();
-        let parameters = arguments.bind();
-        let body = kernel.body();
-        let dims = Dims { grid, block: kernel.block() };
-        let [x, y, z] = grid;
-        let one = |block: u32| {
-            let index = [block % x, block / x % y, block / (x * y)];
-            IN_KERNEL.set(true);
-            let result = run_block(self, kernel.path(), dims, index, &|| body(&parameters));
-            IN_KERNEL.set(false);
-            result.err()
-        };
-        let blocks = x * y * z;
-        let fault = if self.serial {
-            (0..blocks).find_map(one)
-        } else {
-            (0..blocks).into_par_iter().find_map_first(one)
-        };
-        fault.map_or(Ok(()), Err)
+fn unravel(number: u32, [x, y, _]: [u32; 3]) -> [u32; 3] {
+    [number % x, number / x % y, number / x / y]
+}
+
+fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+}
+
+/// Runs a kernel, or says why not.
+pub(crate) fn launch<P: Parameters>(
+    emulator: &Emulator,
+    kernel: &Kernel<P>,
+    grid: [u32; 3],
+    parameters: &P,
+) -> Result<(), Fault> {
+    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    let refuse = |what| Err(Fault::Launch { kernel: kernel.path(), what });
+    if grid.contains(&0) {
+        return Ok(());
+    }
+    if (0..3).any(|axis| grid[axis] > GRID[axis]) {
+        let (grid, most) = (index(grid), index(GRID));
+        return refuse(format!(
+            "a grid of {grid} blocks; a GPU runs at most {most}: give each thread more to do"
+        ));
+    }
+    let blocks = grid.iter().try_fold(1_u32, |blocks, &side| blocks.checked_mul(side));
+    let Some(blocks) = blocks else {
+        return refuse(format!("a grid of {} blocks is too large to emulate: use smaller data", index(grid)));
+    };
+    if emulator.stack_bytes > STACK {
+        let bytes = emulator.stack_bytes;
+        return refuse(format!("stacks of {bytes} bytes; the most is {STACK}: set a smaller `stack_bytes`"));
+    }
+    let launch = Launch {
+        kernel: kernel.path(),
+        grid,
+        block: kernel.block(),
+        races: emulator.races,
+        order: emulator.order,
+        stack_bytes: emulator.stack_bytes,
+        epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
+        releases: Releases::default(),
+        blocks,
+    };
+    if launch.races {
+        parameters.writable().iter().try_for_each(|memory| memory.prepare())?;
+    }
+    note_panic_places();
+    let body = || kernel.body()(parameters);
+    let resident = RESIDENT / u32::from(launch.threads());
+    if kernel.is_cooperative() {
+        if blocks > resident {
+            return refuse(format!(
+                "a cooperative grid of {blocks} blocks of {} threads; the emulator keeps at most {RESIDENT} threads \
+                 resident: let each thread do more",
+                launch.threads()
+            ));
+        }
+        return together(&launch, &body);
+    }
+    let workers = (rayon::current_num_threads() as u32).min(resident).min(blocks);
+    if emulator.serial || workers < 2 {
+        return serially(&launch, &body);
+    }
+    // Blocks in parallel, as long as all goes well. If not, what went wrong may depend on which ran first: everything
+    // is put back, and the blocks run in order, which gives the same fault every time.
+    let saved: Option<Vec<Saved>> = parameters.writable().into_iter().map(|memory| memory.save()).collect();
+    let Some(saved) = saved else { return serially(&launch, &body) };
+    let Err(stop) = in_parallel(&launch, workers, &body) else { return Ok(()) };
+    saved.iter().for_each(Saved::restore);
+    let again =
+        Launch { epoch: EPOCH.fetch_add(1, Ordering::Relaxed), releases: Releases::default(), ..launch };
+    match (serially(&again, &body), stop) {
+        (Ok(()), Stop::Fault(fault)) => Err(fault),
+        (result, _) => result,
     }
 }
 
-/// Memory of the emulator.
-pub struct Memory<T> {
-    values: Vec<T>,
+/// A kernel with its arguments.
+type Body<'a> = dyn Fn() + Sync + 'a;
+
+fn serially(launch: &Launch, body: &Body<'_>) -> Result<(), Fault> {
+    with_runs(1, |runs| (0..launch.blocks).try_for_each(|position| one(&mut runs[0], launch, position, body)))
+        .map_err(|stop| fault_of(launch, stop))
 }
 
-impl Device for Emulator {
-    type Memory<T: Element> = Memory<T>;
-    type Error = Fault;
+fn in_parallel(launch: &Launch, workers: u32, body: &Body<'_>) -> Result<(), Stop> {
+    let next = AtomicU32::new(0);
+    // The earliest block that did something wrong.
+    let stopped: Mutex<Option<(u32, Stop)>> = Mutex::new(None);
+    (0..workers).into_par_iter().for_each(|_| {
+        with_runs(1, |runs| {
+            loop {
+                let position = next.fetch_add(1, Ordering::Relaxed);
+                if position >= launch.blocks {
+                    break;
+                }
+                if let Err(stop) = one(&mut runs[0], launch, position, body) {
+                    // Nobody takes another block.
+                    next.store(launch.blocks, Ordering::Relaxed);
+                    let mut stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
+                    if stopped.as_ref().is_none_or(|(earliest, _)| position < *earliest) {
+                        *stopped = Some((position, stop));
+                    }
+                    break;
+                }
+            }
+        });
+    });
+    let stopped = stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    stopped.map_or(Ok(()), |(_, stop)| Err(stop))
+}
 
-    fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Fault> {
-        // All ones is NaN for floats: use before writing shows.
-        let mut values = vec![T::zeroed(); length];
-        bytemuck::cast_slice_mut::<T, u8>(&mut values).fill(0xff);
-        Ok(Buffer::from_memory(Memory { values }))
-    }
+/// Runs one block to its end.
+fn one(run: &mut Run, launch: &Launch, position: u32, body: &Body<'_>) -> Result<(), Stop> {
+    run.begin(launch, position)?;
+    IN_KERNEL.set(true);
+    let mut rounds = 0;
+    let result = loop {
+        match run.advance(body) {
+            Err(stop) => break Err(stop),
+            Ok(Advance::Finished) => break Ok(()),
+            Ok(Advance::Progressed) => rounds = 0,
+            Ok(Advance::Fruitless(more)) => {
+                rounds += more;
+                if is_stuck(rounds) {
+                    break Err(Stop::Stuck(run.stuck(
+                        "no thread of the block will change it, and other blocks need not run at the same time; for \
+                         a kernel whose blocks wait for each other say `#[kernel(…, cooperative)]`",
+                    )));
+                }
+            }
+        }
+    };
+    IN_KERNEL.set(false);
+    run.end();
+    result
+}
 
-    fn write<T: Element>(&self, buffer: &mut Buffer<T, Self>, offset: usize, values: &[T]) -> Result<(), Fault> {
-        buffer.memory_mut().values[offset..offset + values.len()].copy_from_slice(values);
-        Ok(())
-    }
+/// Runs all blocks of a cooperative kernel in turn.
+fn together(launch: &Launch, body: &Body<'_>) -> Result<(), Fault> {
+    let result = with_runs(launch.blocks as usize, |runs| {
+        for (run, position) in runs.iter_mut().zip(0..) {
+            run.begin(launch, position)?;
+        }
+        IN_KERNEL.set(true);
+        let result = take_turns(runs, body);
+        IN_KERNEL.set(false);
+        runs.iter_mut().for_each(Run::end);
+        result
+    });
+    result.map_err(|stop| fault_of(launch, stop))
+}
 
-    fn read<T: Element>(&self, buffer: &Buffer<T, Self>, offset: usize, values: &mut [T]) -> Result<(), Fault> {
-        values.copy_from_slice(&buffer.memory().values[offset..offset + values.len()]);
-        Ok(())
+fn take_turns(runs: &mut [Run], body: &Body<'_>) -> Result<(), Stop> {
+    let mut finished = vec![false; runs.len()];
+    let mut rounds = 0;
+    loop {
+        let mut longest = Some(1);
+        for (run, finished) in runs.iter_mut().zip(&mut finished).filter(|(_, finished)| !**finished) {
+            match run.advance(body)? {
+                Advance::Finished => {
+                    *finished = true;
+                    longest = None;
+                }
+                Advance::Progressed => longest = None,
+                Advance::Fruitless(rounds) => longest = longest.map(|longest: u32| longest.max(rounds)),
+            }
+        }
+        if finished.iter().all(|finished| *finished) {
+            return Ok(());
+        }
+        rounds = longest.map_or(0, |longest| rounds + longest);
+        if is_stuck(rounds) {
+            let stuck = runs.iter().find(|run| run.polls()).expect("a block that has not finished polls");
+            return Err(Stop::Stuck(stuck.stuck("no thread of the grid will change it")));
+        }
     }
+}
 
-    unsafe fn launch<P: Parameters, A: Arguments<P, Self>>(
-        &self,
-        kernel: &Kernel<P>,
-        grid: [u32; 3],
-        arguments: A,
-    ) -> Result<(), Fault> {
-        Emulator::launch(self, kernel, grid, arguments)
+fn fault_of(launch: &Launch, stop: Stop) -> Fault {
+    match stop {
+        Stop::Fault(fault) | Stop::Stuck(fault) => fault,
+        Stop::Stacks(error) => Fault::Launch {
+            kernel: launch.kernel,
+            what: format!(
+                "no memory for its threads' stacks ({error}): set a smaller `stack_bytes`, now {}",
+                launch.stack_bytes
+            ),
+        },
     }
+}
 
-    fn synchronize(&self) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn length<T: Element>(memory: &Memory<T>) -> usize {
-        memory.values.len()
-    }
-
-    fn global<T: Element>(memory: &Memory<T>) -> Global<T> {
-        Global::new(&memory.values)
-    }
-
-    fn global_mut<T: Element>(memory: &mut Memory<T>) -> GlobalMut<T> {
-        GlobalMut::new(&mut memory.values)
-    }
+/// Lends runs that earlier launches have used.
+fn with_runs<R>(count: usize, work: impl FnOnce(&mut [Run]) -> R) -> R {
+    static IDLE: Mutex<Vec<Run>> = Mutex::new(Vec::new());
+    let mut runs = {
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = idle.len().saturating_sub(count);
+        idle.split_off(from)
+    };
+    runs.resize_with(count, Run::new);
+    let result = work(&mut runs);
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let room = rayon::current_num_threads().saturating_sub(idle.len());
+    runs.truncate(room);
+    idle.extend(runs);
+    result
 }
 
 thread_local! {
@@ -154,9 +296,9 @@ fn note_panic_places() {
         let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if IN_KERNEL.get() {
-                PANIC_PLACE.set(info.location().map(|place| place.to_string()));
+                PANIC_PLACE.set(info.location().map(ToString::to_string));
             } else {
-                previous(info)
+                previous(info);
             }
         }));
     });
@@ -165,4 +307,3 @@ fn note_panic_places() {
 pub(crate) fn take_panic_place() -> Option<String> {
     PANIC_PLACE.take()
 }
-

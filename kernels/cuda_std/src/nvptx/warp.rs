@@ -11,9 +11,7 @@ use crate::word::Word;
 pub fn lane_id() -> u32 {
     let lane: u32;
     // SAFETY: reads a special register that never changes.
-    unsafe {
-        asm!("mov.u32 {}, %laneid;", out(reg32) lane, options(pure, nomem, nostack, preserves_flags))
-    };
+    unsafe { asm!("mov.u32 {}, %laneid;", out(reg32) lane, options(pure, nomem, nostack, preserves_flags)) };
     lane
 }
 

@@ -1,0 +1,274 @@
+//! Shared memory.
+
+use std::cell::UnsafeCell;
+use std::marker::PhantomData;
+use std::panic::Location;
+
+use super::block::{Lane, lane};
+use super::fault::{fault, fault_at};
+use super::shadow::{Element, Kind, Problem};
+use crate::word::Word;
+
+/// What a block may have of static shared memory, on every GPU.
+const LIMIT: usize = 48 << 10;
+
+/// One `shared_array!` in the source.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct SharedSite(&'static Location<'static>);
+
+impl SharedSite {
+    /// The place that calls.
+    #[expect(clippy::new_without_default, reason = "each has its own place")]
+    #[track_caller]
+    pub const fn new() -> Self {
+        SharedSite(Location::caller())
+    }
+}
+
+/// The memory of one `shared_array!` in a block.
+pub(crate) struct SharedBlock {
+    site: &'static SharedSite,
+    length: usize,
+    /// The run of a block that it was last used by.
+    serial: u64,
+    data: Box<[UnsafeCell<u32>]>,
+    elements: Box<[UnsafeCell<SharedElement>]>,
+    /// For each element: until when reads need no look at its shadow; see `Block::quiet`.
+    quiet: Box<[UnsafeCell<u64>]>,
+}
+
+/// The shadow of one element.
+#[derive(bytemuck::Zeroable)]
+#[repr(C)]
+pub(crate) struct SharedElement {
+    /// The run of a block that `element` is of.
+    serial: u64,
+    element: Element,
+}
+
+/// An array of `N` values in the block's shared memory, made by [`shared_array!`](crate::shared_array).
+///
+/// Its values are undefined until they are written; the emulator refuses to read them.
+pub struct SharedArray<T, const N: usize> {
+    data: *mut u32,
+    /// Null if races are not looked for.
+    elements: *mut SharedElement,
+    quiet: *mut u64,
+    serial: u64,
+    site: &'static SharedSite,
+    element: PhantomData<T>,
+}
+
+impl<T, const N: usize> Clone for SharedArray<T, N> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T, const N: usize> Copy for SharedArray<T, N> {}
+
+impl<T: Word, const N: usize> SharedArray<T, N> {
+    /// For `shared_array!`: the array of this place in the block that is running.
+    #[doc(hidden)]
+    pub fn at(site: &'static SharedSite) -> Self {
+        let block = lane().block();
+        let mut arrays = block.shared.borrow_mut();
+        let found = arrays.iter().position(|array| std::ptr::eq(array.site, site) && array.length == N);
+        let array = match found {
+            Some(found) => &mut arrays[found],
+            None => {
+                arrays.push(SharedBlock {
+                    site,
+                    length: N,
+                    serial: 0,
+                    data: (0..N).map(|_| UnsafeCell::new(0)).collect(),
+                    elements: Box::default(),
+                    quiet: Box::default(),
+                });
+                arrays.last_mut().expect("one was pushed")
+            }
+        };
+        let races = block.launch().races;
+        if races && array.elements.len() < N {
+            array.elements = (0..N).map(|_| UnsafeCell::new(bytemuck::Zeroable::zeroed())).collect();
+            array.quiet = (0..N).map(|_| UnsafeCell::new(0)).collect();
+        }
+        let elements = if races { array.elements.as_ptr().cast_mut().cast() } else { std::ptr::null_mut() };
+        let quiet = array.quiet.as_ptr().cast_mut().cast();
+        let data = array.data.as_ptr().cast_mut().cast::<u32>();
+        if array.serial != block.serial {
+            array.serial = block.serial;
+            // All ones is NaN for floats: without the check for unwritten elements, they show.
+            // SAFETY: `N` words that only this CPU thread reaches.
+            unsafe { data.write_bytes(0xff, N) };
+            let used = arrays.iter().filter(|array| array.serial == block.serial);
+            let bytes: usize = used.map(|array| (4 * array.length).next_multiple_of(16)).sum();
+            if bytes > LIMIT {
+                drop(arrays);
+                fault_at(
+                    site.0,
+                    format!(
+                        "the block's shared arrays take {bytes} bytes with this one; a block may have {LIMIT}: \
+                         use smaller tiles"
+                    ),
+                );
+            }
+        }
+        SharedArray { data, elements, quiet, serial: block.serial, site, element: PhantomData }
+    }
+
+    /// The value of an element.
+    ///
+    /// # Safety
+    /// `index` is in range, it has been written, and no thread writes it at the same time. (The emulator checks.)
+    #[inline]
+    #[track_caller]
+    pub unsafe fn read(self, index: usize) -> T {
+        self.access(index, Kind::READ);
+        // SAFETY: in range, as `access` has checked.
+        T::from_bits(unsafe { self.data.add(index).read() })
+    }
+
+    /// Sets an element.
+    ///
+    /// # Safety
+    /// `index` is in range, and no other thread reads or writes it at the same time. (The emulator checks.)
+    #[inline]
+    #[track_caller]
+    pub unsafe fn write(self, index: usize, value: T) {
+        self.access(index, Kind::WRITE);
+        // SAFETY: in range, as `access` has checked.
+        unsafe { self.data.add(index).write(value.to_bits()) }
+    }
+
+    /// The values of four elements in one instruction.
+    ///
+    /// # Safety
+    /// As [`SharedArray::read`] for each; `index` is a multiple of 4. (The emulator checks.)
+    #[inline]
+    #[track_caller]
+    pub unsafe fn read4(self, index: usize) -> [T; 4] {
+        self.aligned("read", index);
+        // SAFETY: the caller's promise.
+        unsafe { [self.read(index), self.read(index + 1), self.read(index + 2), self.read(index + 3)] }
+    }
+
+    /// Sets four elements in one instruction.
+    ///
+    /// # Safety
+    /// As [`SharedArray::write`] for each; `index` is a multiple of 4. (The emulator checks.)
+    #[inline]
+    #[track_caller]
+    pub unsafe fn write4(self, index: usize, values: [T; 4]) {
+        self.aligned("write", index);
+        for (i, value) in values.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { self.write(index + i, value) }
+        }
+    }
+
+    /// Checks an access and notes it.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn access(self, index: usize, kind: Kind) {
+        if index >= N {
+            self.out_of_range(kind, index);
+        }
+        if self.elements.is_null() {
+            return;
+        }
+        let lane = lane();
+        let place = Location::caller();
+        // SAFETY: in range; only this CPU thread reaches it.
+        let quiet = unsafe { &mut *self.quiet.add(index) };
+        if kind == Kind::READ {
+            lane.count_read(place);
+            if lane.is_quiet(*quiet) {
+                return;
+            }
+        }
+        *quiet = self.look(lane, index, kind, place);
+    }
+
+    /// Looks at an element's shadow and notes an access there. Returns until when reads need not look.
+    #[inline(never)]
+    fn look(self, lane: &Lane, index: usize, kind: Kind, place: &'static Location<'static>) -> u64 {
+        // SAFETY: in range; only this CPU thread reaches it, and `access` does not come here again.
+        let shadow = unsafe { &mut *self.elements.add(index) };
+        if shadow.serial != self.serial {
+            *shadow = SharedElement { serial: self.serial, element: Element::new() };
+        }
+        let result = if kind == Kind::READ && !shadow.element.written() {
+            Err(Problem::Unwritten)
+        } else {
+            shadow.element.access(lane, kind, place)
+        };
+        match result {
+            Ok(quiet) => quiet,
+            Err(problem) => self.report(lane, kind, index, place, &problem),
+        }
+    }
+
+    /// The address of an element.
+    pub(crate) fn pointer(self, index: usize) -> *mut u32 {
+        self.data.wrapping_add(index)
+    }
+
+    /// The address of an element's shadow, if there is one.
+    pub(crate) fn shadow(self, index: usize) -> Option<*mut SharedElement> {
+        (!self.elements.is_null()).then(|| self.elements.wrapping_add(index))
+    }
+
+    #[inline]
+    #[track_caller]
+    pub(crate) fn aligned(self, what: &str, index: usize) {
+        if !index.is_multiple_of(4) {
+            fault(format!(
+                "shared {what} of four elements at {index} of the array of {}: not a multiple of 4",
+                self.site.0
+            ));
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn out_of_range(self, kind: Kind, index: usize) -> ! {
+        fault(format!(
+            "shared {} of element {index} of the array of {}, which has {N}",
+            name(kind),
+            self.site.0
+        ))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn report(self, lane: &Lane, kind: Kind, index: usize, place: &Location<'_>, problem: &Problem) -> ! {
+        let access = format!("shared {} of element {index} of the array of {}", name(kind), self.site.0);
+        let what = match problem {
+            Problem::Unwritten => format!("{access}, which nothing has written"),
+            Problem::Copying(copy) => {
+                format!("{access}, into which {} and has not waited for it", copy.describe(lane))
+            }
+            Problem::Race(other) => {
+                format!("race: {access}, which {} with no barrier in between", other.describe(lane))
+            }
+        };
+        fault_at(place, what)
+    }
+}
+
+impl SharedElement {
+    /// A copy into the element has arrived.
+    pub fn arrived(&mut self, lane: &Lane) {
+        self.element.arrived(lane);
+    }
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::READ => "read",
+        Kind::COPY => "copy",
+        _ => "write",
+    }
+}
