@@ -71,12 +71,18 @@ impl Context {
         // SAFETY: the context is held until `self` is dropped.
         unsafe { call!(cuCtxSetCurrent(self.handle), "choosing the context") }
     }
+
+    /// The same before something is given back. A failure there, or of what follows, leaves nothing to do: the driver
+    /// has lost the context, which frees all that is in it, and the next call that can report it does.
+    fn enter_to_give_back(&self) {
+        // SAFETY: as in `enter`.
+        unsafe { api::cuCtxSetCurrent(self.handle) };
+    }
 }
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: this gives back the one hold that `retain` took. A failure leaves nothing to do: the driver has
-        // lost the context, or is shutting down.
+        // SAFETY: this gives back the one hold that `retain` took.
         unsafe { api::cuDevicePrimaryCtxRelease_v2(self.device) };
     }
 }
@@ -120,11 +126,9 @@ impl Module {
 
 impl Drop for Module {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: the module was loaded into this context, and its kernels have run: the stream went first.
-            // A failure leaves nothing to do.
-            unsafe { api::cuModuleUnload(self.handle) };
-        }
+        self.context.enter_to_give_back();
+        // SAFETY: the module was loaded into this context, and its kernels have run: the stream went first.
+        unsafe { api::cuModuleUnload(self.handle) };
     }
 }
 
@@ -145,13 +149,11 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.context.enter().is_ok() {
-            // SAFETY: the stream was made in this context. Waiting lets its kernels end before their module goes.
-            // A failure leaves nothing to do.
-            unsafe {
-                api::cuStreamSynchronize(self.handle);
-                api::cuStreamDestroy_v2(self.handle);
-            }
+        self.context.enter_to_give_back();
+        // SAFETY: the stream was made in this context. Waiting lets its kernels end before their module goes.
+        unsafe {
+            api::cuStreamSynchronize(self.handle);
+            api::cuStreamDestroy_v2(self.handle);
         }
     }
 }
@@ -230,9 +232,9 @@ impl<T> Memory<T> {
 
 impl<T> Drop for Memory<T> {
     fn drop(&mut self) {
-        if self.address != 0 && self.session.context.enter().is_ok() {
-            // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end. A
-            // failure leaves nothing to do: a later call reports what went wrong.
+        if self.address != 0 {
+            self.session.context.enter_to_give_back();
+            // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end.
             unsafe {
                 api::cuStreamSynchronize(self.session.stream.handle);
                 api::cuMemFree_v2(self.address);
