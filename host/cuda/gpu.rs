@@ -66,10 +66,10 @@ impl Context {
         Ok(Arc::new(Context { handle, device }))
     }
 
-    /// Makes the context current on this thread.
-    fn enter(&self) -> Result<(), Error> {
+    /// Makes the context current on this thread; `after` says what came before.
+    fn enter(&self, after: impl FnOnce() -> String) -> Result<(), Error> {
         // SAFETY: the context is held until `self` is dropped.
-        unsafe { call!(cuCtxSetCurrent(self.handle), "choosing the context") }
+        unsafe { call!(cuCtxSetCurrent(self.handle), "choosing the context{}", after()) }
     }
 
     /// The same before something is given back. A failure there, or of what follows, leaves nothing to do: the driver
@@ -164,6 +164,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Session {
+    fn enter(&self) -> Result<(), Error> {
+        self.context.enter(|| self.after_launches())
+    }
+
     /// Waits for the stream; `doing` says for what.
     fn wait(&self, doing: &str) -> Result<(), Error> {
         // SAFETY: the stream lives as long as the session.
@@ -254,7 +258,7 @@ impl Gpu {
         let (_, ptx) = info.module()?;
         let about = format!("GPU {index}, {}", info.name);
         let context = Context::retain(device, &about)?;
-        context.enter()?;
+        context.enter(String::new)?;
         let module = Module::load(&context, ptx, &about)?;
         let stream = Stream::new(&context, &about)?;
         let (functions, last_launch) = Default::default();
@@ -272,7 +276,7 @@ impl Gpu {
     /// # Errors
     /// The driver reports an error.
     pub fn memory(&self) -> Result<(usize, usize), Error> {
-        self.session.context.enter()?;
+        self.session.enter()?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: both are places for a number.
         unsafe { call!(cuMemGetInfo_v2(&raw mut free, &raw mut total), "asking for free memory") }?;
@@ -290,7 +294,7 @@ impl Device for Gpu {
         // A size beyond counting is asked for all the same: the driver refuses it as it does any that is too large.
         let bytes = length.saturating_mul(size_of::<T>());
         if bytes > 0 {
-            self.session.context.enter()?;
+            self.session.enter()?;
             // SAFETY: `memory.address` is a place for the address.
             let allocated = unsafe {
                 call!(cuMemAlloc_v2(&raw mut memory.address, bytes), "{bytes} bytes for {length} values")
@@ -311,7 +315,7 @@ impl Device for Gpu {
         if bytes == 0 {
             return Ok(());
         }
-        self.session.context.enter()?;
+        self.session.enter()?;
         let stream = self.session.stream.handle;
         // SAFETY: `values` are `bytes` long, and so is the range at `address`, which was checked; both live until
         // the copy is done, which is waited for below.
@@ -336,7 +340,7 @@ impl Device for Gpu {
         if bytes == 0 {
             return Ok(());
         }
-        self.session.context.enter()?;
+        self.session.enter()?;
         let stream = self.session.stream.handle;
         // SAFETY: as in `write`; any bytes are valid values of an `Element`.
         unsafe {
@@ -362,7 +366,7 @@ impl Device for Gpu {
             return Err(Error::Grid { kernel: kernel.path(), grid });
         }
         let session = &self.session;
-        session.context.enter()?;
+        session.enter()?;
         let function = session.function(kernel)?;
         let mut parameters = arguments.bind();
         let mut pointers = parameters.pointers();
@@ -394,7 +398,7 @@ impl Device for Gpu {
     }
 
     fn synchronize(&self) -> Result<(), Error> {
-        self.session.context.enter()?;
+        self.session.enter()?;
         self.session.wait("waiting for the GPU")
     }
 
