@@ -51,8 +51,9 @@ pub enum Error {
     },
     /// Gradient descent left the numbers.
     #[error(
-        "gradient descent diverged at iteration {iteration}: with learning rate {learning_rate} the cost went from \
-         {first_cost:.6e} to {cost:.6e}; {}",
+        "gradient descent diverged at iteration {iteration}: with learning rate {} the cost went from {first_cost:.6e} \
+         to {cost:.6e}; {}",
+        rate(*.learning_rate),
         remedy(*.suggestion)
     )]
     Diverged {
@@ -104,8 +105,13 @@ impl Error {
 
 fn remedy(suggestion: Option<f64>) -> String {
     match suggestion {
-        Some(rate) => format!("a learning rate of {rate} would do"),
+        Some(suggestion) => format!("a learning rate of {} would do", rate(suggestion)),
         None => "no learning rate is small enough for values this large: standardise the features (--scale zscore)"
             .to_owned(),
     }
+}
+
+/// A rate without a long row of zeros.
+fn rate(rate: f64) -> String {
+    if (1e-4..1e7).contains(&rate) { rate.to_string() } else { format!("{rate:e}") }
 }

@@ -139,9 +139,11 @@ impl Options {
             };
             for (i, &device) in devices.iter().enumerate().filter(|(_, device)| whole.on(**device) == size) {
                 let outcome = match device {
-                    Device::Loop => reference.as_ref().map(|measured| measured.against(size, Some(measured))),
+                    Device::Loop => {
+                        reference.as_ref().map(|measured| measured.against(device, size, Some(measured)))
+                    }
                     _ => match measure(device) {
-                        Ok(measured) => Some(measured.against(size, reference.as_ref())),
+                        Ok(measured) => Some(measured.against(device, size, reference.as_ref())),
                         Err(Error::Unusable { reason, .. }) if !asked_for => {
                             Some(Outcome::Unusable { unusable: one_line(&reason) })
                         }
@@ -279,14 +281,14 @@ fn median<E: Engine>(
 }
 
 impl Measured {
-    fn against(&self, size: Size, reference: Option<&Measured>) -> Outcome {
+    fn against(&self, device: Device, size: Size, reference: Option<&Measured>) -> Outcome {
         let figures = |time: Duration, theirs: Option<Duration>, difference: Option<f64>| Figures {
             milliseconds: 1e3 * time.as_secs_f64(),
             speed_up: theirs.map(|theirs| theirs.as_secs_f64() / time.as_secs_f64()),
             difference,
         };
         Outcome::Done {
-            description: self.description.clone(),
+            description: device.titled(&self.description),
             size,
             descent: figures(
                 self.descent,
@@ -320,7 +322,7 @@ impl Comparison {
         let mut descent =
             TextTable::new(["descent step", "samples × features", "ms", "speed-up", "difference"]);
         let mut dense = TextTable::new(["dense layer", "inputs × units", "ms", "speed-up", "difference"]);
-        let mut about = TextTable::new(["engine", ""]);
+        let mut about = String::new();
         let cells = |engine: &str, size: String, figures: &Figures| {
             let or_dash =
                 |value: Option<f64>, digits| value.map_or("–".to_owned(), |v| significant(v, digits));
@@ -337,15 +339,15 @@ impl Comparison {
                 Outcome::Done { description, size, descent: step, dense: layer } => {
                     descent.row(cells(engine, format!("{} × {}", size.samples, size.features), step));
                     dense.row(cells(engine, format!("{} × {}", size.features, size.units), layer));
-                    about.text_row([engine.clone(), description.clone()]);
+                    about += &format!("  {description}\n");
                 }
                 Outcome::Unusable { unusable } => {
-                    about.text_row([engine.clone(), format!("cannot run: {unusable}")]);
+                    about += &format!("  {engine} cannot run: {unusable}\n");
                 }
             }
         }
         format!(
-            "{descent}\n{dense}\n{about}\n\
+            "{descent}\n{dense}\nEngines:\n{about}\n\
              ms: median of {}. The dense layer has a batch of {} and ReLU. speed-up: against the loop at the same size.\n\
              difference: the largest from the loop in f64 (of the weights after these steps, of the layer's output), over \
              the loop's largest value.\n",

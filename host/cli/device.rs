@@ -129,7 +129,7 @@ impl Device {
         }
     }
 
-    /// What the device's engine runs on.
+    /// What the device's engine runs on, beginning with the device's name.
     pub(super) fn description(self) -> Result<String> {
         struct Describe;
         impl Job for Describe {
@@ -138,7 +138,13 @@ impl Device {
                 Ok(engine.description())
             }
         }
-        self.run(Describe)
+        self.run(Describe).map(|description| self.titled(&description))
+    }
+
+    /// An engine's description with the device's name before it, if it does not begin so.
+    pub(super) fn titled(self, description: &str) -> String {
+        let name = self.to_string();
+        if description.starts_with(&name) { description.to_owned() } else { format!("{name}: {description}") }
     }
 }
 

@@ -5,7 +5,6 @@ use std::thread::available_parallelism;
 
 use tilegrad::cuda::ptx::{Header, PTX_IS_STALE, PTX_MODULES, PTX_PROVENANCE};
 use tilegrad::cuda::{GpuInfo, Version, cuda_devices};
-use tilegrad::report::TextTable;
 
 use super::device::{Device, automatic, one_line};
 
@@ -36,25 +35,24 @@ fn engines(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
         Ok(gpus) => (0..gpus.len()).map(Device::Cuda).collect(),
         Err(_) => vec![Device::Cuda(0)],
     };
-    let mut table = TextTable::new(["Engine", "usable", ""]);
+    writeln!(text, "Engines (--device):")?;
     for device in [Device::Loop, Device::Cpu, Device::Emulator].into_iter().chain(cuda) {
         // Opened in earnest: that is what an engine must stand.
-        let (usable, why) = match device.description() {
-            Ok(description) => ("yes", description),
-            Err(tilegrad::Error::Unusable { reason, .. }) => ("no", reason),
-            Err(error) => ("no", error.to_string()),
-        };
-        table.text_row([device.to_string(), usable.to_owned(), one_line(&why)]);
+        match device.description() {
+            Ok(description) => writeln!(text, "  usable    {description}")?,
+            Err(tilegrad::Error::Unusable { reason, .. }) => {
+                writeln!(text, "  unusable  {device}: {}", one_line(&reason))?;
+            }
+            Err(error) => writeln!(text, "  unusable  {device}: {}", one_line(&error))?,
+        }
     }
-    let (device, why) = automatic();
-    table.text_row(["auto".to_owned(), "yes".to_owned(), one_line(&format!("{device}, {why}"))]);
-    writeln!(text, "{table}")?;
+    writeln!(text, "  auto takes {}\n", automatic().0)?;
     Ok(())
 }
 
 fn driver(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
     match gpus {
-        Err(reason) => writeln!(text, "CUDA driver: none to use ({})\n", one_line(reason))?,
+        Err(reason) => writeln!(text, "CUDA driver: {}\n", one_line(reason))?,
         Ok(gpus) => {
             let version = gpus.first().map_or(Version::new(0, 0), |gpu| gpu.driver);
             writeln!(text, "CUDA driver: for CUDA {version}")?;

@@ -53,7 +53,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if reader_has_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error:#}"));
+            say(&format!("error: {error}"));
             ExitCode::from(exit_code(&error))
         }
     }
@@ -82,9 +82,12 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 /// Writes a result to standard output.
 fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()?;
-    Ok(())
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::File { action: "write", path: "to standard output".into(), source: error }.into())
+        }
+        result => Ok(result?),
+    }
 }
 
 /// Writes a line to standard error. That nobody reads it must not stop the work.

@@ -12,13 +12,7 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug)]
 pub struct TextTable {
-    rows: Vec<Row>,
-}
-
-#[derive(Clone, Debug)]
-struct Row {
-    cells: Vec<String>,
-    left: bool,
+    rows: Vec<Vec<String>>,
 }
 
 impl TextTable {
@@ -29,35 +23,27 @@ impl TextTable {
         table
     }
 
-    /// Adds a row of numbers: aligned right, but for the first cell.
+    /// Adds a row.
     pub fn row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(Row { cells: cells.into_iter().map(Into::into).collect(), left: false });
-    }
-
-    /// Adds a row of words: aligned left.
-    pub fn text_row<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.rows.push(Row { cells: cells.into_iter().map(Into::into).collect(), left: true });
+        self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 }
 
 impl fmt::Display for TextTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let columns = self.rows.iter().map(|row| row.cells.len()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns)
-            .map(|j| {
-                let cells = self.rows.iter().filter_map(|row| row.cells.get(j));
-                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-            })
-            .collect();
-        for Row { cells, left } in &self.rows {
-            let mut line = String::new();
-            for (j, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
-                if j > 0 {
-                    line += "  ";
-                }
-                line += &if j == 0 || *left { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
-            }
-            writeln!(f, "{}", line.trim_end())?;
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |j: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(j));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            let cells = row.iter().zip(&widths).enumerate();
+            let cells = cells.map(|(j, (cell, &width))| match j {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }
@@ -127,10 +113,10 @@ mod tests {
     }
 
     #[test]
-    fn words_are_aligned_left_and_numbers_right() {
+    fn columns_are_as_wide_as_their_widest_cell() {
         let mut table = TextTable::new(["a", "bcd"]);
         table.row(["é", "1"]);
-        table.text_row(["xyz", "w"]);
-        assert_eq!(table.to_string(), "a    bcd\né      1\nxyz  w\n");
+        table.row(["xyz", ""]);
+        assert_eq!(table.to_string(), "a    bcd\né      1\nxyz\n");
     }
 }
