@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 
-use kernel_suite::{Data, Expected, GAMMA_UNIT, Source, Tally, gamma};
+use kernel_suite::{Data, Expected, UNIT_ROUNDOFF, Source, Tally, gamma};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::engine::{Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Moments};
@@ -64,7 +64,7 @@ const CPU: Target<Cpu> = Target {
     dot: |n| n.min(4096).div_ceil(32) + 5 + 1,
     column_sum: |m, _| m.min(256) + 1,
     product: |k| k,
-    sigmoid: 6.0 * GAMMA_UNIT,
+    sigmoid: 6.0 * UNIT_ROUNDOFF,
 };
 
 const fn on_device<E>(make: fn() -> Result<E>, most: usize) -> Target<E> {
@@ -203,7 +203,7 @@ impl<E: Engine> Problem<E> {
         let error = |(i, y): (usize, &f64)| {
             let (prediction, magnitude) = self.prediction(i);
             let error = prediction - y;
-            (error, gamma(depth) * (magnitude + y.abs()) + GAMMA_UNIT * error.abs())
+            (error, gamma(depth) * (magnitude + y.abs()) + UNIT_ROUNDOFF * error.abs())
         };
         self.y.here.iter().enumerate().map(error).collect()
     }
@@ -225,7 +225,7 @@ impl<E: Engine> Problem<E> {
             let value = sum / samples;
             match self.data {
                 Data::Integers => Expected::exact(f64::from(value as f32)),
-                Data::Reals => Expected { value, bound: off / samples + GAMMA_UNIT * value.abs() },
+                Data::Reals => Expected { value, bound: off / samples + UNIT_ROUNDOFF * value.abs() },
             }
         };
         sums.into_iter().map(expected).collect()
@@ -323,7 +323,7 @@ fn descend<E: Engine>(target: &Target<E>) -> Outcome {
         });
         let cost = Expected {
             value: cost.0 / (2.0 * samples),
-            bound: cost.1 / (2.0 * samples) + 2.0 * GAMMA_UNIT * cost.0 / (2.0 * samples),
+            bound: cost.1 / (2.0 * samples) + 2.0 * UNIT_ROUNDOFF * cost.0 / (2.0 * samples),
         };
 
         let Problem { x, y, weights, bias, .. } = &mut problem;
@@ -341,7 +341,7 @@ fn descend<E: Engine>(target: &Target<E>) -> Outcome {
         let step = |weight: f64, gradient: Expected| {
             let value = weight - RATE * gradient.value;
             let bound =
-                RATE * gradient.bound + GAMMA_UNIT * (RATE * gradient.value.abs() + 2.0 * value.abs());
+                RATE * gradient.bound + UNIT_ROUNDOFF * (RATE * gradient.value.abs() + 2.0 * value.abs());
             Expected { value, bound: bound.max(f64::MIN_POSITIVE) }
         };
         // With integers the sums are exact, but 1 / m need not be.
@@ -356,7 +356,7 @@ fn descend<E: Engine>(target: &Target<E>) -> Outcome {
 
 /// With room for the rounding of the cost itself to `f32`.
 fn widened(expected: Expected) -> Expected {
-    Expected { bound: expected.bound + GAMMA_UNIT * expected.value + f64::MIN_POSITIVE, ..expected }
+    Expected { bound: expected.bound + UNIT_ROUNDOFF * expected.value + f64::MIN_POSITIVE, ..expected }
 }
 
 /// With small integers, m a power of two and a rate of 1/2, nothing is rounded at all.
@@ -563,7 +563,7 @@ fn activated(activation: Activation, z: Expected, sigmoid: f64) -> Expected {
     match activation {
         Activation::Identity | Activation::Relu => Expected { value, ..z },
         Activation::Sigmoid => {
-            let own = (sigmoid + GAMMA_UNIT) * value + f64::from(f32::MIN_POSITIVE);
+            let own = (sigmoid + UNIT_ROUNDOFF) * value + f64::from(f32::MIN_POSITIVE);
             Expected { value, bound: z.bound / 4.0 + own }
         }
     }

@@ -25,7 +25,9 @@ use cuda_std::prelude::*;
 /// Threads of a block.
 pub const THREADS: u32 = 256;
 
-/// Largest relative error of [`sigmoid_of`] where its result is a normal number: 9 units of 2⁻²⁴.
+/// Largest relative error of [`sigmoid_of`] where its result is a normal number: 9 · 2⁻²⁴.
+///
+/// `exp` is off by at most 3 units in the last place, 6 · 2⁻²⁴; the addition and the division add 2⁻²⁴ each.
 pub const SIGMOID_ERROR: f32 = 9.0 / (1 << 24) as f32;
 
 /// The grid for `n` elements.
@@ -98,7 +100,7 @@ pub fn relu_of(z: f32) -> f32 {
     if z < 0.0 { 0.0 } else { z }
 }
 
-/// 1 / (1 + e⁻ᶻ).
+/// 1 / (1 + e⁻ᶻ): 1 at ∞, 0 at −∞; a NaN stays a NaN. See [`SIGMOID_ERROR`].
 #[inline(always)]
 pub fn sigmoid_of(z: f32) -> f32 {
     // Of e⁻ᶻ and eᶻ the one that cannot overflow.

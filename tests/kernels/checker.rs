@@ -1,7 +1,7 @@
 //! The checker itself must fail where something is wrong.
 
 use cuda_std::{Emulator, GlobalMut, Order, kernel, thread};
-use kernel_suite::{Data, Expected, GAMMA_UNIT, Rig, Source, Tally, gamma};
+use kernel_suite::{Data, Expected, UNIT_ROUNDOFF, Rig, Source, Tally, gamma};
 use libtest_mimic::{Failed, Trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -81,9 +81,9 @@ fn swapped_rows() -> Result<(), Failed> {
 
 fn beyond_bound() -> Result<(), Failed> {
     let expected = [Expected::rounded(Data::Reals, 1.0, 1.0, 3)];
-    ensure(expected[0].bound == gamma(3) + GAMMA_UNIT, "the bound is not γ_d |A||B| + u|c|")?;
-    let just_inside = 1.0 + 4.0 * GAMMA_UNIT as f32;
-    let just_outside = 1.0 + 6.0 * GAMMA_UNIT as f32;
+    ensure(expected[0].bound == gamma(3) + UNIT_ROUNDOFF, "the bound is not γ_d |A||B| + u|c|")?;
+    let just_inside = 1.0 + 4.0 * UNIT_ROUNDOFF as f32;
+    let just_outside = 1.0 + 6.0 * UNIT_ROUNDOFF as f32;
     ensure(accepts(&[just_inside], &expected), "an error of 4 u was refused, where 4 u are allowed")?;
     ensure(!accepts(&[just_outside], &expected), "an error of 6 u was accepted, where 4 u are allowed")
 }

@@ -19,7 +19,8 @@ use cuda_std::prelude::*;
 
 /// A grid with one block for each `rows` × `columns` tile of an m × n matrix, row by row.
 ///
-/// All blocks lie along x, the only side of a grid that may be longer than 65 535.
+/// All blocks lie along x, the only side of a grid that may be longer than 65 535: up to 2³¹ − 1, more than any
+/// matrix that fits in memory needs.
 pub fn tile_grid(m: usize, n: usize, rows: usize, columns: usize) -> [u32; 3] {
     [(m.div_ceil(rows) * n.div_ceil(columns)) as u32, 1, 1]
 }

@@ -32,7 +32,7 @@ pub const THREADS: u32 = 256;
 /// Warps of a block.
 const WARPS: usize = THREADS as usize / WARP;
 /// Enough blocks to fill the largest GPU; few enough for one block to add up their partial sums.
-const MAX_BLOCKS: usize = 1024;
+pub const MAX_BLOCKS: usize = 1024;
 
 /// The grid for n values: a function of n only, so the order of the additions is too.
 pub fn grid(n: usize) -> [u32; 3] {

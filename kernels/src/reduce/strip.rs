@@ -36,8 +36,8 @@ pub const COLUMNS: u32 = 32;
 pub const ROWS: u32 = 8;
 /// Threads of a block.
 pub const BLOCK: [u32; 3] = [COLUMNS, ROWS, 1];
-/// Fewest rows for which another block is worth its partial results.
-const ROWS_OF_BLOCK: usize = 256;
+/// Rows for which another block is worth its partial results.
+pub const ROWS_OF_BLOCK: usize = 256;
 /// Enough blocks to fill the largest GPU.
 const BLOCKS: usize = 1024;
 

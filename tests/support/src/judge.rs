@@ -6,11 +6,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use crate::{Data, Failure};
 
 /// u, the unit roundoff of `f32`: 2⁻²⁴.
-pub const GAMMA_UNIT: f64 = 1.0 / (1 << 24) as f64;
+pub const UNIT_ROUNDOFF: f64 = 1.0 / (1 << 24) as f64;
 
 /// γ_d = d·u / (1 − d·u): the relative error of d roundings (Higham, Accuracy and Stability, lemma 3.1).
 pub fn gamma(depth: usize) -> f64 {
-    let errors = depth as f64 * GAMMA_UNIT;
+    let errors = depth as f64 * UNIT_ROUNDOFF;
     errors / (1.0 - errors)
 }
 
@@ -40,7 +40,7 @@ impl Expected {
     pub fn rounded(data: Data, value: f64, magnitude: f64, depth: usize) -> Self {
         match data {
             Data::Integers => Expected::exact(f64::from(value as f32)),
-            Data::Reals => Expected { value, bound: gamma(depth) * magnitude + GAMMA_UNIT * value.abs() },
+            Data::Reals => Expected { value, bound: gamma(depth) * magnitude + UNIT_ROUNDOFF * value.abs() },
         }
     }
 }
@@ -93,6 +93,7 @@ impl Tally {
             }
             let error = (f64::from(got) - value).abs();
             // Not `error > bound`: NaN must fail.
+            #[expect(clippy::neg_cmp_op_on_partial_ord)]
             if !(error <= bound) {
                 return Err(format!(
                     "{place}: element {index} is {got:e}, reference {value:e}, error {error:.3e} > bound {bound:.3e}"

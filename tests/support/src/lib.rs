@@ -10,7 +10,7 @@ mod kernels_under_test;
 mod rig;
 
 pub use data::{Data, Source};
-pub use judge::{Expected, GAMMA_UNIT, Tally, gamma, sums};
+pub use judge::{Expected, Tally, UNIT_ROUNDOFF, gamma, sums};
 pub use kernels_under_test::Kernels;
 pub use rig::Rig;
 

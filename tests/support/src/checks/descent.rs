@@ -8,7 +8,8 @@ use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally, sums};
 pub fn matrix_vector<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
     let (mut source, mut tally) = (Source::new(21), Tally::default());
     let mut cases = shapes(&[0, 1, 7, 8, 9, 30], &[0, 1, 31, 32, 33, 127, 128, 129]);
-    cases.extend([(source.size(2, 100), source.size(2, 1000)), (source.size(2, 1000), source.size(2, 20))]);
+    cases.extend((0..3).map(|_| (source.size(2, 100), source.size(2, 1000))));
+    cases.extend((0..3).map(|_| (source.size(2, 1000), source.size(2, 20))));
     for (m, n) in cases {
         let (x, weights) = (source.numbers(data, m * n), source.numbers(data, n));
         let bias = source.numbers(data, 1);
@@ -34,66 +35,79 @@ fn total(data: Data, terms: impl Iterator<Item = f64>, depth: usize, divisor: f6
     Expected::rounded(data, value / divisor, magnitude / divisor, depth)
 }
 
+/// A prediction and what it should be. Integers differ by 2 at most, so that the sum of a million squares is exact.
+fn prediction_and_target(source: &mut Source, data: Data, m: usize) -> (Vec<f32>, Vec<f32>) {
+    let y = source.numbers(data, m);
+    let prediction = match data {
+        Data::Integers => y.iter().map(|y| y + (source.number(data) / 4.0).trunc()).collect(),
+        Data::Reals => source.numbers(data, m),
+    };
+    (prediction, y)
+}
+
+/// e = ŷ − y.
+fn errors(prediction: &[f32], y: &[f32]) -> Vec<f64> {
+    prediction.iter().zip(y).map(|(&prediction, &y)| f64::from(prediction) - f64::from(y)).collect()
+}
+
 pub fn linear_error<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
     let (mut source, mut tally) = (Source::new(22), Tally::default());
     for m in reduce::sizes(&mut source) {
-        let (prediction, y) = (source.numbers(data, m), source.numbers(data, m));
-        let e: Vec<f64> = prediction.iter().zip(&y).map(|(&p, &y)| f64::from(p) - f64::from(y)).collect();
-        let expected: Vec<_> = e.iter().map(|&e| Expected::rounded(data, e, 0.0, 0)).collect();
+        let (prediction, y) = prediction_and_target(&mut source, data, m);
+        let e = errors(&prediction, &y);
         let blocks = block::grid(m)[0] as usize;
+        // The grid-stride loop: THREADS neighbours a block, round and round.
+        let mut shares = vec![Vec::new(); blocks];
+        for (i, &e) in e.iter().enumerate() {
+            shares[i / block::THREADS as usize % blocks].push(e);
+        }
+        // e is rounded, and its square has that twice.
+        let depth = block::depth(m, blocks);
+        let squares_of = |share: &Vec<f64>| total(data, share.iter().map(|e| e * e), depth + 2, 1.0);
+        let sum_of = |share: &Vec<f64>| total(data, share.iter().copied(), depth + 1, 1.0);
+        let expected_error: Vec<_> = e.iter().map(|&e| Expected::rounded(data, e, 0.0, 0)).collect();
+        let expected_squares: Vec<_> = shares.iter().map(squares_of).collect();
+        let expected_sums: Vec<_> = shares.iter().map(sum_of).collect();
+
         let (mut error, mut squares, mut sums) = (rig.output(m)?, rig.output(blocks)?, rig.output(blocks)?);
         let (prediction, y) = (rig.upload(&prediction)?, rig.upload(&y)?);
         let arguments = (m as u32, &prediction, &y, &mut error, &mut squares, &mut sums);
         rig.launch(kernels.linear_error, error::grid(m), arguments)?;
-        tally.compare(&format_args!("linear_error m = {m}"), &rig.download(&error)?, &expected)?;
-        // The partial sums, block by block: the thread of index i is i modulo the threads of the grid.
-        let threads = block::THREADS as usize;
-        let terms = |block: usize| {
-            (e.iter().enumerate()).filter(move |(i, _)| i / threads % blocks == block).map(|(_, &e)| e)
-        };
-        let depth = block::depth(m, blocks);
-        let mut expected_squares = Vec::new();
-        let mut expected_sums = Vec::new();
-        for block in 0..if m > 100_000 { 0 } else { blocks } {
-            expected_squares.push(total(data, terms(block).map(|e| e * e), depth + 2, 1.0));
-            expected_sums.push(total(data, terms(block), depth + 1, 1.0));
-        }
-        let (squares, sums) = (rig.download(&squares)?, rig.download(&sums)?);
-        let compared = expected_squares.len();
-        tally.compare(
-            &format_args!("linear_error m = {m}: squares"),
-            &squares[..compared],
-            &expected_squares,
-        )?;
-        tally.compare(&format_args!("linear_error m = {m}: sums"), &sums[..compared], &expected_sums)?;
+        let place = format!("linear_error m = {m}");
+        tally.compare(&format_args!("{place}: e"), &rig.download(&error)?, &expected_error)?;
+        tally.compare(&format_args!("{place}: squares"), &rig.download(&squares)?, &expected_squares)?;
+        tally.compare(&format_args!("{place}: sums"), &rig.download(&sums)?, &expected_sums)?;
     }
     Ok(tally)
 }
 
 pub fn linear_cost<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
+    /// Entries of the cost history, and the one that is to be written.
     const STEPS: usize = 4;
     const STEP: usize = 2;
+    const UNTOUCHED: f32 = 7.0;
     let (mut source, mut tally) = (Source::new(23), Tally::default());
     for m in reduce::sizes(&mut source) {
-        let (prediction, y) = (source.numbers(data, m), source.numbers(data, m));
-        let e: Vec<f64> = prediction.iter().zip(&y).map(|(&p, &y)| f64::from(p) - f64::from(y)).collect();
+        let (prediction, y) = prediction_and_target(&mut source, data, m);
+        let e = errors(&prediction, &y);
         let blocks = block::grid(m)[0] as usize;
         let (mut error, mut squares, mut sums) = (rig.output(m)?, rig.output(blocks)?, rig.output(blocks)?);
         let (prediction, y) = (rig.upload(&prediction)?, rig.upload(&y)?);
         let arguments = (m as u32, &prediction, &y, &mut error, &mut squares, &mut sums);
         rig.launch(kernels.linear_error, error::grid(m), arguments)?;
 
-        let (mut history, mut bias_gradient) = (rig.upload(&[7.0; STEPS])?, rig.output(1)?);
+        let (mut history, mut bias_gradient) = (rig.upload(&[UNTOUCHED; STEPS])?, rig.output(1)?);
         let arguments =
             (m as u32, blocks as u32, STEP as u32, &squares, &sums, &mut history, &mut bias_gradient);
         rig.launch(kernels.linear_cost, [1, 1, 1], arguments)?;
+        // As in linear_error, and m and the quotient are rounded.
         let (samples, depth) = (m.max(1) as f64, reduce::depth(m));
-        let mut expected = [Expected::exact(7.0); STEPS];
-        // e is rounded, and its square has that twice; then the divisor and the division.
-        expected[STEP] = total(data, e.iter().map(|e| e * e), depth + 4, 2.0 * samples);
-        tally.compare(&format_args!("linear_cost m = {m}: cost"), &rig.download(&history)?, &expected)?;
-        let expected = [total(data, e.iter().copied(), depth + 3, samples)];
-        tally.compare(&format_args!("linear_cost m = {m}: ∇b"), &rig.download(&bias_gradient)?, &expected)?;
+        let mut expected_history = [Expected::exact(f64::from(UNTOUCHED)); STEPS];
+        expected_history[STEP] = total(data, e.iter().map(|e| e * e), depth + 4, 2.0 * samples);
+        let expected_gradient = [total(data, e.iter().copied(), depth + 3, samples)];
+        let place = format!("linear_cost m = {m}");
+        tally.compare(&format_args!("{place}: cost"), &rig.download(&history)?, &expected_history)?;
+        tally.compare(&format_args!("{place}: ∇b"), &rig.download(&bias_gradient)?, &expected_gradient)?;
     }
     Ok(tally)
 }

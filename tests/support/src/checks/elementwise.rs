@@ -6,10 +6,10 @@ use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally};
 
 const BLOCK: usize = THREADS as usize;
 
-/// Around the edges of blocks, and two by seed.
+/// Around the edges of blocks, and four by seed.
 fn sizes(source: &mut Source) -> Vec<usize> {
     let mut sizes = vec![0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK];
-    sizes.extend([source.size(2, 2000), source.size(2, 2000)]);
+    sizes.extend((0..4).map(|_| source.size(2, 2000)));
     sizes
 }
 
@@ -115,7 +115,7 @@ pub fn update<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<
 pub fn standardise<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
     let (mut source, mut tally) = (Source::new(5), Tally::default());
     let mut cases = shapes(&[0, 1, 15, 16, 17], &[0, 1, 15, 16, 17]);
-    cases.push((source.size(2, 100), source.size(2, 100)));
+    cases.extend((0..4).map(|_| (source.size(2, 100), source.size(2, 100))));
     for (m, n) in cases {
         let (x, mean) = (source.numbers(data, m * n), source.numbers(data, n));
         // Powers of two, to divide by without rounding; or anything from 1 to 3.

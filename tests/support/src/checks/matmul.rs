@@ -37,7 +37,7 @@ pub fn tile_shapes(source: &mut Source) -> Vec<[usize; 3]> {
     shapes(source, edges, edges, edges)
 }
 
-/// All [m, n, k] of these sizes that are pairwise distinct, and three by seed.
+/// All [m, n, k] of these sizes that are pairwise distinct, and six by seed.
 fn shapes(source: &mut Source, m: [usize; 5], n: [usize; 5], k: [usize; 5]) -> Vec<[usize; 3]> {
     let mut shapes = Vec::new();
     for m in m {
@@ -45,7 +45,7 @@ fn shapes(source: &mut Source, m: [usize; 5], n: [usize; 5], k: [usize; 5]) -> V
             shapes.extend(k.into_iter().filter(|&k| k != m && k != n).map(|k| [m, n, k]));
         }
     }
-    shapes.extend((0..3).map(|_| [source.size(2, 80), source.size(2, 80), source.size(2, 200)]));
+    shapes.extend((0..6).map(|_| [source.size(2, 80), source.size(2, 80), source.size(2, 200)]));
     shapes
 }
 

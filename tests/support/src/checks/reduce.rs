@@ -8,11 +8,12 @@ use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally, gamma, sums};
 /// What a block takes in at a time.
 const CHUNK: usize = block::THREADS as usize * LOADS;
 
-/// Around the edges of blocks, several times round the largest grid, and one by seed.
+/// Around the edges of blocks, more than once round the largest grid, and four by seed.
 pub fn sizes(source: &mut Source) -> Vec<usize> {
     let block = block::THREADS as usize;
     let mut sizes = vec![0, 1, block - 1, block, block + 1, CHUNK - 1, CHUNK, CHUNK + 1];
-    sizes.extend([1024 * CHUNK + 3 * block + 5, source.size(2 * CHUNK, 20 * CHUNK)]);
+    sizes.push(block::MAX_BLOCKS * CHUNK + 3 * block + 5);
+    sizes.extend((0..4).map(|_| source.size(2, 20 * CHUNK)));
     sizes
 }
 
@@ -55,12 +56,26 @@ pub fn dot<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tal
     Ok(tally)
 }
 
-/// Around the edges of strips and of row blocks, and two by seed.
+/// Around the edges of strips and of row blocks, and six by seed.
 pub fn matrices(source: &mut Source) -> Vec<(usize, usize)> {
     let (rows, columns) = (strip::ROWS as usize, strip::COLUMNS as usize);
-    let edges = [0, 1, rows - 1, rows, rows + 1, rows * LOADS + 3, 255, 257, 513, 1027];
+    let block = strip::ROWS_OF_BLOCK;
+    let edges = [
+        0,
+        1,
+        rows - 1,
+        rows,
+        rows + 1,
+        rows * LOADS + 3,
+        block - 1,
+        block,
+        block + 1,
+        2 * block + 1,
+        4 * block + 3,
+    ];
     let mut cases = shapes(&edges, &[0, 1, columns - 1, columns, columns + 1]);
-    cases.extend([(source.size(2, 700), source.size(2, 200)), (source.size(2, 7000), source.size(2, 10))]);
+    cases.extend((0..3).map(|_| (source.size(2, 700), source.size(2, 200))));
+    cases.extend((0..3).map(|_| (source.size(2, 7000), source.size(2, 10))));
     cases
 }
 
