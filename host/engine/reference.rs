@@ -39,7 +39,7 @@ impl Engine for Loop {
     }
 
     fn read(&self, matrix: &Matrix) -> Result<Vec<f64>> {
-        Ok(matrix.values.clone())
+        Ok(matrix.values.to_vec())
     }
 
     fn shape(&self, matrix: &Matrix) -> (usize, usize) {

@@ -35,5 +35,6 @@ pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
 
 /// A test that is reported as ignored, and fails where it is run all the same (`--ignored`).
 fn ignored(check: &Check<Gpu>, data: Data, reason: String) -> Trial {
-    Trial::test(format!("{}/{}/gpu", check.kernel, data.name()), || Err(reason.into())).with_ignored_flag(true)
+    Trial::test(format!("{}/{}/gpu", check.kernel, data.name()), || Err(reason.into()))
+        .with_ignored_flag(true)
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::super::matrix::Aligned;
 use super::simd::{add_deviations, add_scaled, dot};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
@@ -150,7 +151,7 @@ impl<E: Errors> WithSimd for ErrorPass<'_, E> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
         let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, squares: 0.0 };
-        let mut gradient = vec![0.0; self.x.columns];
+        let mut gradient = Aligned::<f32>::zeros(self.x.columns);
         let mut error_of = |i: usize, row: &[f32]| {
             let error = self.errors.error(simd, i, row);
             sums.errors += error;
@@ -175,7 +176,7 @@ impl<E: Errors> WithSimd for ErrorPass<'_, E> {
                 add_scaled(simd, &mut gradient, [error_of(i, row)], [row]);
                 i += 1;
             }
-            for (sum, value) in sums.gradient.iter_mut().zip(&mut gradient) {
+            for (sum, value) in sums.gradient.iter_mut().zip(gradient.iter_mut()) {
                 *sum += f64::from(std::mem::take(value));
             }
             start = end;
