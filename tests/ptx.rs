@@ -1,0 +1,56 @@
+//! The prebuilt PTX has exactly the kernels of the crate, with the parameters and the blocks of their descriptors.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use cuda_builder::Manifest;
+use cuda_std::{Kernel, Parameters};
+use kernels::{dense, descent, elementwise, matmul, reduce};
+
+/// The types of the parameters and the threads of a block.
+type Signature = (Vec<String>, Option<[u32; 3]>);
+
+fn signature<P: Parameters>(kernel: &Kernel<P>) -> (String, Signature) {
+    let parameters = P::PTX_TYPES.iter().map(ToString::to_string).collect();
+    (kernel.entry().to_string(), (parameters, Some(kernel.block())))
+}
+
+#[test]
+fn entries_are_the_descriptors() {
+    let descriptors = BTreeMap::from([
+        signature(&elementwise::MULTIPLY),
+        signature(&elementwise::RELU),
+        signature(&elementwise::SIGMOID),
+        signature(&elementwise::UPDATE),
+        signature(&elementwise::STANDARDISE),
+        signature(&reduce::sum::SUM),
+        signature(&reduce::dot::DOT),
+        signature(&reduce::column_sums::COLUMN_SUMS),
+        signature(&reduce::column_moments::COLUMN_MOMENTS),
+        signature(&reduce::column_moments::COLUMN_MOMENTS_FINISH),
+        signature(&descent::matrix_vector::MATRIX_VECTOR),
+        signature(&descent::error::LINEAR_ERROR),
+        signature(&descent::error::LINEAR_COST),
+        signature(&descent::gradient::GRADIENT),
+        signature(&descent::gradient::GRADIENT_FINISH),
+        signature(&matmul::naive::MATMUL_NAIVE),
+        signature(&matmul::naive::MATMUL_NAIVE_TN),
+        signature(&matmul::naive::MATMUL_NAIVE_NT),
+        signature(&matmul::naive::MATMUL_NAIVE_TT),
+        signature(&matmul::tiled::MATMUL_TILED),
+        signature(&matmul::tiled::MATMUL_TILED_TN),
+        signature(&matmul::tiled::MATMUL_TILED_NT),
+        signature(&matmul::tiled::MATMUL_TILED_TT),
+        signature(&dense::tiled::DENSE_IDENTITY),
+        signature(&dense::tiled::DENSE_RELU),
+        signature(&dense::tiled::DENSE_SIGMOID),
+    ]);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/ptx");
+    let manifest = Manifest::read(&folder).unwrap();
+    manifest.modules(&folder).unwrap();
+    for module in manifest.modules {
+        let entries: BTreeMap<String, Signature> =
+            module.entries.into_iter().map(|entry| (entry.name, (entry.parameters, entry.max_threads))).collect();
+        assert_eq!(entries, descriptors, "for {}", module.arch);
+    }
+}
