@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 
-use kernel_suite::{Data, Expected, UNIT_ROUNDOFF, Source, Tally, gamma};
+use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::engine::{Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Moments};

@@ -118,7 +118,7 @@ impl Engine for Cpu {
         check::linear("cost_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
         let mut predictions = HostMatrix::filled("cost_linear", x.rows, 1, 0.0_f64)?;
         passes::products(x.view(), &weights.values, bias.values[0], &mut predictions.values, |value| value);
-        let errors = predictions.values.iter().zip(&y.values).map(|(value, &y)| value - f64::from(y));
+        let errors = predictions.values.iter().zip(y.values.iter()).map(|(value, &y)| value - f64::from(y));
         Ok(errors.map(|error| error * error).sum::<f64>() / (2.0 * x.rows as f64))
     }
 

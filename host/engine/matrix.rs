@@ -82,7 +82,7 @@ impl<T: Copy + Default> Aligned<T> {
     /// Room for `length` values; none if there is no memory.
     fn reserve(length: usize) -> Option<Self> {
         let padding = LINE / size_of::<T>();
-        let mut storage = Vec::new();
+        let mut storage = Vec::<T>::new();
         storage.try_reserve_exact(length.checked_add(padding)?).ok()?;
         ask_for_huge_pages(&storage);
         let start = storage.as_ptr().align_offset(LINE).min(padding);

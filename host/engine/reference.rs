@@ -147,7 +147,7 @@ impl Engine for Loop {
                 *sum += e.values[i] * value;
             }
         }
-        for sum in &mut gradient.values {
+        for sum in gradient.values.iter_mut() {
             *sum /= x.rows as f64;
         }
         Ok(gradient)

@@ -1,7 +1,7 @@
 //! The checker itself must fail where something is wrong.
 
 use cuda_std::{Emulator, GlobalMut, Order, kernel, thread};
-use kernel_suite::{Data, Expected, UNIT_ROUNDOFF, Rig, Source, Tally, gamma};
+use kernel_suite::{Data, Expected, Rig, Source, Tally, UNIT_ROUNDOFF, gamma};
 use libtest_mimic::{Failed, Trial};
 
 pub fn trials() -> Vec<Trial> {
