@@ -61,10 +61,13 @@ fn trial<D: Device>(
 
 /// What the tests have seen, over all devices.
 #[derive(Default)]
-struct Results(Mutex<BTreeMap<(&'static str, Data), Vec<(&'static str, Tally)>>>);
+struct Results(Mutex<Tallies>);
+
+/// By kernel and data, what each device gave.
+type Tallies = BTreeMap<(&'static str, Data), Vec<(&'static str, Tally)>>;
 
 impl Results {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(&'static str, Data), Vec<(&'static str, Tally)>>> {
+    fn lock(&self) -> MutexGuard<'_, Tallies> {
         self.0.lock().expect("no test panics while it holds the lock")
     }
 
