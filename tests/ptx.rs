@@ -49,8 +49,11 @@ fn entries_are_the_descriptors() {
     let manifest = Manifest::read(&folder).unwrap();
     manifest.modules(&folder).unwrap();
     for module in manifest.modules {
-        let entries: BTreeMap<String, Signature> =
-            module.entries.into_iter().map(|entry| (entry.name, (entry.parameters, entry.max_threads))).collect();
+        let entries: BTreeMap<String, Signature> = module
+            .entries
+            .into_iter()
+            .map(|entry| (entry.name, (entry.parameters, entry.max_threads)))
+            .collect();
         assert_eq!(entries, descriptors, "for {}", module.arch);
     }
 }
