@@ -52,7 +52,7 @@ fn engines(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
 
 fn driver(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
     match gpus {
-        Err(reason) => writeln!(text, "CUDA driver: {}\n", one_line(reason))?,
+        Err(_) => writeln!(text, "CUDA driver: none to use, see above\n")?,
         Ok(gpus) => {
             let version = gpus.first().map_or(Version::new(0, 0), |gpu| gpu.driver);
             writeln!(text, "CUDA driver: for CUDA {version}")?;

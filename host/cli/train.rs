@@ -150,8 +150,8 @@ impl Job for Fit<'_> {
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
         let start = Instant::now();
         let fitted = self.settings.fit_watched(engine, self.dataset, |progress| {
-            self.bar.set_position(progress.iteration as u64);
             self.bar.set_message(significant(progress.cost, 6));
+            self.bar.set_position(progress.iteration as u64);
         });
         self.bar.finish_and_clear();
         Ok((fitted?, start.elapsed()))

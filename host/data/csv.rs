@@ -327,6 +327,21 @@ mod tests {
         assert!(text.starts_with("line 2, column \"b\": ") && text.len() < 250, "{text}");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_file_is_read_or_refused(
+            bytes in proptest::collection::vec(proptest::sample::select(&b"ab,,\n\r\"'; 01.-e\xef\xbb\xbf\xff\0"[..]), 0..60),
+            header in proptest::bool::ANY,
+        ) {
+            let bytes = [if header { &b"a,b\n"[..] } else { b"" }, &bytes].concat();
+            let file = file(&bytes);
+            if let Ok(data) = Dataset::read_csv(file.path(), "b", None) {
+                assert!(data.samples() > 0 && data.y().len() == data.samples());
+                assert_eq!(data.features().values().len(), data.samples() * data.features().columns().len());
+            }
+        }
+    }
+
     #[test]
     fn columns_without_names_are_only_refused_as_features() {
         let file = file(b",a,b\n0,1,2\n1,3,4\n");

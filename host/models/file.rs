@@ -156,7 +156,7 @@ impl FittedLinear {
         let bias = numbers("bias", 1)?[0];
         let mean = numbers("mean", features)?;
         let standard_deviation = numbers("standard_deviation", features)?;
-        if let Some(value) = standard_deviation.iter().find(|value| !(**value as f32 > 0.0)) {
+        if let Some(value) = standard_deviation.iter().find(|value| **value as f32 <= 0.0) {
             return Err(damaged(&format!("standard_deviation holds {value}")));
         }
         if features == 0 {

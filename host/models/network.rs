@@ -132,7 +132,7 @@ impl<E: Engine> DenseNetwork<E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Loop;
+    use crate::engine::{Cpu, Emulator, Loop};
 
     /// Values that differ, in [−1, 1).
     fn values(count: usize, seed: usize) -> Vec<f32> {
@@ -187,6 +187,8 @@ mod tests {
     #[test]
     fn samples_as_rows_give_what_samples_as_columns_do() {
         two_layers_agree(&Loop);
+        two_layers_agree(&Cpu);
+        two_layers_agree(&Emulator::new());
     }
 
     #[test]
