@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The textbook's Σx² − (Σx)²/m would also do with one pass, but takes the difference of two large numbers:
-//! with a mean of 1000 deviations `f32` has no digit of the variance left. Here only differences from a
+//! with a mean of 1000 deviations `f32` has hardly a digit of the variance left. Here only differences from a
 //! running mean are squared. With n values so far, their mean μ and M = Σ(x − μ)²:
 //!
 //! ```text
