@@ -189,16 +189,16 @@ fn order(lane: &Lane, members: u32) {
 fn nothing(_: &Lane, _: u32) {}
 
 #[track_caller]
-fn shuffle<T: Word>(what: &'static str, mask: u32, value: T, source: impl Fn(u32) -> u32) -> T {
-    // Checked by the lane that is given it, not by the last to come: the fault names the right thread.
-    let (bits, from) = collective(what, mask, value.to_bits(), nothing, |lane, values| {
-        let source = source(lane);
-        (values.get(source), source)
+fn shuffle<T: Word>(what: &'static str, mask: u32, value: T, source: u32) -> T {
+    // Each lane says whose value it takes, and finds out itself if there is none: the fault names the right thread.
+    let bits = collective(what, mask, (value.to_bits(), source), nothing, |lane, values| {
+        let (_, source) = values.get(lane)?;
+        values.get(source).map(|(bits, _)| bits)
     });
     match bits {
         Some(bits) => T::from_bits(bits),
         None => fault(format!(
-            "{what} takes the value of lane {from}, which mask {mask:#010x} leaves out or the block does not have"
+            "{what} takes the value of lane {source}, which mask {mask:#010x} leaves out or the block does not have"
         )),
     }
 }
@@ -206,25 +206,27 @@ fn shuffle<T: Word>(what: &'static str, mask: u32, value: T, source: impl Fn(u32
 /// The value of the lane `delta` above this; this lane's own if there is none.
 #[track_caller]
 pub fn shuffle_down<T: Word>(mask: u32, value: T, delta: u32) -> T {
-    shuffle("shuffle_down", mask, value, |lane| if delta < 32 - lane { lane + delta } else { lane })
+    let lane = lane_id();
+    shuffle("shuffle_down", mask, value, if delta < 32 - lane { lane + delta } else { lane })
 }
 
 /// The value of the lane `delta` below this; this lane's own if there is none.
 #[track_caller]
 pub fn shuffle_up<T: Word>(mask: u32, value: T, delta: u32) -> T {
-    shuffle("shuffle_up", mask, value, |lane| lane.checked_sub(delta).unwrap_or(lane))
+    let lane = lane_id();
+    shuffle("shuffle_up", mask, value, lane.checked_sub(delta).unwrap_or(lane))
 }
 
 /// The value of the lane whose number is this lane's with `bits` (0 to 31) flipped.
 #[track_caller]
 pub fn shuffle_xor<T: Word>(mask: u32, value: T, bits: u32) -> T {
-    shuffle("shuffle_xor", mask, value, |lane| lane ^ (bits % 32))
+    shuffle("shuffle_xor", mask, value, lane_id() ^ (bits % 32))
 }
 
 /// The value of lane `source % 32`.
 #[track_caller]
 pub fn shuffle_idx<T: Word>(mask: u32, value: T, source: u32) -> T {
-    shuffle("shuffle_idx", mask, value, |_| source % 32)
+    shuffle("shuffle_idx", mask, value, source % 32)
 }
 
 /// The votes of the lanes of `mask`, lane 0 in bit 0; zeros for the others.
