@@ -1,0 +1,102 @@
+//! The cpu engine, and at small sizes the reference loops beside it: `cargo bench`, or `cargo bench -- descent`.
+//!
+//! Throughput of a descent step is that of reading X once; of products, a multiplication and an addition count as
+//! two operations. Data are random, never zeros. How results are kept: benches/results/README.md.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use tilegrad::Result;
+use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop};
+
+/// Samples × features of a descent step.
+const DESCENT: [(usize, usize); 3] = [(100_000, 1000), (10_000, 100), (442, 10)];
+
+/// Rows, columns and inner side of a product; batch, units and inputs of a dense layer.
+const PRODUCTS: [(usize, usize, usize); 4] =
+    [(64, 1000, 1000), (1024, 1024, 1024), (2048, 2048, 2048), (128, 128, 128)];
+
+/// Elements of X, and terms of a product, up to which the loops take part.
+const LOOP_MOST: usize = 3_000_000;
+
+/// `length` numbers from −1 to 1.
+fn random(random: &mut ChaCha8Rng, length: usize) -> Vec<f32> {
+    (0..length).map(|_| (random.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
+}
+
+fn descent_step<E: Engine>(
+    criterion: &mut Criterion,
+    name: &str,
+    engine: &E,
+    (m, n): (usize, usize),
+) -> Result<()> {
+    let mut numbers = ChaCha8Rng::seed_from_u64(1);
+    let x = engine.upload(m, n, &random(&mut numbers, m * n))?;
+    let y = engine.upload(m, 1, &random(&mut numbers, m))?;
+    let mut weights = engine.upload(n, 1, &random(&mut numbers, n))?;
+    let mut bias = engine.upload(1, 1, &random(&mut numbers, 1))?;
+    engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)?;
+    let mut group = criterion.benchmark_group("descent_step");
+    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
+    group.bench_function(BenchmarkId::new(name, format!("{m}x{n}")), |bencher| {
+        bencher.iter(|| black_box(engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)));
+    });
+    group.finish();
+    Ok(())
+}
+
+fn product<E: Engine>(
+    criterion: &mut Criterion,
+    name: &str,
+    engine: &E,
+    (m, n, k): (usize, usize, usize),
+) -> Result<()> {
+    let mut numbers = ChaCha8Rng::seed_from_u64(2);
+    let a = engine.upload(m, k, &random(&mut numbers, m * k))?;
+    let b = engine.upload(k, n, &random(&mut numbers, k * n))?;
+    let bias = engine.upload(1, n, &random(&mut numbers, n))?;
+    engine.matmul(&a, Layout::Plain, &b, Layout::Plain)?;
+    engine.dense(&a, &b, &bias, Activation::Sigmoid)?;
+    let shape = format!("{m}x{n}x{k}");
+    let operations = Throughput::Elements(2 * (m * n * k) as u64);
+
+    let mut group = criterion.benchmark_group("matmul");
+    group.throughput(operations.clone()).sample_size(20);
+    group.bench_function(BenchmarkId::new(name, &shape), |bencher| {
+        bencher.iter(|| black_box(engine.matmul(&a, Layout::Plain, &b, Layout::Plain)));
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("dense_sigmoid");
+    group.throughput(operations).sample_size(20);
+    group.bench_function(BenchmarkId::new(name, &shape), |bencher| {
+        bencher.iter(|| black_box(engine.dense(&a, &b, &bias, Activation::Sigmoid)));
+    });
+    group.finish();
+    Ok(())
+}
+
+/// Each operation at each shape. One that fails ends the run: it gets no figure.
+fn every_shape(criterion: &mut Criterion) {
+    let mut run = || -> Result<()> {
+        for shape in DESCENT {
+            descent_step(criterion, "cpu", &Cpu, shape)?;
+            if shape.0 * shape.1 <= LOOP_MOST {
+                descent_step(criterion, "loop", &Loop, shape)?;
+            }
+        }
+        for shape in PRODUCTS {
+            product(criterion, "cpu", &Cpu, shape)?;
+            if shape.0 * shape.1 * shape.2 <= LOOP_MOST {
+                product(criterion, "loop", &Loop, shape)?;
+            }
+        }
+        Ok(())
+    };
+    run().expect("the operands are made to fit");
+}
+
+criterion_group!(benches, every_shape);
+criterion_main!(benches);
