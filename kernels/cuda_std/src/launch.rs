@@ -130,6 +130,12 @@ impl<T: Element, D: Device> Buffer<T, D> {
     }
 }
 
+/// Whether a GPU can run blocks of this many threads along x, y and z.
+#[doc(hidden)]
+pub const fn block_fits([x, y, z]: [u32; 3]) -> bool {
+    x > 0 && y > 0 && z > 0 && x <= 1024 && y <= 1024 && z <= 64 && x * y * z <= 1024
+}
+
 /// A kernel: its name in the PTX, the shape of its blocks, its parameters' types, its body for the emulator.
 ///
 /// Made by [`#[kernel]`](crate::kernel), in capitals beside the function.
@@ -143,16 +149,7 @@ pub struct Kernel<P> {
 
 impl<P> Kernel<P> {
     /// For `#[kernel]`: a descriptor of a kernel.
-    ///
-    /// # Panics
-    /// No GPU runs such a block. `#[kernel]` calls this where a panic is an error of the compiler.
     pub const fn new(path: &'static str, entry: &'static str, block: [u32; 3], body: fn(&P)) -> Self {
-        let [x, y, z] = block;
-        assert!(x > 0 && y > 0 && z > 0, "a block has at least one thread");
-        assert!(
-            x <= 1024 && y <= 1024 && z <= 64 && x * y * z <= 1024,
-            "a block has at most 1024 threads, 64 along z"
-        );
         Kernel { path, entry, block, cooperative: false, body }
     }
 
@@ -187,6 +184,11 @@ impl<P> Kernel<P> {
 }
 
 /// An argument that a caller may pass on device `D` where a kernel has a parameter of type `P`.
+#[diagnostic::on_unimplemented(
+    message = "an argument of type `{Self}` cannot be passed to a parameter `{P}` of a kernel on device `{D}`",
+    label = "not for a parameter `{P}`",
+    note = "a `Global<T>` takes a `&Buffer<T, D>`, a `GlobalMut<T>` a `&mut Buffer<T, D>`, a number its own type"
+)]
 pub trait Bind<P, D: Device> {
     /// The value of the parameter.
     fn bind(self) -> P;
@@ -208,6 +210,11 @@ impl<T: Element, D: Device> Bind<GlobalMut<T>, D> for &mut Buffer<T, D> {
 ///
 /// # Safety
 /// The type's first bytes on the host are its bytes on the GPU.
+#[diagnostic::on_unimplemented(
+    message = "a kernel cannot have a parameter of type `{Self}`",
+    label = "not a kernel's parameter",
+    note = "a kernel's parameters are `u32`, `i32`, `u64`, `f32`, `Global<T>` and `GlobalMut<T>`"
+)]
 pub unsafe trait Parameter: Copy + Sync {
     /// Its type in the PTX's parameter list.
     const PTX_TYPE: &'static str;
@@ -272,6 +279,10 @@ pub trait Parameters: Sync {
 }
 
 /// A tuple of arguments for a tuple of parameters, on device `D`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are not arguments for a kernel with the parameters `{P}`",
+    label = "another number of arguments"
+)]
 pub trait Arguments<P, D: Device> {
     /// The parameters' values.
     fn bind(self) -> P;

@@ -24,6 +24,9 @@ use nvptx as implementation;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use emulated::{Emulator, Fault, Order};
 #[cfg(not(target_arch = "nvptx64"))]
+#[doc(hidden)]
+pub use launch::block_fits;
+#[cfg(not(target_arch = "nvptx64"))]
 pub use launch::{Arguments, Bind, Buffer, Device, Element, Kernel, Parameter, Parameters};
 
 pub use implementation::{memory, thread};

@@ -1,5 +1,9 @@
 //! The values that fill one register of the GPU.
 
+#[diagnostic::on_unimplemented(
+    message = "shared memory and shuffles are of `f32`, `u32` and `i32`, not of `{Self}`",
+    label = "not of 32 bits"
+)]
 /// A 32-bit value: what shuffles exchange and shared memory holds. `f32`, `u32` and `i32`.
 pub trait Word: sealed::Sealed + Copy + 'static {
     /// Its 32 bits.

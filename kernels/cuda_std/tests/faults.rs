@@ -1068,6 +1068,17 @@ mod launches {
     }
 
     #[test]
+    fn too_large_a_block() {
+        // What `#[kernel]` does not let pass.
+        let kernel = cuda_std::Kernel::new("by_hand", "by_hand", [64, 32, 1], |_: &()| ());
+        assert_eq!(
+            text(|emulator| emulator.launch(&kernel, [1, 1, 1], ())),
+            "cannot launch kernel by_hand: a block of (64,32,1) threads; a GPU runs 1 to 1024, at most 64 of them \
+             along z"
+        );
+    }
+
+    #[test]
     fn an_empty_grid_does_nothing() {
         for grid in [[0, 1, 1], [1, 0, 1], [1, 1, 0], [0, u32::MAX, u32::MAX]] {
             PARALLEL.launch(&NOTHING, grid, ()).unwrap();

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proc_macro::TokenStream;
+use proc_macro2::Span;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_input};
@@ -52,7 +53,9 @@ impl Parse for Launch {
                 input.parse::<Token![,]>()?;
             }
         }
-        let missing = || input.error("say the threads of a block: `#[kernel(block = [256, 1, 1])]`");
+        let missing = || {
+            syn::Error::new(Span::call_site(), "say the threads of a block: `#[kernel(block = [256, 1, 1])]`")
+        };
         Ok(Launch { block: block.ok_or_else(missing)?, min_blocks, cooperative })
     }
 }
@@ -63,6 +66,9 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     if !matches!(sig.safety, syn::Safety::Unsafe(_)) {
         return reject("a kernel is an `unsafe fn`: global memory is not checked on the GPU");
     }
+    if sig.asyncness.is_some() || sig.constness.is_some() || sig.abi.is_some() {
+        return reject("a kernel is a plain `unsafe fn`: not `async`, `const` or `extern`");
+    }
     if !sig.generics.params.is_empty() {
         return reject("a kernel cannot be generic; call a generic function from it");
     }
@@ -72,13 +78,23 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     let mut names = Vec::new();
     let mut types = Vec::new();
     for input in &sig.inputs {
-        match input {
-            FnArg::Typed(argument) if matches!(*argument.pat, Pat::Ident(_)) => {
-                names.push(&argument.pat);
-                types.push(&argument.ty);
+        let FnArg::Typed(argument) = input else { return reject("a kernel has no `self`") };
+        match &*argument.pat {
+            Pat::Ident(name)
+                if name.by_ref.is_none() && name.mutability.is_none() && name.subpat.is_none() =>
+            {
+                names.push(&name.ident);
             }
-            _ => return reject("a kernel's parameters are plain names with types"),
+            pattern => {
+                let what = "a kernel's parameters are plain names: no patterns, not `mut`";
+                return Err(syn::Error::new_spanned(pattern, what));
+            }
         }
+        if matches!(*argument.ty, Type::Reference(_) | Type::Ptr(_)) {
+            let what = "a kernel reaches memory through `Global<T>` and `GlobalMut<T>`";
+            return Err(syn::Error::new_spanned(&argument.ty, what));
+        }
+        types.push(&argument.ty);
     }
     let name = &sig.ident;
     let descriptor = format_ident!("{}", name.to_string().to_uppercase(), span = name.span());
@@ -110,6 +126,11 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
             // SAFETY: the caller's promise, and what the kernel's own comments say.
             unsafe { #(#statements)* }
         }
+
+        #[cfg(not(target_arch = "nvptx64"))]
+        const _: () = if !::cuda_std::block_fits(#block) {
+            panic!("a block has 1 to 1024 threads, at most 64 of them along z")
+        };
 
         #[cfg(not(target_arch = "nvptx64"))]
         unsafe fn #name(#inputs) {
@@ -160,10 +181,12 @@ pub fn shared_array(input: TokenStream) -> TokenStream {
         mod shared_array {
             #[allow(unused_imports)]
             use super::*;
-            pub const LENGTH: usize = #length;
-            pub type Array = ::cuda_std::SharedArray<#element, LENGTH>;
+            pub type __Array = ::cuda_std::SharedArray<#element, { #length }>;
             #[cfg(target_arch = "nvptx64")]
-            ::core::arch::global_asm!(#declaration, bytes = const ::core::mem::size_of::<#element>() * LENGTH);
+            ::core::arch::global_asm!(
+                #declaration,
+                bytes = const ::core::mem::size_of::<#element>() * (#length)
+            );
         }
         #[cfg(target_arch = "nvptx64")]
         {
@@ -176,12 +199,12 @@ pub fn shared_array(input: TokenStream) -> TokenStream {
                     options(pure, nomem, nostack, preserves_flags),
                 )
             };
-            shared_array::Array::from_address(address)
+            shared_array::__Array::from_address(address)
         }
         #[cfg(not(target_arch = "nvptx64"))]
         {
             static SITE: ::cuda_std::memory::SharedSite = ::cuda_std::memory::SharedSite::new();
-            shared_array::Array::at(&SITE)
+            shared_array::__Array::at(&SITE)
         }
     }}
     .into()

@@ -11,7 +11,7 @@ use super::emulator::{Emulator, Order};
 use super::fault::{Fault, index};
 use super::global::Saved;
 use super::release::Releases;
-use crate::launch::{Kernel, Parameters};
+use crate::launch::{Kernel, Parameters, block_fits};
 
 /// The most blocks of a grid, along each axis, on every GPU.
 const GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
@@ -37,7 +37,7 @@ pub(crate) struct Launch {
 impl Launch {
     /// Threads of a block.
     pub fn threads(&self) -> u16 {
-        // `Kernel::new` refuses more than 1024.
+        // `launch` refuses more than 1024.
         self.block.iter().product::<u32>() as u16
     }
 
@@ -92,6 +92,12 @@ pub(crate) fn launch<P: Parameters>(
     let refuse = |what| Err(Fault::Launch { kernel: kernel.path(), what });
     if grid.contains(&0) {
         return Ok(());
+    }
+    if !block_fits(kernel.block()) {
+        let block = index(kernel.block());
+        return refuse(format!(
+            "a block of {block} threads; a GPU runs 1 to 1024, at most 64 of them along z"
+        ));
     }
     if (0..3).any(|axis| grid[axis] > GRID[axis]) {
         let (grid, most) = (index(grid), index(GRID));

@@ -1,0 +1,6 @@
+use cuda_std::prelude::*;
+
+#[kernel(block = [32, 1, 1])]
+fn safe(x: Global<f32>) {}
+
+fn main() {}
