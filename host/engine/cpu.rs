@@ -18,10 +18,10 @@ use crate::Result;
 /// operands; a dense layer adds them to its bias, and applies the activation in a pass over the result.
 ///
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
-/// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256; above
-/// that, sums are in `f64`, and a result is rounded once. So |error| ≤ γ_d Σ|terms| + u |result| however long the sum is.
-/// Costs and the sums of a bias gradient are in `f64` from the dot products on. Moments are in `f64` throughout.
-/// A matrix product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place.
+/// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that,
+/// and for fewer than 12 columns, sums are in `f64`, and a result is rounded once: |error| ≤ γ_d Σ|terms| + u |result|
+/// however long the sum is. Costs and a bias' gradient are in `f64` from the dot products on, moments throughout. A
+/// matrix product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place.
 ///
 /// **Determinism.** How work is split depends on the shapes only, and sums are added in a fixed order: the same
 /// operands give the same bits with any number of threads, on the same kind of machine. Another instruction set or

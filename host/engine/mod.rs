@@ -54,6 +54,11 @@ pub struct Moments {
 }
 
 /// The operations that models are made of. Data stay on the engine's side between them.
+///
+/// On every engine the same operation on the same operands gives the same bits, however often and on however many
+/// threads; engines differ from each other within the bounds that each documents. Operands that do not fit are
+/// refused with [`Error::Shape`](crate::Error::Shape) and both shapes, and nothing is changed then. A side may be 0
+/// wherever the formula has a value for it.
 pub trait Engine {
     /// A row-major matrix on the engine's side; a vector is a matrix of one column.
     type Matrix;

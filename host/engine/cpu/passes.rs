@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::super::matrix::Aligned;
-use super::simd::{add_deviations, add_scaled, dot};
+use super::simd::{NARROW, add_deviations, add_scaled, dot};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
 const FLUSH: usize = 256;
@@ -158,6 +158,16 @@ impl<E: Errors> WithSimd for ErrorPass<'_, E> {
             sums.squares += error * error;
             error as f32
         };
+        if self.x.columns < NARROW {
+            for i in self.rows {
+                let row = self.x.row(i);
+                let error = f64::from(error_of(i, row));
+                for (sum, &value) in sums.gradient.iter_mut().zip(row) {
+                    *sum += error * f64::from(value);
+                }
+            }
+            return sums;
+        }
         let mut start = self.rows.start;
         while start < self.rows.end {
             let end = (start + FLUSH).min(self.rows.end);

@@ -13,10 +13,19 @@ pub(super) const LANES: usize = 32;
 /// Elements of a dot product after which its partial sums are added up and passed on to `f64`.
 pub(super) const PIECE: usize = 4096;
 
-/// Σ xᵢ wᵢ: at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
+/// Elements of a row below which vectors do not pay.
+pub(super) const NARROW: usize = 12;
+
+/// Σ xᵢ wᵢ: in `f64` below [`NARROW`] elements; else at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
 #[inline(always)]
 pub(super) fn dot<S: Simd>(simd: S, x: &[f32], w: &[f32]) -> f64 {
     let mut sum = 0.0;
+    if x.len() < NARROW {
+        for (&x, &w) in x.iter().zip(w) {
+            sum += f64::from(x) * f64::from(w);
+        }
+        return sum;
+    }
     for (x, w) in x.chunks(PIECE).zip(w.chunks(PIECE)) {
         sum += f64::from(dot_piece(simd, x, w));
     }
