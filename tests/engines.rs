@@ -1,7 +1,8 @@
 //! Every engine against the reference: each operation at many shapes, element by element.
 //!
 //! Integers must come out bit for bit; reals within the bound γ_d Σ|terms| + u|result|, with d the depth that the
-//! engine documents. Without a GPU the tests of the cuda engine are reported as ignored, by name.
+//! engine documents. Without a GPU the tests of the cuda engine are reported as ignored, by name; one test runs them
+//! all on the simulated driver, in a process of its own.
 //!
 //! `TILEGRAD_ROOT` names the folder that holds `tests/data`, if that is not the one this was compiled in.
 
@@ -10,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma};
+use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma, simulated};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::engine::{Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Moments};
@@ -81,8 +82,11 @@ const fn on_device<E>(make: fn() -> Result<E>, most: usize) -> Target<E> {
     }
 }
 
-const EMULATOR: Target<Emulator> = on_device(|| Ok(Emulator::new()), 50_000);
+/// Elements of the largest matrix for which the emulator takes a test's time.
+const EMULATED: usize = 50_000;
+const EMULATOR: Target<Emulator> = on_device(|| Ok(Emulator::new()), EMULATED);
 const CUDA: Target<Cuda> = on_device(|| Cuda::open(0), usize::MAX);
+const SIMULATED: Target<Cuda> = Target { most: EMULATED, ..CUDA };
 
 /// Samples × features: none, one, odd, around the tiles', chunks' and vectors' sizes, tall, wide, fewer rows than threads.
 const SHAPES: &[(usize, usize)] = &[
@@ -913,14 +917,26 @@ fn trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&s
 
 fn main() {
     let arguments = Arguments::from_args();
-    let no_gpu = Cuda::open(0).err().map(|reason| reason.to_string());
-    if let Some(reason) = &no_gpu {
+    let cuda = Cuda::open(0);
+    if let Err(reason) = &cuda {
         eprintln!("the tests of the cuda engine are ignored: {reason}");
     }
     let mut all = trials("loop", LOOP, None);
     all.extend(trials("cpu", CPU, None));
     all.extend(trials("emulator", EMULATOR, None));
-    all.extend(trials("cuda", CUDA, no_gpu.as_deref()));
+    match &cuda {
+        Ok(cuda) if simulated::is(&cuda.description()) => {
+            all.extend(trials("simulated-cuda", SIMULATED, None));
+        }
+        _ => {
+            let reason = cuda.err().map(|reason| reason.to_string());
+            all.extend(trials("cuda", CUDA, reason.as_deref()));
+            all.push(
+                Trial::test("all/simulated-cuda", || Ok(simulated::run_tests("simulated-cuda")?))
+                    .with_ignored_flag(simulated::library().is_err()),
+            );
+        }
+    }
     all.extend([
         Trial::test("same_with_any_number_of_threads/cpu", same_with_any_number_of_threads),
         Trial::test("sigmoid_within_three_units/cpu", sigmoid_within_three_units),

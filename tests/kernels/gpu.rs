@@ -1,9 +1,12 @@
 //! The same tests on a GPU. Without one they are ignored, by name.
+//!
+//! In any case one test runs them all again on the simulated driver, in a process of its own, where they have names
+//! that say so.
 
 use std::sync::Arc;
 
 use kernel_suite::checks::{self, Check};
-use kernel_suite::{Data, Rig};
+use kernel_suite::{Data, Rig, simulated};
 use libtest_mimic::Trial;
 use tilegrad::cuda::Gpu;
 
@@ -12,29 +15,40 @@ use crate::{Results, trial};
 /// Elements behind each buffer that no kernel may touch: more than a tile or a block reaches beyond an edge.
 const GUARD: usize = 4096;
 
+/// Names of devices in the tests' names.
+const GPU: &str = "gpu";
+const SIMULATED: &str = "simulated-gpu";
+
 pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
     let gpu = Gpu::open(0);
     match &gpu {
         Ok(gpu) => eprintln!("the tests on a GPU run on {}", gpu.info().name),
         Err(reason) => eprintln!("the tests on a GPU are ignored: {reason}"),
     }
+    let name = if gpu.as_ref().is_ok_and(|gpu| simulated::is(&gpu.info().name)) { SIMULATED } else { GPU };
     let mut trials = Vec::new();
     for check in checks::all::<Gpu>() {
         for data in Data::ALL {
             trials.push(match &gpu {
                 Ok(gpu) => {
                     let device = gpu.clone();
-                    trial("gpu", &check, data, results, move || Ok(Rig { device, guard: GUARD }))
+                    trial(name, &check, data, results, move || Ok(Rig { device, guard: GUARD }))
                 }
                 Err(reason) => ignored(&check, data, reason.to_string()),
             });
         }
+    }
+    if name == GPU {
+        let all = || Ok(simulated::run_tests(SIMULATED)?);
+        trials.push(
+            Trial::test(format!("all/{SIMULATED}"), all).with_ignored_flag(simulated::library().is_err()),
+        );
     }
     trials
 }
 
 /// A test that is reported as ignored, and fails where it is run all the same (`--ignored`).
 fn ignored(check: &Check<Gpu>, data: Data, reason: String) -> Trial {
-    Trial::test(format!("{}/{}/gpu", check.kernel, data.name()), || Err(reason.into()))
+    Trial::test(format!("{}/{}/{GPU}", check.kernel, data.name()), || Err(reason.into()))
         .with_ignored_flag(true)
 }

@@ -8,6 +8,7 @@ mod data;
 mod judge;
 mod kernels_under_test;
 mod rig;
+pub mod simulated;
 
 pub use data::{Data, Source};
 pub use judge::{Expected, Tally, UNIT_ROUNDOFF, gamma, sums};

@@ -1,0 +1,484 @@
+//! The driver's functions that tilegrad calls, each with the checks that NVIDIA's documentation has for it.
+#![allow(non_snake_case)]
+#![allow(clippy::missing_safety_doc, reason = "NVIDIA's documentation says what each asks of its caller")]
+
+use std::collections::VecDeque;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+
+use crate::Needs::{Context, Nothing, Start};
+use crate::*;
+
+static CODES: &[(u32, &CStr, &CStr)] = &[
+    (1, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
+    (2, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
+    (3, c"CUDA_ERROR_NOT_INITIALIZED", c"initialization error"),
+    (4, c"CUDA_ERROR_DEINITIALIZED", c"driver shutting down"),
+    (46, c"CUDA_ERROR_DEVICE_UNAVAILABLE", c"CUDA-capable device(s) is/are busy or unavailable"),
+    (100, c"CUDA_ERROR_NO_DEVICE", c"no CUDA-capable device is detected"),
+    (101, c"CUDA_ERROR_INVALID_DEVICE", c"invalid device ordinal"),
+    (201, c"CUDA_ERROR_INVALID_CONTEXT", c"invalid device context"),
+    (209, c"CUDA_ERROR_NO_BINARY_FOR_GPU", c"no kernel image is available for execution on the device"),
+    (214, c"CUDA_ERROR_ECC_UNCORRECTABLE", c"uncorrectable ECC error encountered"),
+    (218, c"CUDA_ERROR_INVALID_PTX", c"a PTX JIT compilation failed"),
+    (
+        222,
+        c"CUDA_ERROR_UNSUPPORTED_PTX_VERSION",
+        c"the provided PTX was compiled with an unsupported toolchain.",
+    ),
+    (400, c"CUDA_ERROR_INVALID_HANDLE", c"invalid resource handle"),
+    (500, c"CUDA_ERROR_NOT_FOUND", c"named symbol not found"),
+    (700, c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
+    (701, c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", c"too many resources requested for launch"),
+    (719, c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
+    (
+        803,
+        c"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+        c"system has unsupported display driver / cuda driver combination",
+    ),
+    (999, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
+];
+
+/// Writes to a place that the caller gives.
+///
+/// # Safety
+/// `place` is null or a place for a `T`.
+unsafe fn put<T>(place: *mut T, value: T) -> Answer {
+    if place.is_null() {
+        return Err(INVALID_VALUE);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
+/// The text of a code, by `pick`.
+fn describe(
+    code: u32,
+    place: *mut *const c_char,
+    pick: impl Fn(&(u32, &'static CStr, &'static CStr)) -> &'static CStr,
+) -> u32 {
+    let found = CODES.iter().find(|known| known.0 == code);
+    // SAFETY: the caller of the driver gives a place for the address.
+    let put = unsafe { put(place, found.map_or(std::ptr::null(), |known| pick(known).as_ptr())) };
+    if found.is_some() && put.is_ok() { SUCCESS } else { INVALID_VALUE }
+}
+
+/// The name of a code; null and `INVALID_VALUE` if it is unknown.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorName(code: u32, name: *mut *const c_char) -> u32 {
+    describe(code, name, |known| known.1)
+}
+
+/// The text of a code; null and `INVALID_VALUE` if it is unknown.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGetErrorString(code: u32, text: *mut *const c_char) -> u32 {
+    describe(code, text, |known| known.2)
+}
+
+/// Starts the driver. `flags` must be 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuInit(flags: c_uint) -> u32 {
+    call("cuInit", Nothing, |driver| {
+        if flags != 0 {
+            return Err(INVALID_VALUE);
+        }
+        if driver.script.gpus == 0 {
+            return Err(NO_DEVICE);
+        }
+        driver.started = true;
+        Ok(())
+    })
+}
+
+/// 1000 × major + 10 × minor of the newest CUDA version that the driver knows. May come before `cuInit`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> u32 {
+    // SAFETY: the caller gives a place for the number.
+    call("cuDriverGetVersion", Nothing, |driver| unsafe { put(version, driver.script.version) })
+}
+
+/// The number of GPUs.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> u32 {
+    // SAFETY: the caller gives a place for the number.
+    call("cuDeviceGetCount", Start, |driver| unsafe { put(count, driver.script.gpus) })
+}
+
+impl Driver {
+    fn known(&self, device: c_int) -> Answer {
+        if (0..self.script.gpus).contains(&device) { Ok(()) } else { Err(INVALID_DEVICE) }
+    }
+}
+
+/// The handle of a GPU by its number.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> u32 {
+    call("cuDeviceGet", Start, |driver| {
+        driver.known(ordinal)?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(device, ordinal) }
+    })
+}
+
+/// A GPU's name, with a zero byte at its end, in at most `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, length: c_int, device: c_int) -> u32 {
+    call("cuDeviceGetName", Start, |driver| {
+        driver.known(device)?;
+        let room = usize::try_from(length).ok().filter(|&room| room > 0 && !name.is_null());
+        let room = room.ok_or(INVALID_VALUE)?;
+        let text = format!("Simulated GPU {device}");
+        let length = text.len().min(room - 1);
+        // SAFETY: the caller's room is `room` bytes.
+        unsafe {
+            name.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), length);
+            name.add(length).write(0);
+        }
+        Ok(())
+    })
+}
+
+/// A GPU's memory in bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -> u32 {
+    call("cuDeviceTotalMem", Start, |driver| {
+        driver.known(device)?;
+        // SAFETY: the caller gives a place for the number.
+        unsafe { put(bytes, driver.script.memory) }
+    })
+}
+
+/// An attribute of a GPU: those that tilegrad asks for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_uint, device: c_int) -> u32 {
+    call("cuDeviceGetAttribute", Start, |driver| {
+        driver.known(device)?;
+        let number = match attribute {
+            16 => 108, // MULTIPROCESSOR_COUNT
+            32 => 1,   // ECC_ENABLED
+            75 => driver.script.capability / 10,
+            76 => driver.script.capability % 10,
+            _ => return Err(INVALID_VALUE),
+        };
+        // SAFETY: the caller gives a place for the number.
+        unsafe { put(value, number) }
+    })
+}
+
+/// A hold on a GPU's primary context.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut usize, device: c_int) -> u32 {
+    call("cuDevicePrimaryCtxRetain", Start, |driver| {
+        driver.known(device)?;
+        // A process whose work has failed gets no context to go on with.
+        driver.fault.map_or(Ok(()), Err)?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(context, device as usize + 1) }?;
+        *driver.holds.entry(device).or_default() += 1;
+        driver.contexts += 1;
+        Ok(())
+    })
+}
+
+/// Gives a hold back. The last one destroys the context and all that is in it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> u32 {
+    lock().contexts -= 1;
+    call("cuDevicePrimaryCtxRelease", Start, |driver| {
+        driver.known(device)?;
+        let holds = driver.holds.get_mut(&device).ok_or(INVALID_CONTEXT)?;
+        *holds -= 1;
+        if *holds == 0 {
+            driver.holds.remove(&device);
+            driver.destroy(device);
+        }
+        Ok(())
+    })
+}
+
+/// Makes a context current on this thread; none if it is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuCtxSetCurrent(context: usize) -> u32 {
+    call("cuCtxSetCurrent", Start, |driver| {
+        driver.fault.map_or(Ok(()), Err)?;
+        if context > 0 && !driver.holds.contains_key(&(context as c_int - 1)) {
+            return Err(INVALID_CONTEXT);
+        }
+        CURRENT.set(context);
+        Ok(())
+    })
+}
+
+/// Loads the kernels from PTX. The option 5 is a buffer for messages, 6 its size; others are not looked at.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleLoadDataEx(
+    module: *mut usize,
+    image: *const c_char,
+    count: c_uint,
+    keys: *const c_uint,
+    values: *const *mut c_void,
+) -> u32 {
+    let option = |wanted: c_uint| {
+        // SAFETY: the caller gives `count` keys and values.
+        (0..count as usize).find_map(|i| unsafe { (*keys.add(i) == wanted).then(|| *values.add(i)) })
+    };
+    let say = |text: &str| {
+        if let (Some(log), Some(room)) = (option(5), option(6)) {
+            let length = text.len().min(room.addr().saturating_sub(1));
+            // SAFETY: the caller's buffer has `room` bytes.
+            unsafe {
+                log.cast::<u8>().copy_from_nonoverlapping(text.as_ptr(), length);
+                log.cast::<u8>().add(length).write(0);
+            }
+        }
+    };
+    let answer = call("cuModuleLoadDataEx", Context, |driver| {
+        // SAFETY: PTX ends with a zero byte.
+        let ptx = unsafe { CStr::from_ptr(image) }.to_str().map_err(|_| INVALID_PTX)?;
+        driver.takes(ptx)?;
+        if let Some(problem) = problem(ptx) {
+            say(&format!("ptxas error   : {problem}"));
+            return Err(INVALID_PTX);
+        }
+        let handle = driver.object(Kind::Module)?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(module, handle as usize) }
+    });
+    if answer == INVALID_PTX && lock().struck.is_some() {
+        say("ptxas application ptx input, line 9; error   : the script has this module rejected");
+    }
+    answer
+}
+
+impl Driver {
+    /// Whether the driver knows the PTX's version and the GPU is of its architecture or newer.
+    fn takes(&self, ptx: &str) -> Answer {
+        let after = |directive: &str| {
+            ptx.lines().find_map(|line| line.strip_prefix(directive)).map(str::trim).ok_or(INVALID_PTX)
+        };
+        let (major, minor) = after(".version")?.split_once('.').ok_or(INVALID_PTX)?;
+        let number = |text: &str| text.parse::<i32>().map_err(|_| INVALID_PTX);
+        // PTX 7.x came with CUDA 11.x, and so on.
+        if 1000 * (number(major)? + 4) + 10 * number(minor)? > self.script.version {
+            return Err(UNSUPPORTED_PTX_VERSION);
+        }
+        let target = after(".target")?.strip_prefix("sm_").ok_or(INVALID_PTX)?;
+        let architecture = number(target.trim_end_matches(|c: char| !c.is_ascii_digit()))?;
+        if architecture > self.script.capability { Err(NO_BINARY_FOR_GPU) } else { Ok(()) }
+    }
+}
+
+/// What keeps this PTX from being ours.
+fn problem(ptx: &str) -> Option<String> {
+    let entries = match cuda_builder::entries(ptx) {
+        Ok(entries) => entries,
+        Err(error) => return Some(error.to_string()),
+    };
+    for kernel in KERNELS {
+        let name = kernel.entry();
+        let Some(entry) = entries.iter().find(|entry| entry.name == name) else {
+            return Some(format!("kernel {name} is missing"));
+        };
+        if entry.parameters != kernel.types() || entry.max_threads != Some(kernel.block()) {
+            return Some(format!(
+                "kernel {name} takes {:?} in blocks of {:?}, not {:?} in blocks of {:?}",
+                entry.parameters,
+                entry.max_threads,
+                kernel.types(),
+                kernel.block()
+            ));
+        }
+    }
+    let known = |name: &str| KERNELS.iter().any(|kernel| kernel.entry() == name);
+    let unknown = entries.iter().find(|entry| !known(&entry.name))?;
+    Some(format!("kernel {} is not in tests/simulated_driver/src/kernels.rs", unknown.name))
+}
+
+/// Unloads a module.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleUnload(module: usize) -> u32 {
+    give_back("cuModuleUnload", module as u64, |driver| {
+        driver.remove(module as u64, |kind| matches!(kind, Kind::Module))
+    })
+}
+
+/// The handle of a kernel by its name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuModuleGetFunction(
+    function: *mut usize,
+    module: usize,
+    name: *const c_char,
+) -> u32 {
+    call("cuModuleGetFunction", Context, |driver| {
+        driver.module(module as u64)?;
+        // SAFETY: a name ends with a zero byte.
+        let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+        let found = KERNELS.iter().position(|kernel| kernel.entry().as_bytes() == name).ok_or(NOT_FOUND)?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(function, module + 1 + found) }
+    })
+}
+
+impl Driver {
+    /// Whether this is a module of the current context.
+    fn module(&self, handle: u64) -> Answer {
+        let device = self.device()?;
+        match self.objects.get(&handle) {
+            Some(object) if object.device == device && matches!(object.kind, Kind::Module) => Ok(()),
+            _ => Err(INVALID_HANDLE),
+        }
+    }
+
+    /// The kernel of a function's handle, whose module is loaded.
+    fn kernel(&self, function: u64) -> Result<&'static dyn Run, u32> {
+        self.module(function - function % HANDLE)?;
+        let number = (function % HANDLE).checked_sub(1).ok_or(INVALID_HANDLE)?;
+        KERNELS.get(number as usize).copied().ok_or(INVALID_HANDLE)
+    }
+}
+
+/// A stream. `flags` are 0 or 1, which are the same here: there is no default stream.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamCreate(stream: *mut usize, flags: c_uint) -> u32 {
+    call("cuStreamCreate", Context, |driver| {
+        if flags > 1 {
+            return Err(INVALID_VALUE);
+        }
+        let handle = driver.object(Kind::Stream(VecDeque::new()))?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(stream, handle as usize) }
+    })
+}
+
+/// Waits for a stream: here its work is done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamSynchronize(stream: usize) -> u32 {
+    call("cuStreamSynchronize", Context, |driver| {
+        driver.queue(stream as u64)?;
+        driver.run(stream as u64)
+    })
+}
+
+/// Destroys a stream, after its work.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamDestroy_v2(stream: usize) -> u32 {
+    give_back("cuStreamDestroy", stream as u64, |driver| {
+        driver.run(stream as u64)?;
+        driver.remove(stream as u64, |kind| matches!(kind, Kind::Stream(_)))
+    })
+}
+
+/// Memory of the current context's GPU, with unspecified contents.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> u32 {
+    call("cuMemAlloc", Context, |driver| {
+        if bytes == 0 {
+            return Err(INVALID_VALUE);
+        }
+        if bytes > driver.script.memory - driver.heap.used() {
+            return Err(OUT_OF_MEMORY);
+        }
+        let device = driver.device()?;
+        let start = driver.heap.allocate(bytes).ok_or(OUT_OF_MEMORY)?;
+        driver.objects.insert(start, Object { device, kind: Kind::Memory, offered: false });
+        // SAFETY: the caller gives a place for the address.
+        unsafe { put(address, start) }
+    })
+}
+
+/// Frees memory. What still uses it is not waited for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemFree_v2(address: u64) -> u32 {
+    give_back("cuMemFree", address, |driver| {
+        driver.heap.free(address).ok_or(INVALID_VALUE)?;
+        driver.objects.remove(&address);
+        Ok(())
+    })
+}
+
+/// Bytes of memory that are free, and all.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> u32 {
+    call("cuMemGetInfo", Context, |driver| {
+        let memory = driver.script.memory;
+        // SAFETY: the caller gives two places for numbers.
+        unsafe { put(free, memory - driver.heap.used()).and_then(|()| put(total, memory)) }
+    })
+}
+
+impl Driver {
+    /// Whether whole words are to be copied, between a host's place and one allocation.
+    fn check_copy(&mut self, device: u64, host: usize, bytes: usize) -> Answer {
+        let whole = bytes.is_multiple_of(4) && device.is_multiple_of(4) && host.is_multiple_of(4);
+        if whole && host != 0 && self.heap.holds(device, bytes) {
+            return Ok(());
+        }
+        self.outside += 1;
+        Err(INVALID_VALUE)
+    }
+}
+
+/// Queues a copy from the host, whose memory is not pinned and so read before the call returns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, stream: usize) -> u32 {
+    call("cuMemcpyHtoDAsync", Context, |driver| {
+        driver.check_copy(to, from.addr(), bytes)?;
+        // SAFETY: the caller gives `bytes` bytes; they are aligned, as was checked.
+        let words = unsafe { std::slice::from_raw_parts(from.cast::<f32>(), bytes / 4) }.to_vec();
+        driver.queue(stream as u64)?.push_back(Work::ToDevice { address: to, words });
+        Ok(())
+    })
+}
+
+/// Queues a copy to the host.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usize, stream: usize) -> u32 {
+    call("cuMemcpyDtoHAsync", Context, |driver| {
+        driver.check_copy(from, to.addr(), bytes)?;
+        let work = Work::ToHost { to: to.expose_provenance(), address: from, words: bytes / 4 };
+        driver.queue(stream as u64)?.push_back(work);
+        Ok(())
+    })
+}
+
+/// Queues a kernel. The values of its parameters are read before the call returns.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchKernel(
+    function: usize,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared_bytes: c_uint,
+    stream: usize,
+    parameters: *const *const c_void,
+    extra: *const *const c_void,
+) -> u32 {
+    call("cuLaunchKernel", Context, |driver| {
+        let kernel = driver.kernel(function as u64)?;
+        let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+        let limits = [i32::MAX as u32, 65535, 65535];
+        let beyond = grid.iter().zip(limits).any(|(&blocks, limit)| blocks == 0 || blocks > limit);
+        // Kernels are written for one shape of block, and declare their shared memory.
+        if beyond || block != kernel.block() || shared_bytes != 0 || parameters.is_null() || !extra.is_null()
+        {
+            return Err(INVALID_VALUE);
+        }
+        let bits = kernel.types().iter().enumerate().map(|(index, name)| {
+            // SAFETY: the caller gives a pointer for each parameter, to a value of its width.
+            unsafe {
+                let value = *parameters.add(index);
+                if name.ends_with("64") {
+                    value.cast::<u64>().read()
+                } else {
+                    value.cast::<u32>().read().into()
+                }
+            }
+        });
+        let work = Work::Kernel { kernel, grid, bits: bits.collect() };
+        driver.queue(stream as u64)?.push_back(work);
+        Ok(())
+    })
+}

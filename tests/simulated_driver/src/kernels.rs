@@ -1,0 +1,110 @@
+//! The kernels by the names of their entries, launched on the emulator from the bare bits that a driver gets.
+
+use cuda_std::{Bind, Emulator, Fault, Global, GlobalMut, Kernel, Parameter, Parameters};
+use kernels::{dense, descent, elementwise, matmul, reduce};
+
+use crate::memory::Heap;
+
+/// A kernel whose parameters' types are forgotten.
+pub trait Run: Sync {
+    /// Its name in the PTX.
+    fn entry(&self) -> &'static str;
+    /// Threads of a block.
+    fn block(&self) -> [u32; 3];
+    /// The types of its parameters in the PTX.
+    fn types(&self) -> &'static [&'static str];
+    /// Runs it on a grid, with the bits of each parameter.
+    fn run(&self, bits: &[u64], heap: &mut Heap, grid: [u32; 3]) -> Result<(), Fault>;
+}
+
+/// A parameter made of the bits that were passed.
+trait Raw {
+    fn of(bits: u64, heap: &mut Heap) -> Self;
+}
+
+impl Raw for u32 {
+    fn of(bits: u64, _: &mut Heap) -> Self {
+        bits as u32
+    }
+}
+
+impl Raw for f32 {
+    fn of(bits: u64, _: &mut Heap) -> Self {
+        f32::from_bits(bits as u32)
+    }
+}
+
+impl Raw for Global<f32> {
+    fn of(bits: u64, heap: &mut Heap) -> Self {
+        heap.global(bits)
+    }
+}
+
+impl Raw for GlobalMut<f32> {
+    fn of(bits: u64, heap: &mut Heap) -> Self {
+        heap.global_mut(bits)
+    }
+}
+
+/// An argument that is the parameter already.
+struct Bound<P>(P);
+
+impl<P> Bind<P, Emulator> for Bound<P> {
+    fn bind(self) -> P {
+        self.0
+    }
+}
+
+macro_rules! run {
+    ($($p:ident $i:tt),*) => {
+        impl<$($p: Raw + Parameter),*> Run for Kernel<($($p,)*)> {
+            fn entry(&self) -> &'static str {
+                Kernel::entry(self)
+            }
+            fn block(&self) -> [u32; 3] {
+                Kernel::block(self)
+            }
+            fn types(&self) -> &'static [&'static str] {
+                <($($p,)*)>::PTX_TYPES
+            }
+            fn run(&self, bits: &[u64], heap: &mut Heap, grid: [u32; 3]) -> Result<(), Fault> {
+                Emulator::default().launch(self, grid, ($(Bound($p::of(bits[$i], heap)),)*))
+            }
+        }
+    };
+}
+run!(P0 0, P1 1, P2 2);
+run!(P0 0, P1 1, P2 2, P3 3);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6);
+
+/// All kernels. A module of PTX with any other is refused.
+pub static KERNELS: &[&dyn Run] = &[
+    &elementwise::MULTIPLY,
+    &elementwise::RELU,
+    &elementwise::SIGMOID,
+    &elementwise::UPDATE,
+    &elementwise::STANDARDISE,
+    &reduce::sum::SUM,
+    &reduce::dot::DOT,
+    &reduce::column_sums::COLUMN_SUMS,
+    &reduce::column_moments::COLUMN_MOMENTS,
+    &reduce::column_moments::COLUMN_MOMENTS_FINISH,
+    &descent::matrix_vector::MATRIX_VECTOR,
+    &descent::error::LINEAR_ERROR,
+    &descent::error::LINEAR_COST,
+    &descent::gradient::GRADIENT,
+    &descent::gradient::GRADIENT_FINISH,
+    &matmul::naive::MATMUL_NAIVE,
+    &matmul::naive::MATMUL_NAIVE_TN,
+    &matmul::naive::MATMUL_NAIVE_NT,
+    &matmul::naive::MATMUL_NAIVE_TT,
+    &matmul::tiled::MATMUL_TILED,
+    &matmul::tiled::MATMUL_TILED_TN,
+    &matmul::tiled::MATMUL_TILED_NT,
+    &matmul::tiled::MATMUL_TILED_TT,
+    &dense::tiled::DENSE_IDENTITY,
+    &dense::tiled::DENSE_RELU,
+    &dense::tiled::DENSE_SIGMOID,
+];

@@ -1,0 +1,395 @@
+//! A library that answers as NVIDIA's `libcuda.so.1` does, and runs the kernels on the emulator.
+//!
+//! It lets everything that talks to the driver be tested where there is no GPU. It is loaded as the real one is:
+//!
+//! ```sh
+//! cargo build --release -p simulated_driver
+//! TILEGRAD_CUDA_DRIVER=target/release/libsimulated_driver.so target/release/tilegrad doctor
+//! ```
+//!
+//! Each function that tilegrad calls is here, and checks what NVIDIA's documentation of the driver API says that it
+//! checks: handles, contexts, ranges, sizes. Beyond that:
+//!
+//! * A module is accepted if its kernels are ours: the same names, types of parameters, threads of a block.
+//! * Streams are queues. Kernels and copies in them run when somebody waits for the stream, and no earlier: a missing
+//!   wait shows, since its results are not there yet. Freeing memory does not wait (the real driver may).
+//! * Memory is the emulator's. A kernel's access beyond an allocation, or to one that was freed, is found at the
+//!   access, even where a guard band or a neighbour would be hit; allocations are never at a place again.
+//! * A kernel's fault is told on standard error in the emulator's words, and becomes a sticky error: from then on
+//!   each call that needs a context answers it, until the process ends.
+//!
+//! # Not imitated
+//! PTX is not compiled: what a kernel does comes from the Rust sources that the PTX was made of. No limits of registers or
+//! shared memory, no time. Pageable memory is copied to the GPU's side at once and copied back as late as pinned memory.
+//! Whole allocations only are kernels' parameters, and values of 4 bytes only are copied. No contexts but the primary
+//! ones, no default stream, events, graphs, memory pools, copies between GPUs or on one; whatever of that tilegrad
+//! comes to use has to be added.
+//!
+//! # The script
+//! The environment variable `SIMULATED_CUDA` says what is to be there and what is to fail, in words between blanks:
+//!
+//! | word | meaning | without it |
+//! |---|---|---|
+//! | `gpus=N` | so many GPUs | 1 |
+//! | `version=V` | the driver's CUDA version, 1000 × major + 10 × minor | 13000 |
+//! | `capability=C` | the GPUs' compute capability, 10 × major + minor | 80 |
+//! | `memory=BYTES` | the memory of each GPU | 1 GiB |
+//! | `fail=CALL:K=CODE` | the K-th call of CALL, from 1, answers CODE; again for another | |
+//! | `fail=any:K=CODE` | the K-th call of all does | |
+//! | `kernel=K=CODE` | the K-th kernel that runs ends with CODE, which stays | |
+//! | `lost=K` | from the K-th call of all on, each answers 999: the GPU is gone (NVIDIA documents no code for that) | |
+//!
+//! Without `=CODE` a call answers the code that fits it. Functions have the names of NVIDIA's documentation, without
+//! `_v2`. `cuGetErrorName` and `cuGetErrorString` do not count and never fail. A function that is missing is no
+//! matter of a script: rename it in a copy of the library, as tests/cuda.rs does.
+//!
+//! # The report
+//! When the process ends, a JSON object goes to the file that `SIMULATED_CUDA_REPORT` names:
+//!
+//! | key | value |
+//! |---|---|
+//! | `calls` | the number of calls of each function |
+//! | `order` | the first 10 000 calls, in order |
+//! | `kernels` | kernels that ran |
+//! | `struck` | the number of the call (among all) in which the script's first fault came, or null |
+//! | `outside` | accesses outside allocations, by kernels or copies |
+//! | `kept` | contexts, streams, modules and allocations that nobody has tried to give back |
+//!
+//! For tests in one process, [`simulated_driver_restart`] begins anew with a script, and [`simulated_driver_report`]
+//! gives the report.
+
+mod calls;
+mod kernels;
+mod memory;
+mod script;
+
+pub use calls::*;
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::{CStr, c_char, c_int};
+use std::sync::{LazyLock, Mutex, MutexGuard};
+
+use cuda_std::Fault;
+use serde_json::json;
+
+use kernels::{KERNELS, Run};
+use memory::Heap;
+use script::{Script, stays};
+
+const SUCCESS: u32 = 0;
+const INVALID_VALUE: u32 = 1;
+const OUT_OF_MEMORY: u32 = 2;
+const NOT_INITIALIZED: u32 = 3;
+const NO_DEVICE: u32 = 100;
+const INVALID_DEVICE: u32 = 101;
+const INVALID_CONTEXT: u32 = 201;
+const NO_BINARY_FOR_GPU: u32 = 209;
+const INVALID_PTX: u32 = 218;
+const UNSUPPORTED_PTX_VERSION: u32 = 222;
+const INVALID_HANDLE: u32 = 400;
+const NOT_FOUND: u32 = 500;
+const ILLEGAL_ADDRESS: u32 = 700;
+const LAUNCH_FAILED: u32 = 719;
+
+/// Calls whose order the report has.
+const ORDER: usize = 10_000;
+
+/// Handles are multiples of this; a function's is its module's, plus one, plus the kernel's number.
+const HANDLE: u64 = 0x1000;
+
+/// What an answer is: nothing, or a code.
+type Answer = Result<(), u32>;
+
+/// Work in a stream.
+enum Work {
+    ToDevice { address: u64, words: Vec<f32> },
+    ToHost { to: usize, address: u64, words: usize },
+    Kernel { kernel: &'static dyn Run, grid: [u32; 3], bits: Vec<u64> },
+}
+
+/// What lives in a context.
+enum Kind {
+    Stream(VecDeque<Work>),
+    Module,
+    Memory,
+}
+
+struct Object {
+    device: c_int,
+    kind: Kind,
+    /// Whether somebody has tried to give it back.
+    offered: bool,
+}
+
+/// What is never given back, by kind.
+#[derive(Clone, Copy, Default)]
+struct Kept {
+    streams: usize,
+    modules: usize,
+    allocations: usize,
+}
+
+impl Kept {
+    fn add(&mut self, object: &Object) {
+        let count = match object.kind {
+            _ if object.offered => return,
+            Kind::Stream(_) => &mut self.streams,
+            Kind::Module => &mut self.modules,
+            Kind::Memory => &mut self.allocations,
+        };
+        *count += 1;
+    }
+}
+
+struct Driver {
+    script: Script,
+    calls: BTreeMap<&'static str, usize>,
+    order: Vec<&'static str>,
+    all: usize,
+    kernels: usize,
+    struck: Option<usize>,
+    outside: usize,
+
+    started: bool,
+    /// The code that stays.
+    fault: Option<u32>,
+    /// How often each GPU's primary context is held.
+    holds: BTreeMap<c_int, usize>,
+    /// Holds that nobody has tried to give back.
+    contexts: i64,
+    /// By handle or address.
+    objects: BTreeMap<u64, Object>,
+    heap: Heap,
+    handles: u64,
+    /// What went with its context.
+    gone: Kept,
+}
+
+static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| {
+    // SAFETY: `at_exit` may be called at any time, and once.
+    unsafe { atexit(at_exit) };
+    Mutex::new(Driver::new(&std::env::var("SIMULATED_CUDA").unwrap_or_default()))
+});
+
+unsafe extern "C" {
+    fn atexit(function: extern "C" fn()) -> c_int;
+}
+
+extern "C" fn at_exit() {
+    if let Some(file) = std::env::var_os("SIMULATED_CUDA_REPORT")
+        && let Err(error) = std::fs::write(&file, lock().report())
+    {
+        eprintln!("simulated driver: {}: {error}", file.to_string_lossy());
+    }
+}
+
+fn lock() -> MutexGuard<'static, Driver> {
+    DRIVER.lock().expect("a panic would have ended the process")
+}
+
+thread_local! {
+    /// The current context: the GPU's number plus one, or 0.
+    static CURRENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// What a call needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    Nothing,
+    /// `cuInit` before it.
+    Start,
+    /// A current context, and no fault that stays.
+    Context,
+}
+
+/// A call: counted, failed if the script says so, checked, then done.
+fn call(name: &'static str, needs: Needs, body: impl FnOnce(&mut Driver) -> Answer) -> u32 {
+    let mut driver = lock();
+    driver.enter(name, needs).and_then(|()| body(&mut driver)).err().unwrap_or(SUCCESS)
+}
+
+/// The same for a call that gives an object back, which counts as offered however it ends.
+fn give_back(name: &'static str, object: u64, body: impl FnOnce(&mut Driver) -> Answer) -> u32 {
+    if let Some(object) = lock().objects.get_mut(&object) {
+        object.offered = true;
+    }
+    call(name, Needs::Context, body)
+}
+
+impl Driver {
+    fn new(script: &str) -> Self {
+        Driver {
+            script: Script::of(script),
+            calls: BTreeMap::new(),
+            order: Vec::new(),
+            all: 0,
+            kernels: 0,
+            struck: None,
+            outside: 0,
+            started: false,
+            fault: None,
+            holds: BTreeMap::new(),
+            contexts: 0,
+            objects: BTreeMap::new(),
+            heap: Heap::default(),
+            handles: 0,
+            gone: Kept::default(),
+        }
+    }
+
+    fn enter(&mut self, name: &'static str, needs: Needs) -> Answer {
+        let count = self.calls.entry(name).or_default();
+        *count += 1;
+        self.all += 1;
+        if self.order.len() < ORDER {
+            self.order.push(name);
+        }
+        if let Some(code) = self.script.call(name, self.all, *count) {
+            self.struck = self.struck.or(Some(self.all));
+            if stays(code) {
+                self.fault = self.fault.or(Some(code));
+            }
+            return Err(code);
+        }
+        match needs {
+            Needs::Start if !self.started => Err(NOT_INITIALIZED),
+            Needs::Context if !self.started => Err(NOT_INITIALIZED),
+            Needs::Context => self.fault.map_or_else(|| self.device().map(|_| ()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    /// The GPU of the current context.
+    fn device(&self) -> Result<c_int, u32> {
+        let device = CURRENT.get() as c_int - 1;
+        if self.holds.contains_key(&device) { Ok(device) } else { Err(INVALID_CONTEXT) }
+    }
+
+    /// A new object in the current context: its handle.
+    fn object(&mut self, kind: Kind) -> Result<u64, u32> {
+        let device = self.device()?;
+        self.handles += 1;
+        let handle = self.handles * HANDLE;
+        self.objects.insert(handle, Object { device, kind, offered: false });
+        Ok(handle)
+    }
+
+    /// Forgets an object of the current context.
+    fn remove(&mut self, handle: u64, is: impl Fn(&Kind) -> bool) -> Answer {
+        let device = self.device()?;
+        match self.objects.get(&handle) {
+            Some(object) if object.device == device && is(&object.kind) => {
+                self.objects.remove(&handle);
+                Ok(())
+            }
+            _ => Err(INVALID_HANDLE),
+        }
+    }
+
+    /// Destroys a GPU's context with all that is in it.
+    fn destroy(&mut self, device: c_int) {
+        for (address, object) in self.objects.extract_if(.., |_, object| object.device == device) {
+            self.gone.add(&object);
+            if matches!(object.kind, Kind::Memory) {
+                self.heap.free(address);
+            }
+        }
+    }
+
+    /// The queue of a stream of the current context.
+    fn queue(&mut self, stream: u64) -> Result<&mut VecDeque<Work>, u32> {
+        let device = self.device()?;
+        match self.objects.get_mut(&stream) {
+            Some(Object { device: theirs, kind: Kind::Stream(queue), .. }) if *theirs == device => Ok(queue),
+            _ => Err(INVALID_HANDLE),
+        }
+    }
+
+    /// Runs what is queued in a stream.
+    fn run(&mut self, stream: u64) -> Answer {
+        while let Some(work) = self.queue(stream)?.pop_front() {
+            if let Err(code) = self.work(work) {
+                self.fault = Some(code);
+                return Err(code);
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, work: Work) -> Answer {
+        let done = match work {
+            Work::ToDevice { address, words } => self.heap.write(address, &words).ok_or(ILLEGAL_ADDRESS),
+            Work::ToHost { to, address, words } => {
+                // SAFETY: the caller keeps `to`, of that many words, until the stream has been waited for.
+                let to = unsafe { std::slice::from_raw_parts_mut(to as *mut f32, words) };
+                self.heap.read(address, to).ok_or(ILLEGAL_ADDRESS)
+            }
+            Work::Kernel { kernel, grid, bits } => {
+                self.kernels += 1;
+                if let Some(code) = self.script.kernel(self.kernels) {
+                    self.struck = self.struck.or(Some(self.all));
+                    return Err(code);
+                }
+                kernel.run(&bits, &mut self.heap, grid).map_err(|fault| {
+                    eprintln!("simulated driver: {fault}");
+                    match fault {
+                        Fault::Kernel { what, .. } if what.contains("out of range") => ILLEGAL_ADDRESS,
+                        _ => LAUNCH_FAILED,
+                    }
+                })
+            }
+        };
+        if done == Err(ILLEGAL_ADDRESS) {
+            self.outside += 1;
+        }
+        done
+    }
+
+    fn report(&self) -> String {
+        let mut kept = self.gone;
+        self.objects.values().for_each(|object| kept.add(object));
+        let report = json!({
+            "calls": self.calls,
+            "order": self.order,
+            "kernels": self.kernels,
+            "struck": self.struck,
+            "outside": self.outside,
+            "kept": {
+                "contexts": self.contexts,
+                "streams": kept.streams,
+                "modules": kept.modules,
+                "allocations": kept.allocations,
+            },
+        });
+        report.to_string()
+    }
+}
+
+/// Forgets everything and begins anew with `script`, as if the process had just been started.
+///
+/// # Safety
+/// `script` ends with a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn simulated_driver_restart(script: *const c_char) {
+    // SAFETY: the caller's promise.
+    let script = unsafe { CStr::from_ptr(script) }.to_str().expect("a script is UTF-8");
+    *lock() = Driver::new(script);
+}
+
+/// Writes the report as it is now, and a zero byte; returns its length, and writes nothing if it is not below `room`.
+///
+/// # Safety
+/// `place` has room for `room` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn simulated_driver_report(place: *mut c_char, room: usize) -> usize {
+    let report = lock().report();
+    if report.len() < room {
+        // SAFETY: the caller's promise.
+        unsafe {
+            place.cast::<u8>().copy_from_nonoverlapping(report.as_ptr(), report.len());
+            place.add(report.len()).write(0);
+        }
+    }
+    report.len()
+}
