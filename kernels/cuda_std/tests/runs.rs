@@ -88,8 +88,8 @@ fn threads_know_their_places() {
         let y = emulator.download(&y).unwrap();
         for (i, found) in y.chunks(4).enumerate() {
             let (thread, block) = (i as u32 % 24, i as u32 / 24);
-            assert_eq!(found[0], thread % 2 | (thread / 2 % 3) << 8 | (thread / 6) << 16);
-            assert_eq!(found[1], block % 5 | (block / 5 % 2) << 8 | (block / 10) << 16);
+            assert_eq!(found[0], (thread % 2) | ((thread / 2 % 3) << 8) | ((thread / 6) << 16));
+            assert_eq!(found[1], (block % 5) | ((block / 5 % 2) << 8) | ((block / 10) << 16));
             assert_eq!(found[2], 2 | 3 << 4 | 4 << 8 | 5 << 12 | 2 << 16 | 3 << 20);
             assert_eq!(found[3], thread);
         }
