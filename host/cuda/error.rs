@@ -187,10 +187,13 @@ fn remedy(code: u32) -> &'static str {
             "a kernel failed: CUDA is lost to this process, start it anew; run the same on the emulator or under \
              compute-sanitizer to find where"
         }
+        720 => "the kernel's blocks wait for each other, and this GPU cannot run so many at once: take fewer",
         801 => "this driver lacks the function: update NVIDIA's driver",
         802 => "the system's services for CUDA are not ready (fabric manager?): wait, or start them",
-        803 | 804 => {
-            "the driver's library and its kernel module are of different versions: restart the machine"
+        803 => "the driver's library and its kernel module are of different versions: restart the machine",
+        804 => {
+            "a library for forward compatibility (cuda-compat) is loaded, which this GPU does not support: take it out \
+             of LD_LIBRARY_PATH, so that the driver's own libcuda.so.1 is found"
         }
         999 => {
             "the driver does not know why: see whether nvidia-smi works and the nvidia_uvm module is loaded (dmesg)"
@@ -236,7 +239,9 @@ mod tests {
             (700, "compute-sanitizer"),
             (702, "time limit"),
             (719, "start it anew"),
+            (720, "take fewer"),
             (803, "restart the machine"),
+            (804, "LD_LIBRARY_PATH"),
             (123_456, "documentation"),
         ] {
             let text = call(code).to_string();

@@ -371,27 +371,39 @@ impl Device for Gpu {
         let mut parameters = arguments.bind();
         let mut pointers = parameters.pointers();
         let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (grid, kernel.block());
+        let (stream, addresses) = (session.stream.handle, pointers.as_mut_ptr());
+        let about = || format!("kernel {} on a grid of {grid:?}{}", kernel.path(), session.after_launches());
         // SAFETY: there is a pointer for each parameter in the PTX, to a value of its size; the driver copies the
         // values before it returns. The caller answers for the kernel.
         unsafe {
-            call!(
-                cuLaunchKernel(
-                    function,
-                    grid_x,
-                    grid_y,
-                    grid_z,
-                    block_x,
-                    block_y,
-                    block_z,
-                    0,
-                    session.stream.handle,
-                    pointers.as_mut_ptr(),
-                    std::ptr::null_mut(),
-                ),
-                "kernel {} on a grid of {grid:?}{}",
-                kernel.path(),
-                session.after_launches()
-            )
+            if kernel.is_cooperative() {
+                // Refused if not all blocks can be resident at once: they wait for each other.
+                call!(
+                    cuLaunchCooperativeKernel(
+                        function, grid_x, grid_y, grid_z, block_x, block_y, block_z, 0, stream, addresses,
+                    ),
+                    "{}",
+                    about()
+                )
+            } else {
+                call!(
+                    cuLaunchKernel(
+                        function,
+                        grid_x,
+                        grid_y,
+                        grid_z,
+                        block_x,
+                        block_y,
+                        block_z,
+                        0,
+                        stream,
+                        addresses,
+                        std::ptr::null_mut(),
+                    ),
+                    "{}",
+                    about()
+                )
+            }
         }?;
         *lock(&session.last_launch) = Some((kernel.path(), grid));
         Ok(())
