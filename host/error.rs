@@ -112,6 +112,6 @@ fn remedy(suggestion: Option<f64>) -> String {
 }
 
 /// A rate without a long row of zeros.
-fn rate(rate: f64) -> String {
+pub(crate) fn rate(rate: f64) -> String {
     if (1e-4..1e7).contains(&rate) { rate.to_string() } else { format!("{rate:e}") }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::engine::Engine;
+use crate::error::rate;
 use crate::{Error, Result};
 
 /// Batches grow until one takes this long: often enough for a person who watches.
@@ -14,6 +15,10 @@ const LARGEST_BATCH: usize = 4096;
 const GROWTH: f64 = 2.0;
 /// Below this share of the first cost, costs are rounding errors, which may grow.
 const NOISE: f64 = 1e-6;
+/// Descent that ends this share of the lowest cost above it has diverged too, only slowly; see also [`SETTLED`].
+const RISE: f64 = 0.01;
+/// Below this share of the first cost, a rise at the end may be rounding errors.
+const SETTLED: f64 = 1e-4;
 /// Rounds of the power iteration: at least so many that an eigenvalue twice the others cannot hide, at most so many.
 const ROUNDS: std::ops::Range<usize> = 20..200;
 /// The power iteration ends when a round changes the eigenvalue by less than this share.
@@ -46,6 +51,17 @@ pub(super) struct History {
 }
 
 impl History {
+    /// An empty one, with room for the costs before each of `iterations` steps and after the last.
+    fn new(iterations: usize) -> Result<Self> {
+        let mut costs = Vec::new();
+        if costs.try_reserve_exact(iterations.saturating_add(1)).is_err() {
+            return Err(Error::Setting(format!(
+                "there is no memory for the costs of {iterations} iterations: choose fewer"
+            )));
+        }
+        Ok(History { costs, lowest: 0.0 })
+    }
+
     /// Takes the costs of the next iterations; the first that shows divergence is an error.
     ///
     /// That is a cost that is not finite, or more than [`GROWTH`] times the lowest before it or the [`NOISE`] share of
@@ -67,8 +83,17 @@ impl History {
         Ok(())
     }
 
-    pub(super) fn into_costs(self) -> Vec<f64> {
-        self.costs
+    /// All costs. An error if they end well above the lowest: divergence too slow for [`History::extend`] to see, with
+    /// the first iteration since which they are.
+    pub(super) fn into_costs(self) -> Result<Vec<f64>, Growth> {
+        let first_cost = self.costs.first().copied().unwrap_or(0.0);
+        let bound =
+            self.lowest + (RISE * self.lowest).max(SETTLED * first_cost) + f64::from(f32::MIN_POSITIVE);
+        let iteration = self.costs.iter().rposition(|cost| *cost <= bound).map_or(0, |lower| lower + 1);
+        match self.costs.get(iteration) {
+            Some(&cost) => Err(Growth { iteration, first_cost, cost }),
+            None => Ok(self.costs),
+        }
     }
 }
 
@@ -81,7 +106,7 @@ pub(super) fn descend(
     mut steps: impl FnMut(usize) -> Result<Vec<f64>>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Result<History, Growth>> {
-    let mut history = History::default();
+    let mut history = History::new(iterations)?;
     let (mut done, mut batch) = (0, 1);
     while done < iterations {
         batch = batch.min(iterations - done);
@@ -131,8 +156,8 @@ pub(super) fn rate_that_would_do<E: Engine>(engine: &E, x: &E::Matrix) -> Result
             break;
         }
     }
-    let rate = two_digits(1.0 / eigenvalue);
-    Ok((rate.is_finite() && rate >= f64::from(f32::MIN_POSITIVE)).then_some(rate))
+    let limit = two_digits(1.0 / eigenvalue);
+    Ok((limit.is_finite() && limit >= f64::from(f32::MIN_POSITIVE)).then_some(limit))
 }
 
 /// `value` > 0 with two decimal digits, rounded down.
@@ -150,8 +175,9 @@ fn two_digits(value: f64) -> f64 {
 pub(super) fn check(learning_rate: f64, iterations: usize) -> Result<()> {
     if !(learning_rate.is_finite() && learning_rate >= f64::from(f32::MIN_POSITIVE)) {
         return Err(Error::Setting(format!(
-            "the learning rate must be a number above 0 (and at least {:e}), not {learning_rate}",
-            f32::MIN_POSITIVE
+            "the learning rate must be a number above 0 (and at least {:e}), not {}",
+            f32::MIN_POSITIVE,
+            rate(learning_rate)
         )));
     }
     if iterations == 0 {
@@ -165,13 +191,15 @@ mod tests {
     use super::*;
     use crate::engine::Loop;
 
-    fn watch(costs: &[f64]) -> Result<(), Growth> {
-        History::default().extend(costs)
+    fn watch(costs: &[f64]) -> Result<Vec<f64>, Growth> {
+        let mut history = History::default();
+        history.extend(costs)?;
+        history.into_costs()
     }
 
     #[test]
     fn falling_costs_and_rounding_noise_are_not_divergence() {
-        assert!(watch(&[4.0, 3.0, 3.0, 2.0, 2.1]).is_ok());
+        assert!(watch(&[4.0, 3.0, 3.0, 2.0, 2.01]).is_ok());
         assert!(watch(&[1.0, 1e-9, 3e-9, 1e-13, 9e-8]).is_ok());
         assert!(watch(&[0.0, 0.0, 1e-45]).is_ok());
     }
@@ -183,6 +211,22 @@ mod tests {
         assert_eq!(found(&[9.0, 4.0, 2.0, 4.1, 100.0]), 3);
         assert_eq!(found(&[9.0, f64::NAN, 1.0]), 1);
         assert_eq!(found(&[f64::INFINITY]), 0);
+    }
+
+    #[test]
+    fn slow_growth_is_found_at_the_end() {
+        let slow: Vec<f64> = (0..50).map(|i| 10.0 * 1.001_f64.powi(i)).collect();
+        let found = watch(&slow).unwrap_err();
+        assert_eq!((found.iteration, found.first_cost), (10, 10.0));
+        assert_eq!(watch(&[100.0, 2.0, 1.0, 1.005, 1.02, 1.03]).unwrap_err().iteration, 4);
+        assert!(watch(&[100.0, 2.0, 1.0, 1.02, 1.005]).is_ok(), "it fell again");
+        assert!(watch(&[1e6, 2.0, 1.0, 1.5]).is_ok(), "rounding");
+    }
+
+    #[test]
+    fn more_costs_than_memory_are_refused() {
+        let refused = descend(usize::MAX, |_| unreachable!(), &mut |_| ());
+        assert!(refused.err().unwrap().to_string().contains("choose fewer"));
     }
 
     #[test]
@@ -200,7 +244,7 @@ mod tests {
                 last = progress.iteration;
             },
         );
-        let costs = history.unwrap().unwrap().into_costs();
+        let costs = history.unwrap().unwrap().into_costs().unwrap();
         assert_eq!((costs.len(), last), (10_000, 10_000));
         assert!(costs.windows(2).all(|pair| pair[1] < pair[0]));
     }

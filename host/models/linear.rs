@@ -2,10 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::descent::History;
 use super::{Progress, Scale, Scaler, descent};
 use crate::data::{Dataset, Table};
 use crate::engine::Engine;
 use crate::{Error, Result};
+
+/// Steps with which a learning rate is tried before it is suggested.
+const TRIAL_STEPS: usize = 10;
 
 /// Linear regression: ŷ = Xw + b with the w and b that gradient descent finds for J = Σ(ŷ − y)² / (2m).
 ///
@@ -60,7 +64,8 @@ impl LinearRegression {
     /// # Errors
     /// - [`Error::Setting`]: a learning rate that is not finite and above 0 (in `f32`), or no iterations.
     /// - [`Error::Data`]: values too large for 32-bit floating point.
-    /// - [`Error::Diverged`]: the learning rate is too large; says from which iteration, and what rate would do.
+    /// - [`Error::Diverged`]: the learning rate is too large, be it by little, so that the cost ends above its lowest;
+    ///   says from which iteration, and what rate would do.
     /// - What the engine reports.
     pub fn fit<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<FittedLinear> {
         self.fit_watched(engine, dataset, |_| ())
@@ -84,8 +89,10 @@ impl LinearRegression {
         let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
         scaler.apply(engine, &mut x)?;
         let y = engine.upload(samples, 1, dataset.y())?;
-        let mut weights = engine.upload(features, 1, &vec![0.0; features])?;
-        let mut bias = engine.upload(1, 1, &[0.0])?;
+        let zeros = || {
+            Ok::<_, Error>((engine.upload(features, 1, &vec![0.0; features])?, engine.upload(1, 1, &[0.0])?))
+        };
+        let (mut weights, mut bias) = zeros()?;
 
         let run = descent::descend(
             self.iterations,
@@ -96,7 +103,7 @@ impl LinearRegression {
         let run = match run {
             Ok(mut history) => {
                 let last = engine.cost_linear(&x, &y, &weights, &bias)?;
-                history.extend(&[last]).map(|()| history.into_costs())
+                history.extend(&[last]).and_then(|()| history.into_costs())
             }
             Err(growth) => Err(growth),
         };
@@ -111,12 +118,27 @@ impl LinearRegression {
                 )));
             }
             Err(growth) => {
+                let suggestion = descent::rate_that_would_do(engine, &x)?;
+                // A rate is only suggested if it does: sums of a huge target overflow with any.
+                if let Some(rate) = suggestion {
+                    let (mut weights, mut bias) = zeros()?;
+                    let costs = engine.descend_linear(&x, &y, &mut weights, &mut bias, rate, TRIAL_STEPS)?;
+                    if History::default().extend(&costs).is_err() {
+                        return Err(Error::Data(format!(
+                            "the cost goes from {:.6e} to {:.6e} whatever the learning rate: the values of the target \
+                             {:?} are too large for 32-bit floating point: use a larger unit",
+                            growth.first_cost,
+                            growth.cost,
+                            dataset.target()
+                        )));
+                    }
+                }
                 return Err(Error::Diverged {
                     iteration: growth.iteration,
                     first_cost: growth.first_cost,
                     cost: growth.cost,
                     learning_rate: self.learning_rate,
-                    suggestion: descent::rate_that_would_do(engine, &x)?,
+                    suggestion,
                 });
             }
         };
@@ -277,6 +299,22 @@ mod tests {
             assert!(costs.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-12)));
             assert!(matches!(fit(2.2 * rate), Err(Error::Diverged { .. })), "{scale:?}: {rate}");
         }
+    }
+
+    #[test]
+    fn a_rate_only_just_too_large_is_divergence_even_if_the_cost_has_not_doubled() {
+        // λ is 1, so 2 is the limit.
+        let data = dataset(&["a"], &[1.0, 2.0, 3.0], &[5.0, 6.0, 9.0]);
+        let fit = |rate| LinearRegression::new().learning_rate(rate).fit(&Loop, &data);
+        assert!(matches!(fit(2.0001), Err(Error::Diverged { suggestion: Some(1.0), .. })));
+        assert!(fit(1.999).is_ok());
+    }
+
+    #[test]
+    fn a_target_whose_sums_overflow_is_said_to_be_too_large_not_the_rate() {
+        let data = dataset(&["a"], &[1.0, 2.0, 3.0], &[3e38, -3e38, 3e38]);
+        let text = LinearRegression::new().fit(&crate::engine::Cpu, &data).unwrap_err().to_string();
+        assert!(text.contains("target \"y\" are too large"), "{text}");
     }
 
     #[test]
