@@ -21,8 +21,8 @@ pub enum Scale {
 ///
 /// Means and deviations are values of `f32`, so that every engine applies the same ones.
 ///
-/// **Constant columns.** A column whose standard deviation is 0 (in `f32`) tells nothing about the target and cannot
-/// be divided by it. Its deviation is taken as 1: the column becomes 0 for every sample, its weight stays exactly 0,
+/// **Constant columns.** A column with the same value in all rows tells nothing about the target, and its standard
+/// deviation is 0, by which nothing can be divided. It is taken as 1: the column becomes 0 for every sample, its weight stays exactly 0,
 /// and the other weights are what they would be without it. [`Scaler::fit`] says which columns these are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scaler {
@@ -35,7 +35,8 @@ impl Scaler {
     /// gives the numbers of the columns that are constant.
     ///
     /// # Errors
-    /// No rows; values so large that a mean or a deviation is beyond `f32`; or the engine failed.
+    /// No rows; values so large that a mean or a deviation is beyond `f32`, or that differ by so little that their
+    /// variance is below it; or the engine failed.
     pub fn fit<E: Engine>(
         scale: Scale,
         engine: &E,
@@ -56,15 +57,18 @@ impl Scaler {
             if same[j] {
                 // The value itself rather than a sum divided by m: the difference must be exactly 0.
                 moments.mean[j] = table.values()[j].into();
+                moments.standard_deviation[j] = 1.0;
+                constant.push(j);
             } else if !mean.is_finite() || !deviation.is_finite() {
                 return Err(Error::Data(format!(
                     "feature {name:?}: its values are too large to be squared in 32-bit floating point: use a larger \
                      unit"
                 )));
-            }
-            if same[j] || deviation == 0.0 {
-                moments.standard_deviation[j] = 1.0;
-                constant.push(j);
+            } else if deviation * deviation < f32::MIN_POSITIVE {
+                return Err(Error::Data(format!(
+                    "feature {name:?}: its values differ by too little to be squared in 32-bit floating point: use a \
+                     smaller unit"
+                )));
             }
         }
         Ok((Scaler { scale, moments }, constant))
@@ -155,6 +159,16 @@ mod tests {
         let (scaler, constant, scaled) = fitted(&["a", "b"], &[0.1, 1.0, 0.1, 2.0, 0.1, 9.0]).unwrap();
         assert_eq!((constant, scaler.standard_deviation()[0]), (vec![0], 1.0));
         assert!(scaled.iter().step_by(2).all(|value| *value == 0.0));
+    }
+
+    #[test]
+    fn values_that_differ_by_too_little_are_not_called_constant() {
+        let text = fitted(&["a"], &[1e-30, 2e-30, 1e-31]).unwrap_err().to_string();
+        assert!(
+            text.contains("feature \"a\": its values differ by too little") && text.contains("unit"),
+            "{text}"
+        );
+        assert!(fitted(&["a"], &[1e-18, 2e-18, 1e-19]).unwrap().1.is_empty());
     }
 
     #[test]
