@@ -564,6 +564,8 @@ fn values_too_large_to_compute_with_are_refused() {
     place.refuses(2, &["feature \"a\": its values are too large"], &on("emulator"));
     let place = Place::with("data.csv", "a,y\n1,3e38\n2,-3e38\n3,1\n");
     place.refuses(2, &["the values of the target \"y\" are too large"], &on("emulator"));
+    let place = Place::with("data.csv", "a,y\n1e-30,1\n3e-30,2\n");
+    place.refuses(2, &["feature \"a\": its values differ by too little"], &on("cpu"));
 }
 
 fn zero_iterations_are_refused() {
@@ -617,6 +619,9 @@ fn a_huge_learning_rate_diverges_and_the_suggested_one_does_not() {
             assert!(json(&run.stdout)["cost"].as_f64().is_some_and(|cost| cost < 1500.0), "{run:?}");
             fs::remove_file(place.path("model")).expect("a model was written");
         }
+        // Just above the limit, 2/λ: the cost rises, but does not double.
+        let run = with("0.498");
+        assert_eq!(run.code, 1, "{run:?}");
         let run = with("1e6");
         assert!(run.stderr.contains("diverged at iteration 1: with learning rate 1000000 "), "{run:?}");
     }
@@ -695,6 +700,7 @@ fn output_that_cannot_be_written_is_refused_before_the_work() {
         ("folder", "cannot write folder: this is a folder"),
         ("data.csv/out", "cannot write data.csv/out: "),
         ("..", "cannot write ..: this is not the name of a file"),
+        ("none/", "cannot write none/: this is the name of a folder"),
     ] {
         for option in ["--model", "--history"] {
             place.refuses(2, &[text], &train("data.csv", &[option, path]));
@@ -897,7 +903,7 @@ fn compare_measures_every_engine() {
 fn compare_without_the_loop_has_no_reference() {
     let place = Place::new();
     let arguments =
-        ["compare", "--samples", "50", "--features", "7", "--iterations", "1", "--devices", "cpu"];
+        ["compare", "--samples", "50", "--features", "7", "--iterations", "1", "--devices", " cpu"];
     let out = json(&place.succeeds(&[&arguments[..], &["--json"]].concat()));
     assert!(out["engines"][0]["descent"]["difference"].is_null());
     assert!(place.succeeds(&arguments).contains('–'));

@@ -32,6 +32,8 @@ impl FromStr for Device {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
+        // A list may have spaces after its commas.
+        let name = name.trim();
         match name {
             "loop" => Ok(Device::Loop),
             "cpu" => Ok(Device::Cpu),

@@ -11,9 +11,16 @@ mod output;
 
 pub use output::Output;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use crate::{Error, Result};
+
+/// The first of `names` that is there twice.
+pub(crate) fn repeated(names: &[String]) -> Option<&String> {
+    let mut seen = HashSet::new();
+    names.iter().find(|name| !seen.insert(*name))
+}
 
 /// Numbers in rows and named columns: samples × features, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,13 +48,11 @@ impl Table {
         if columns.is_empty() {
             return Err(Error::Data("a table needs at least one column".to_owned()));
         }
-        for (j, name) in columns.iter().enumerate() {
-            if name.is_empty() {
-                return Err(Error::Data(format!("column {} has no name", j + 1)));
-            }
-            if columns[..j].contains(name) {
-                return Err(Error::Data(format!("there are two columns named {name:?}")));
-            }
+        if let Some(j) = columns.iter().position(String::is_empty) {
+            return Err(Error::Data(format!("column {} has no name", j + 1)));
+        }
+        if let Some(name) = repeated(&columns) {
+            return Err(Error::Data(format!("there are two columns named {name:?}")));
         }
         if !values.len().is_multiple_of(columns.len()) {
             return Err(Error::Data(format!(
@@ -162,16 +167,14 @@ impl Dataset {
                 path.display()
             )));
         }
-        for (j, name) in names.iter().enumerate() {
-            if name == target {
-                return Err(Error::Data(format!(
-                    "the target {target:?} is among the features: a model would only learn to copy it; leave it out \
-                     of the features"
-                )));
-            }
-            if names[..j].contains(name) {
-                return Err(Error::Data(format!("the feature {name:?} is listed twice")));
-            }
+        if names.iter().any(|name| name == target) {
+            return Err(Error::Data(format!(
+                "the target {target:?} is among the features: a model would only learn to copy it; leave it out of \
+                 the features"
+            )));
+        }
+        if let Some(name) = repeated(&names) {
+            return Err(Error::Data(format!("the feature {name:?} is listed twice")));
         }
         let picked = names.iter().map(|name| file.column(name)).collect::<Result<Vec<_>>>()?;
         let (values, y) = file.read(&picked, Some(target_column))?;

@@ -33,6 +33,9 @@ impl Output {
         if path.file_name().is_none() {
             return Err(refuse("this is not the name of a file".to_owned()));
         }
+        if path.to_string_lossy().ends_with(std::path::is_separator) {
+            return Err(refuse("this is the name of a folder: give the name of a file in it".to_owned()));
+        }
         let mut special = false;
         let mut real = path.clone();
         if let Ok(found) = fs::metadata(&path) {

@@ -20,7 +20,7 @@ use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::{FittedLinear, Scale, Scaler, Training};
-use crate::data::Output;
+use crate::data::{Output, repeated};
 use crate::{Error, Result};
 
 /// The version of the format that is written, and the only one that is read.
@@ -162,8 +162,8 @@ impl FittedLinear {
         if features == 0 {
             return Err(damaged("it has no features"));
         }
-        if (1..features).any(|j| about.features[..j].contains(&about.features[j])) {
-            return Err(damaged("it has two features of one name"));
+        if let Some(name) = repeated(&about.features) {
+            return Err(damaged(&format!("it has two features named {name:?}")));
         }
         Ok(FittedLinear {
             features: about.features,
