@@ -72,9 +72,14 @@ impl Script {
         Some(())
     }
 
+    /// Whether the GPU is gone by this call, counted among all.
+    pub fn lost(&self, of_all: usize) -> bool {
+        of_all >= self.lost
+    }
+
     /// What a call is to answer in place of its work: the `of_all`-th of all calls, the `of_its`-th of this name.
     pub fn call(&self, name: &str, of_all: usize, of_its: usize) -> Option<u32> {
-        if of_all >= self.lost {
+        if self.lost(of_all) {
             return Some(LOST);
         }
         let fail = self.fail.iter().find(|fail| match &fail.call {

@@ -1,0 +1,173 @@
+//! The way through CUDA, on the simulated driver (tests/simulated_driver): nothing here needs a GPU or uses one.
+//!
+//! The command and the library load it as they load NVIDIA's. They must give the emulator's results bit for bit, and
+//! survive what a driver can do: every call of a training fails once, every allocation, every kernel. The tests of
+//! every kernel and of the engine on it are in tests/kernels.rs and tests/engines.rs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kernel_suite::simulated;
+use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
+use tempfile::TempDir;
+
+#[path = "cuda/command.rs"]
+mod command;
+#[path = "cuda/driver.rs"]
+mod driver;
+#[path = "cuda/faults.rs"]
+mod faults;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let library = simulated::library();
+    match &library {
+        // SAFETY: no other thread is there yet.
+        Ok(library) => unsafe { std::env::set_var(simulated::DRIVER, library) },
+        Err(reason) => eprintln!("all these tests are ignored: {reason}"),
+    }
+    macro_rules! trials {
+        ($($module:ident: $($name:ident)*;)*) => {
+            vec![$($(Trial::test(concat!("simulated/", stringify!($name)), || {
+                $module::$name();
+                Ok(())
+            })),*),*]
+        };
+    }
+    let trials = trials! {
+        command:
+            training_and_prediction_are_the_emulators_bit_for_bit
+            compare_takes_part
+            doctor_and_auto_know_the_gpu
+            one_of_several_gpus_is_chosen
+            an_old_driver_is_refused
+            an_old_gpu_is_refused
+            no_gpu_is_refused
+            a_driver_that_does_not_start_is_refused
+            a_missing_function_is_named
+            a_rejected_module_shows_the_compilers_log
+            a_driver_that_does_not_know_the_ptx_is_refused
+            too_little_memory_says_how_much_there_is
+            a_refused_launch_names_the_kernel
+            a_kernel_that_fails_is_named_by_the_next_call
+            a_kernel_that_leaves_its_memory_is_named_by_the_next_call
+            a_lost_gpu_ends_the_work
+            a_failed_prediction_writes_nothing;
+        faults:
+            the_command_survives_every_call_that_fails
+            the_command_survives_every_allocation_that_fails
+            the_command_survives_every_kernel_that_fails
+            a_process_goes_on_after_every_call_that_fails
+            a_process_stays_refused_after_every_fault_that_stays
+            a_process_stays_refused_once_the_gpu_is_lost;
+        driver:
+            work_runs_when_it_is_waited_for_and_no_earlier
+            a_module_of_other_kernels_is_refused
+            what_is_kept_is_reported
+            a_kernel_beyond_its_memory_is_found
+            wrong_ranges_and_owners_are_refused
+            threads_share_a_gpu;
+    };
+    let ignored = library.is_err();
+    let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(ignored)).collect();
+    libtest_mimic::run(&arguments, trials).exit();
+}
+
+/// Data that can be learnt from.
+const SMALL: &str = "a,b,y\n1,2,3\n2,1,5\n3,5,4\n4,4,9\n";
+
+/// A folder in which the command runs.
+struct Place(TempDir);
+
+impl Place {
+    /// With the file small.csv.
+    fn new() -> Self {
+        let place = Place(tempfile::tempdir().expect("a folder for temporary files"));
+        fs::write(place.path("small.csv"), SMALL).expect("the folder can be written to");
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The names of its files.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).expect("the folder is there");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("it can be listed").file_name();
+        let mut names: Vec<String> =
+            entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// Runs the command on the simulated driver with a script.
+    fn run(&self, script: &str, line: &str) -> Run {
+        let library = simulated::library().expect("it was there when the tests began");
+        self.run_on(&library, script, line)
+    }
+
+    fn run_on(&self, library: &Path, script: &str, line: &str) -> Run {
+        let reports = tempfile::tempdir().expect("a folder for temporary files");
+        let report = reports.path().join("report.json");
+        let output = Command::new(env!("CARGO_BIN_EXE_tilegrad"))
+            .args(line.split(' '))
+            .current_dir(self.0.path())
+            .env(simulated::DRIVER, library)
+            .env("SIMULATED_CUDA", script)
+            .env("SIMULATED_CUDA_REPORT", &report)
+            .output()
+            .expect("the program starts");
+        let text = fs::read_to_string(&report).unwrap_or_else(|_| "null".to_owned());
+        let run = Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("output is UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("messages are UTF-8"),
+            report: Report(serde_json::from_str(&text).expect("the report is JSON")),
+        };
+        assert!((0..=3).contains(&run.code) && !run.stderr.contains("panicked"), "{script}: {run:?}");
+        run
+    }
+}
+
+/// How a run of the command went.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+    report: Report,
+}
+
+/// What the simulated driver has seen.
+#[derive(Debug)]
+struct Report(Value);
+
+impl Report {
+    /// The calls, in order.
+    fn order(&self) -> Vec<&str> {
+        let order = self.0["order"].as_array().expect("a list");
+        order.iter().map(|call| call.as_str().expect("a name")).collect()
+    }
+
+    fn number(&self, key: &str) -> usize {
+        self.0[key].as_u64().unwrap_or_else(|| panic!("no {key} in {self:?}")) as usize
+    }
+
+    /// The number of the call in which the script's fault came.
+    fn struck(&self) -> Option<usize> {
+        self.0["struck"].as_u64().map(|number| number as usize)
+    }
+
+    /// Everything was given back, as far as the program can, and nothing left its memory.
+    fn is_clean(&self) -> bool {
+        let kept = self.0["kept"].as_object().expect("an object");
+        kept.len() == 4 && kept.values().all(|count| count == 0) && self.0["outside"] == 0
+    }
+}

@@ -1,0 +1,231 @@
+//! The command on the simulated driver: its results, and its words and exit codes where the driver fails.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{Place, Run};
+use kernel_suite::simulated;
+
+const TRAIN: &str = "train linear --data small.csv --target y --iterations 2 --device cuda --model model";
+
+/// Training with a script must end with `code` and a message with each of `texts`, give everything back and leave no
+/// file.
+fn refused(script: &str, code: i32, texts: &[&str]) -> Run {
+    let place = Place::new();
+    let run = place.run(script, TRAIN);
+    assert_eq!((run.code, run.stdout.as_str()), (code, ""), "{script}: {run:?}");
+    for text in texts {
+        assert!(run.stderr.contains(text), "{script}: no {text:?} in {run:?}");
+    }
+    assert_eq!(run.stderr.matches("error: ").count(), 1, "{run:?}");
+    assert!(run.report.0.is_null() || run.report.is_clean(), "{script}: {run:?}");
+    assert_eq!(place.files(), ["small.csv"]);
+    run
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+pub fn training_and_prediction_are_the_emulators_bit_for_bit() {
+    let place = Place::new();
+    let data = include_str!("../data/diabetes.csv");
+    fs::write(place.path("diabetes.csv"), data).expect("the folder can be written to");
+    let mut results = Vec::new();
+    for device in ["cuda", "emulator"] {
+        let run = |line: &str| {
+            let run = place.run("", &format!("{line} --device {device}"));
+            assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+            assert!(run.report.0.is_null() == (device == "emulator"), "{run:?}");
+            assert!(run.report.0.is_null() || run.report.is_clean(), "{run:?}");
+            run.stdout
+        };
+        let trained =
+            run("train linear --data diabetes.csv --target progression --iterations 100 --model model \
+                           --history history --json");
+        let mut trained = json(&trained);
+        assert_eq!(trained["device"].take(), device);
+        trained["seconds"].take();
+        let predicted = run("predict --model model --data diabetes.csv");
+        assert_eq!(predicted.lines().count(), data.lines().count());
+        results.push((trained, place.read("history"), predicted));
+    }
+    assert!(results[0] == results[1], "{results:?}");
+}
+
+pub fn compare_takes_part() {
+    let line = "compare --samples 70 --features 9 --iterations 1 --devices loop,cuda --json";
+    let run = Place::new().run("", line);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.report.is_clean(), "{run:?}");
+    let row = &json(&run.stdout)["engines"][1];
+    assert!(row["description"].as_str().is_some_and(|text| text.contains("Simulated GPU 0")), "{row}");
+    for work in ["descent", "dense"] {
+        assert!(row[work]["difference"].as_f64().is_some_and(|difference| difference < 1e-5), "{row}");
+    }
+}
+
+pub fn doctor_and_auto_know_the_gpu() {
+    let place = Place::new();
+    let doctor = place.run("", "doctor");
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+    assert!(doctor.report.is_clean(), "{doctor:?}");
+    for text in [
+        "usable    cuda: Simulated GPU 0 (compute capability 8.0, driver for CUDA 13.0)",
+        "auto takes cuda",
+        "CUDA driver: for CUDA 13.0",
+        "GPU 0: Simulated GPU 0, compute capability 8.0, 108 multiprocessors, 1 GiB with ECC: usable",
+    ] {
+        assert!(doctor.stdout.contains(text), "no {text:?} in {}", doctor.stdout);
+    }
+    let auto = "train linear --data small.csv --target y --iterations 2 --json";
+    let run = place.run("", auto);
+    assert_eq!(run.stderr, "device: cuda, because there is a GPU: Simulated GPU 0\n", "{run:?}");
+    let run = place.run("capability=75", auto);
+    assert!(
+        run.stderr.starts_with("device: cpu, because there is no GPU to use: Simulated GPU 0"),
+        "{run:?}"
+    );
+    assert_eq!(json(&run.stdout)["device"], "cpu");
+}
+
+pub fn one_of_several_gpus_is_chosen() {
+    let place = Place::new();
+    let doctor = place.run("gpus=2", "doctor").stdout;
+    assert!(doctor.contains("cuda:1: Simulated GPU 1"), "{doctor}");
+    let line = "train linear --data small.csv --target y --iterations 2 --device cuda:";
+    let run = place.run("gpus=2", &format!("{line}1"));
+    assert!(run.code == 0 && run.stdout.contains("Simulated GPU 1") && run.report.is_clean(), "{run:?}");
+    let run = place.run("gpus=2", &format!("{line}2"));
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.stderr.contains("there is no CUDA device 2: the driver sees 2"), "{run:?}");
+}
+
+pub fn an_old_driver_is_refused() {
+    refused(
+        "version=10020",
+        3,
+        &["device cuda cannot be used: ", "it knows CUDA 10.2", "needs CUDA 11.0", "update NVIDIA's driver"],
+    );
+}
+
+pub fn an_old_gpu_is_refused() {
+    refused(
+        "capability=75",
+        3,
+        &["Simulated GPU 0 has compute capability 7.5", "the kernels need 8.0", "choose another device"],
+    );
+}
+
+pub fn no_gpu_is_refused() {
+    refused("gpus=0", 3, &["the CUDA driver sees no GPU", "nvidia-smi"]);
+}
+
+pub fn a_driver_that_does_not_start_is_refused() {
+    refused("fail=cuInit:1", 3, &["cuInit failed", "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH (803)", "restart"]);
+}
+
+/// A copy of the library in which the symbol has another name.
+fn without(symbol: &str, place: &Place) -> std::path::PathBuf {
+    let library = simulated::library().expect("it was there when the tests began");
+    let mut bytes = fs::read(library).expect("the library can be read");
+    let name = format!("\0{symbol}\0");
+    let places: Vec<usize> = bytes
+        .windows(name.len())
+        .enumerate()
+        .filter_map(|(at, window)| (window == name.as_bytes()).then_some(at))
+        .collect();
+    assert!(!places.is_empty(), "{symbol} is no name in the library");
+    places.into_iter().for_each(|at| bytes[at + 1] = b'x');
+    let copy = place.path("libcuda.so.1");
+    fs::write(&copy, bytes).expect("the folder can be written to");
+    copy
+}
+
+pub fn a_missing_function_is_named() {
+    for (symbol, code) in [("cuDeviceGetCount", 3), ("cuModuleLoadDataEx", 3), ("cuMemAlloc_v2", 1)] {
+        let (elsewhere, place) = (Place::new(), Place::new());
+        let run = place.run_on(&without(symbol, &elsewhere), "", TRAIN);
+        assert_eq!((run.code, run.stdout.as_str()), (code, ""), "{run:?}");
+        let call = format!("{} failed", symbol.trim_end_matches("_v2"));
+        for text in [&call, "(801)", "this driver lacks the function: update NVIDIA's driver"] {
+            assert!(run.stderr.contains(text), "no {text:?} in {run:?}");
+        }
+        assert!(run.report.is_clean(), "{run:?}");
+        assert_eq!(place.files(), ["small.csv"]);
+    }
+}
+
+pub fn a_rejected_module_shows_the_compilers_log() {
+    refused(
+        "fail=cuModuleLoadDataEx:1=218",
+        3,
+        &[
+            "cuModuleLoadDataEx failed (loading the kernels on GPU 0, Simulated GPU 0): CUDA_ERROR_INVALID_PTX (218)",
+            "the driver's compiler says:\nptxas application ptx input, line 9; error",
+        ],
+    );
+}
+
+pub fn a_driver_that_does_not_know_the_ptx_is_refused() {
+    let texts = ["CUDA_ERROR_UNSUPPORTED_PTX_VERSION (222)", "older than the kernels' PTX"];
+    let run = refused("fail=cuModuleLoadDataEx:1=222", 3, &texts);
+    assert!(!run.stderr.contains("compiler says"), "there is no log: {run:?}");
+}
+
+pub fn too_little_memory_says_how_much_there_is() {
+    let texts = [
+        "cuMemAlloc failed (",
+        " bytes of 40 are free)",
+        "CUDA_ERROR_OUT_OF_MEMORY (2)",
+        "take fewer samples",
+    ];
+    refused("memory=40", 1, &texts);
+    refused("fail=cuMemAlloc:3", 1, &["cuMemAlloc failed (", " bytes of 1073741824 are free)"]);
+}
+
+pub fn a_refused_launch_names_the_kernel() {
+    let texts = [
+        "cuLaunchKernel failed (kernel kernels::descent::matrix_vector::matrix_vector on a grid of ",
+        "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES (701)",
+        "need more registers or shared memory",
+    ];
+    refused("fail=cuLaunchKernel:4=701", 1, &texts);
+}
+
+pub fn a_kernel_that_fails_is_named_by_the_next_call() {
+    // The first kernel that runs, found by the wait for its results.
+    let texts = [
+        "cuStreamSynchronize failed (copying from the GPU, after launches; the last was \
+         kernels::reduce::column_moments::column_moments_finish",
+        "CUDA_ERROR_LAUNCH_FAILED (719)",
+        "start it anew",
+    ];
+    refused("kernel=1=719", 1, &texts);
+}
+
+pub fn a_kernel_that_leaves_its_memory_is_named_by_the_next_call() {
+    let texts = ["after launches; the last was ", "CUDA_ERROR_ILLEGAL_ADDRESS (700)", "compute-sanitizer"];
+    refused("kernel=6=700", 1, &texts);
+    refused("fail=cuStreamSynchronize:5=700", 1, &texts);
+}
+
+pub fn a_lost_gpu_ends_the_work() {
+    refused("lost=1", 3, &["device cuda cannot be used", "CUDA_ERROR_UNKNOWN (999)", "nvidia-smi works"]);
+    refused("lost=80", 1, &["failed", "CUDA_ERROR_UNKNOWN (999)", "nvidia-smi works"]);
+}
+
+pub fn a_failed_prediction_writes_nothing() {
+    let place = Place::new();
+    assert_eq!(place.run("", TRAIN).code, 0);
+    let line = "predict --model model --data small.csv --out predictions --device cuda";
+    for script in ["kernel=1=700", "fail=cuMemAlloc:2", "fail=cuLaunchKernel:1"] {
+        let run = place.run(script, line);
+        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{script}: {run:?}");
+        assert!(run.report.is_clean(), "{script}: {run:?}");
+        assert_eq!(place.files(), ["model", "small.csv"], "{script}");
+    }
+    assert_eq!(place.run("", line).code, 0);
+    assert_eq!(place.files(), ["model", "predictions", "small.csv"]);
+}

@@ -1,0 +1,245 @@
+//! The simulated driver by its functions, and the library's GPU on it, in this process.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
+use std::ptr::{null, null_mut};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cuda_std::{Buffer, Device};
+use libloading::{Library, Symbol};
+use tilegrad::cuda::{Error, Gpu, ptx};
+
+use crate::Report;
+
+/// The simulated driver that this process has loaded. One test at a time has it.
+pub struct Simulated {
+    library: Library,
+    _turn: MutexGuard<'static, ()>,
+}
+
+pub fn simulated() -> Simulated {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let path = kernel_suite::simulated::library().expect("it was there when the tests began");
+    // SAFETY: it is the library that `tilegrad::cuda` has loaded, or will.
+    let library = unsafe { Library::new(path) }.expect("it can be loaded");
+    Simulated { library, _turn: turn }
+}
+
+impl Simulated {
+    /// The function of this name.
+    ///
+    /// # Safety
+    /// `F` is its type.
+    unsafe fn function<F>(&self, name: &CStr) -> Symbol<'_, F> {
+        // SAFETY: the caller's promise.
+        unsafe { self.library.get(name.to_bytes_with_nul()) }.expect("the library has it")
+    }
+
+    /// As in a process that was just started with this script.
+    pub fn restart(&self, script: &str) {
+        let script = CString::new(script).expect("no zero byte");
+        // SAFETY: the function has this type, and a script ends with a zero byte.
+        unsafe {
+            self.function::<unsafe extern "C" fn(*const c_char)>(c"simulated_driver_restart")(
+                script.as_ptr(),
+            );
+        }
+    }
+
+    pub fn report(&self) -> Report {
+        let mut text = vec![0_u8; 1 << 20];
+        // SAFETY: the function has this type, and the room is as long as is said.
+        let length = unsafe {
+            type F = unsafe extern "C" fn(*mut c_char, usize) -> usize;
+            self.function::<F>(c"simulated_driver_report")(text.as_mut_ptr().cast(), text.len())
+        };
+        Report(serde_json::from_slice(&text[..length]).expect("the report is JSON"))
+    }
+}
+
+/// Calls a function of the driver by its symbol: the arguments with their types, and its answer.
+macro_rules! call {
+    ($driver:ident.$name:ident($($argument:expr => $type:ty),* $(,)?)) => {{
+        let name = CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()).expect("a name");
+        // SAFETY: these are the function's types, and the test gives what it asks for.
+        unsafe { $driver.function::<unsafe extern "C" fn($($type),*) -> u32>(name)($($argument),*) }
+    }};
+}
+
+/// The driver started by hand, with a current context.
+fn by_hand() -> Simulated {
+    let driver = simulated();
+    driver.restart("");
+    let mut context = 0;
+    assert_eq!(call!(driver.cuDeviceGetCount(&raw mut context as *mut c_int => *mut c_int)), 3);
+    assert_eq!(call!(driver.cuInit(0 => c_uint)), 0);
+    assert_eq!(call!(driver.cuCtxSetCurrent(1 => usize)), 201);
+    assert_eq!(call!(driver.cuDevicePrimaryCtxRetain(&raw mut context => *mut usize, 0 => c_int)), 0);
+    assert_eq!(call!(driver.cuCtxSetCurrent(context => usize)), 0);
+    driver
+}
+
+pub fn work_runs_when_it_is_waited_for_and_no_earlier() {
+    let driver = by_hand();
+    let (mut stream, mut address) = (0_usize, 0_u64);
+    assert_eq!(call!(driver.cuStreamCreate(&raw mut stream => *mut usize, 1 => c_uint)), 0);
+    assert_eq!(call!(driver.cuMemAlloc_v2(&raw mut address => *mut u64, 8 => usize)), 0);
+    let (from, mut to) = ([1.5_f32, -2.0], [0.0_f32; 2]);
+    let bytes = size_of_val(&from);
+    let copy_there = |bytes: usize, stream: usize| call!(driver.cuMemcpyHtoDAsync_v2(address => u64, from.as_ptr() => *const f32, bytes => usize, stream => usize));
+    assert_eq!(copy_there(bytes, stream), 0);
+    let place = to.as_mut_ptr();
+    let back = call!(driver.cuMemcpyDtoHAsync_v2(place => *mut f32, address => u64, bytes => usize, stream => usize));
+    assert_eq!((back, to), (0, [0.0; 2]));
+    assert_eq!(call!(driver.cuStreamSynchronize(stream => usize)), 0);
+    assert_eq!(to, from);
+    // What does not fit, is not there, or is given back twice.
+    assert_eq!(copy_there(12, stream), 1);
+    assert_eq!(copy_there(bytes, stream + 1), 400);
+    assert_eq!(call!(driver.cuMemFree_v2(address + 4 => u64)), 1);
+    assert_eq!(call!(driver.cuMemFree_v2(address => u64)), 0);
+    assert_eq!(call!(driver.cuMemFree_v2(address => u64)), 1);
+    assert_eq!(call!(driver.cuStreamDestroy_v2(stream => usize)), 0);
+    assert_eq!(call!(driver.cuStreamDestroy_v2(stream => usize)), 400);
+    assert_eq!(call!(driver.cuDevicePrimaryCtxRelease_v2(0 => c_int)), 0);
+    assert_eq!(call!(driver.cuStreamSynchronize(stream => usize)), 201);
+}
+
+pub fn a_module_of_other_kernels_is_refused() {
+    let driver = by_hand();
+    let load = |ptx: &str| {
+        let image = CString::new(ptx).expect("no zero byte");
+        let (mut module, mut log) = (0_usize, vec![0_u8; 1000]);
+        let (keys, values) =
+            ([5, 6], [log.as_mut_ptr().cast::<c_void>(), std::ptr::without_provenance_mut(1000)]);
+        let code = call!(driver.cuModuleLoadDataEx(
+            &raw mut module => *mut usize,
+            image.as_ptr() => *const c_char,
+            2 => c_uint,
+            keys.as_ptr() => *const c_uint,
+            values.as_ptr() => *const *mut c_void,
+        ));
+        let log = CStr::from_bytes_until_nul(&log).expect("a zero byte").to_string_lossy().into_owned();
+        (code, log, module)
+    };
+    let (_, ptx) = ptx::PTX_MODULES[0];
+    let (code, log, module) = load(ptx);
+    assert_eq!((code, log.as_str()), (0, ""));
+    let function = |name: &CStr| {
+        let mut function = 0_usize;
+        call!(driver.cuModuleGetFunction(&raw mut function => *mut usize, module => usize, name.as_ptr() => *const c_char))
+    };
+    assert_eq!((function(c"relu"), function(c"rule")), (0, 500));
+    let null = null::<*const c_void>();
+    let launch = call!(driver.cuLaunchKernel(
+        module => usize, 1 => c_uint, 1 => c_uint, 1 => c_uint, 256 => c_uint, 1 => c_uint, 1 => c_uint, 0 => c_uint,
+        0 => usize, null => *const *const c_void, null_mut() => *mut c_void,
+    ));
+    assert_eq!(launch, 400, "a module is no function");
+    let changed = |from: &str, to: &str| {
+        assert!(ptx.contains(from), "{from} is not in the PTX");
+        load(&ptx.replacen(from, to, 1))
+    };
+    for (from, to, code, said) in [
+        (".entry relu(", ".entry rule(", 218, "kernel relu is missing"),
+        (".param .u32 relu_param_0", ".param .u64 relu_param_0", 218, "kernel relu takes"),
+        (
+            ".visible .entry relu(",
+            ".visible .entry more()\n{\nret;\n}\n.visible .entry relu(",
+            218,
+            "kernel more",
+        ),
+        (".target sm_80", ".target sm_90", 209, ""),
+        (".version 7", ".version 17", 222, ""),
+        (".version", ".virgin", 218, ""),
+    ] {
+        let (answer, log, _) = changed(from, to);
+        assert_eq!(answer, code, "{to}: {log}");
+        assert!(log.contains(said) && log.is_empty() == said.is_empty(), "{to}: {log}");
+    }
+}
+
+pub fn what_is_kept_is_reported() {
+    let driver = simulated();
+    driver.restart("");
+    let gpu = Gpu::open(0).expect("nothing fails");
+    let kept = |driver: &Simulated| driver.report().0["kept"].to_string();
+    assert_eq!(kept(&driver), r#"{"allocations":0,"contexts":1,"modules":1,"streams":1}"#);
+    let buffer: Buffer<f32, Gpu> = gpu.allocate(3).expect("nothing fails");
+    std::mem::forget(buffer);
+    drop(gpu);
+    assert_eq!(kept(&driver), r#"{"allocations":1,"contexts":1,"modules":1,"streams":1}"#);
+}
+
+pub fn a_kernel_beyond_its_memory_is_found() {
+    let driver = simulated();
+    driver.restart("");
+    let gpu = Gpu::open(0).expect("nothing fails");
+    let x = gpu.upload(&[-1.0_f32; 10]).expect("nothing fails");
+    let mut out: Buffer<f32, Gpu> = gpu.allocate(10).expect("nothing fails");
+    // SAFETY: this is what the kernel must not be given; the simulated driver finds out.
+    let queued = unsafe { gpu.launch(&kernels::elementwise::RELU, [1, 1, 1], (11_u32, &x, &mut out)) };
+    assert_eq!(queued, Ok(()), "a launch does not wait");
+    let fault = gpu.synchronize().expect_err("element 10 of 10");
+    assert!(fault.is_sticky() && fault.to_string().contains("kernels::elementwise::relu"), "{fault}");
+    assert!(gpu.allocate::<f32>(1).is_err_and(|error| error.is_sticky()));
+    assert!(gpu.download(&x).is_err_and(|error| error.is_sticky()));
+    drop((x, out, gpu));
+    let report = driver.report();
+    assert_eq!(report.number("outside"), 1, "{report:?}");
+    assert!(report.0["kept"].as_object().expect("an object").values().all(|count| count == 0), "{report:?}");
+}
+
+pub fn wrong_ranges_and_owners_are_refused() {
+    let driver = simulated();
+    driver.restart("");
+    let (gpu, other) = (Gpu::open(0).expect("nothing fails"), Gpu::open(0).expect("nothing fails"));
+    let mut buffer = gpu.upload(&[0.0_f32; 10]).expect("nothing fails");
+    let refused = gpu.write(&mut buffer, 8, &[0.0; 3]).expect_err("it does not fit").to_string();
+    assert_eq!(refused, "write of 3 values beginning at 8 does not fit a buffer of 10");
+    assert!(gpu.read(&buffer, usize::MAX, &mut [0.0]).is_err_and(|e| matches!(e, Error::Range { .. })));
+    assert!(other.read(&buffer, 0, &mut [0.0]).is_err_and(|e| matches!(e, Error::OtherGpu { .. })));
+    for length in [1 << 40, usize::MAX] {
+        let refused = gpu.allocate::<f32>(length).err().expect("there is not so much").to_string();
+        assert!(refused.contains("1073741784 bytes of 1073741824 are free"), "{refused}");
+    }
+    let empty: Buffer<f32, Gpu> = gpu.allocate(0).expect("nothing is always there");
+    assert_eq!(gpu.download(&empty), Ok(vec![]));
+    // SAFETY: a kernel does nothing for 0 elements.
+    let launch =
+        |grid| unsafe { gpu.launch(&kernels::elementwise::RELU, grid, (0_u32, &empty, &mut buffer)) };
+    let mut launch = launch;
+    assert_eq!(launch([1, 0, 1]), Ok(()), "no blocks, no launch");
+    assert!(launch([1, 65536, 1]).is_err_and(|e| matches!(e, Error::Grid { .. })));
+    assert_eq!(launch([1, 1, 1]), Ok(()));
+    assert_eq!(gpu.synchronize(), Ok(()));
+    assert_eq!(gpu.memory(), Ok(((1 << 30) - 40, 1 << 30)));
+    assert_eq!(Gpu::open(1).err(), Some(Error::NoSuchGpu { index: 1, count: 1 }));
+    drop((buffer, empty, gpu, other));
+    assert!(driver.report().is_clean(), "{:?}", driver.report());
+}
+
+pub fn threads_share_a_gpu() {
+    let driver = simulated();
+    driver.restart("");
+    let gpu = Gpu::open(0).expect("nothing fails");
+    std::thread::scope(|scope| {
+        for seed in 0..4 {
+            let gpu = gpu.clone();
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let values = vec![(seed * 100 + round) as f32; 1000];
+                    let x = gpu.upload(&values).expect("nothing fails");
+                    let mut out = gpu.allocate(1000).expect("nothing fails");
+                    let grid = kernels::elementwise::grid(1000);
+                    // SAFETY: both have 1000 elements.
+                    unsafe { gpu.launch(&kernels::elementwise::RELU, grid, (1000_u32, &x, &mut out)) }
+                        .expect("nothing fails");
+                    assert_eq!(gpu.download(&out), Ok(values));
+                }
+            });
+        }
+    });
+    drop(gpu);
+    assert!(driver.report().is_clean(), "{:?}", driver.report());
+}
