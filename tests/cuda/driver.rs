@@ -1,7 +1,7 @@
 //! The simulated driver by its functions, and the library's GPU on it, in this process.
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cuda_std::{Buffer, Device};
@@ -105,40 +105,81 @@ pub fn work_runs_when_it_is_waited_for_and_no_earlier() {
     assert_eq!(call!(driver.cuStreamSynchronize(stream => usize)), 201);
 }
 
+/// Loads PTX: the driver's answer, its log, the module.
+fn load(driver: &Simulated, ptx: &str) -> (u32, String, usize) {
+    let image = CString::new(ptx).expect("no zero byte");
+    let (mut module, mut log) = (0_usize, vec![0_u8; 1000]);
+    let room = std::ptr::without_provenance_mut(log.len());
+    let (keys, values) = ([5, 6], [log.as_mut_ptr().cast::<c_void>(), room]);
+    let code = call!(driver.cuModuleLoadDataEx(
+        &raw mut module => *mut usize,
+        image.as_ptr() => *const c_char,
+        2 => c_uint,
+        keys.as_ptr() => *const c_uint,
+        values.as_ptr() => *const *mut c_void,
+    ));
+    let log = CStr::from_bytes_until_nul(&log).expect("a zero byte").to_string_lossy().into_owned();
+    (code, log, module)
+}
+
+/// The kernel of that name in a module: the driver's answer, the function.
+fn function(driver: &Simulated, module: usize, name: &CStr) -> (u32, usize) {
+    let mut function = 0_usize;
+    let code = call!(driver.cuModuleGetFunction(
+        &raw mut function => *mut usize,
+        module => usize,
+        name.as_ptr() => *const c_char,
+    ));
+    (code, function)
+}
+
+pub fn launches_that_no_gpu_takes_are_refused() {
+    let driver = by_hand();
+    let mut stream = 0_usize;
+    assert_eq!(call!(driver.cuStreamCreate(&raw mut stream => *mut usize, 1 => c_uint)), 0);
+    let (_, _, module) = load(&driver, ptx::PTX_MODULES[0].1);
+    assert_eq!(function(&driver, module, c"rule").0, 500);
+    let (found, relu) = function(&driver, module, c"relu");
+    assert_eq!(found, 0);
+    let (none, nowhere) = (0_u32, 0_u64);
+    let parameters =
+        [(&raw const none).cast::<c_void>(), (&raw const nowhere).cast(), (&raw const nowhere).cast()];
+    let launch = |function: usize, [x, y, z]: [u32; 3], threads: u32, shared: u32, stream: usize| {
+        call!(driver.cuLaunchKernel(
+            function => usize, x => c_uint, y => c_uint, z => c_uint, threads => c_uint, 1 => c_uint, 1 => c_uint,
+            shared => c_uint, stream => usize, parameters.as_ptr() => *const *const c_void, null_mut() => *mut c_void,
+        ))
+    };
+    let [threads, ..] = kernels::elementwise::RELU.block();
+    assert_eq!(launch(relu, [1, 1, 1], threads, 0, stream), 0);
+    assert_eq!(launch(module, [1, 1, 1], threads, 0, stream), 400, "a module is no function");
+    assert_eq!(launch(relu, [1, 1, 1], threads, 0, module), 400, "a module is no stream");
+    assert_eq!(launch(relu, [1, 0, 1], threads, 0, stream), 1, "no blocks");
+    assert_eq!(launch(relu, [1, 65536, 1], threads, 0, stream), 1, "too many blocks");
+    assert_eq!(launch(relu, [1, 1, 1], 2 * threads, 0, stream), 1, "the kernel's bounds are exceeded");
+    assert_eq!(launch(relu, [1, 1, 1], threads, 4, stream), 1, "the kernel has no such memory");
+    let together = |blocks: u32| {
+        call!(driver.cuLaunchCooperativeKernel(
+            relu => usize, blocks => c_uint, 1 => c_uint, 1 => c_uint, threads => c_uint, 1 => c_uint, 1 => c_uint,
+            0 => c_uint, stream => usize, parameters.as_ptr() => *const *const c_void,
+        ))
+    };
+    let resident = 108 * 2048 / threads;
+    assert_eq!((together(resident), together(resident + 1)), (0, 720));
+    assert_eq!(call!(driver.cuStreamSynchronize(stream => usize)), 0);
+    assert_eq!(call!(driver.cuModuleUnload(module => usize)), 0);
+    assert_eq!(launch(relu, [1, 1, 1], threads, 0, stream), 400, "its module is gone");
+    assert_eq!(driver.report().number("kernels"), 2);
+}
+
 pub fn a_module_of_other_kernels_is_refused() {
     let driver = by_hand();
-    let load = |ptx: &str| {
-        let image = CString::new(ptx).expect("no zero byte");
-        let (mut module, mut log) = (0_usize, vec![0_u8; 1000]);
-        let (keys, values) =
-            ([5, 6], [log.as_mut_ptr().cast::<c_void>(), std::ptr::without_provenance_mut(1000)]);
-        let code = call!(driver.cuModuleLoadDataEx(
-            &raw mut module => *mut usize,
-            image.as_ptr() => *const c_char,
-            2 => c_uint,
-            keys.as_ptr() => *const c_uint,
-            values.as_ptr() => *const *mut c_void,
-        ));
-        let log = CStr::from_bytes_until_nul(&log).expect("a zero byte").to_string_lossy().into_owned();
-        (code, log, module)
-    };
     let (_, ptx) = ptx::PTX_MODULES[0];
-    let (code, log, module) = load(ptx);
+    let (code, log, _) = load(&driver, ptx);
     assert_eq!((code, log.as_str()), (0, ""));
-    let function = |name: &CStr| {
-        let mut function = 0_usize;
-        call!(driver.cuModuleGetFunction(&raw mut function => *mut usize, module => usize, name.as_ptr() => *const c_char))
-    };
-    assert_eq!((function(c"relu"), function(c"rule")), (0, 500));
-    let null = null::<*const c_void>();
-    let launch = call!(driver.cuLaunchKernel(
-        module => usize, 1 => c_uint, 1 => c_uint, 1 => c_uint, 256 => c_uint, 1 => c_uint, 1 => c_uint, 0 => c_uint,
-        0 => usize, null => *const *const c_void, null_mut() => *mut c_void,
-    ));
-    assert_eq!(launch, 400, "a module is no function");
     let changed = |from: &str, to: &str| {
         assert!(ptx.contains(from), "{from} is not in the PTX");
-        load(&ptx.replacen(from, to, 1))
+        load(&driver, &ptx.replacen(from, to, 1))
     };
     for (from, to, code, said) in [
         (".entry relu(", ".entry rule(", 218, "kernel relu is missing"),

@@ -8,6 +8,11 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use crate::Needs::{Context, Nothing, Start};
 use crate::*;
 
+/// As many as an A100 has.
+const MULTIPROCESSORS: c_int = 108;
+/// Threads that a multiprocessor of an A100 has at once.
+const RESIDENT_THREADS: u64 = 2048;
+
 static CODES: &[(u32, &CStr, &CStr)] = &[
     (1, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
     (2, c"CUDA_ERROR_OUT_OF_MEMORY", c"out of memory"),
@@ -35,6 +40,7 @@ static CODES: &[(u32, &CStr, &CStr)] = &[
         c"CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
         c"system has unsupported display driver / cuda driver combination",
     ),
+    (720, c"CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE", c"too many blocks in cooperative launch"),
     (801, c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported"),
     (999, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
 ];
@@ -155,8 +161,8 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_ui
     call("cuDeviceGetAttribute", Start, |driver| {
         driver.known(device)?;
         let number = match attribute {
-            16 => 108, // MULTIPROCESSOR_COUNT
-            32 => 1,   // ECC_ENABLED
+            16 => MULTIPROCESSORS, // MULTIPROCESSOR_COUNT
+            32 => 1,               // ECC_ENABLED
             75 => driver.script.capability / 10,
             76 => driver.script.capability % 10,
             _ => return Err(INVALID_VALUE),
@@ -458,17 +464,62 @@ pub unsafe extern "C" fn cuLaunchKernel(
     extra: *const *const c_void,
 ) -> u32 {
     call("cuLaunchKernel", Context, |driver| {
-        let kernel = driver.kernel(function as u64)?;
+        if !extra.is_null() {
+            return Err(INVALID_VALUE);
+        }
         let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+        // SAFETY: the caller's promise is the driver's.
+        unsafe { driver.launch(function, grid, block, shared_bytes, stream, parameters) }
+    })
+}
+
+/// The same for a kernel whose blocks wait for each other: refused if they cannot all be resident.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuLaunchCooperativeKernel(
+    function: usize,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared_bytes: c_uint,
+    stream: usize,
+    parameters: *const *const c_void,
+) -> u32 {
+    call("cuLaunchCooperativeKernel", Context, |driver| {
+        let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+        let product = |sides: [u32; 3]| sides.map(u64::from).iter().product::<u64>();
+        let resident = MULTIPROCESSORS as u64 * (RESIDENT_THREADS / product(block).max(1));
+        if product(grid) > resident {
+            return Err(COOPERATIVE_LAUNCH_TOO_LARGE);
+        }
+        // SAFETY: the caller's promise is the driver's.
+        unsafe { driver.launch(function, grid, block, shared_bytes, stream, parameters) }
+    })
+}
+
+impl Driver {
+    /// # Safety
+    /// There is a pointer for each of the kernel's parameters, to a value of its width.
+    unsafe fn launch(
+        &mut self,
+        function: usize,
+        grid: [u32; 3],
+        block: [u32; 3],
+        shared_bytes: u32,
+        stream: usize,
+        parameters: *const *const c_void,
+    ) -> Answer {
+        let kernel = self.kernel(function as u64)?;
         let limits = [i32::MAX as u32, 65535, 65535];
         let beyond = grid.iter().zip(limits).any(|(&blocks, limit)| blocks == 0 || blocks > limit);
         // Kernels are written for one shape of block, and declare their shared memory.
-        if beyond || block != kernel.block() || shared_bytes != 0 || parameters.is_null() || !extra.is_null()
-        {
+        if beyond || block != kernel.block() || shared_bytes != 0 || parameters.is_null() {
             return Err(INVALID_VALUE);
         }
         let bits = kernel.types().iter().enumerate().map(|(index, name)| {
-            // SAFETY: the caller gives a pointer for each parameter, to a value of its width.
+            // SAFETY: the caller's promise.
             unsafe {
                 let value = *parameters.add(index);
                 if name.ends_with("64") {
@@ -479,7 +530,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
             }
         });
         let work = Work::Kernel { kernel, grid, bits: bits.collect() };
-        driver.queue(stream as u64)?.push_back(work);
+        self.queue(stream as u64)?.push_back(work);
         Ok(())
-    })
+    }
 }

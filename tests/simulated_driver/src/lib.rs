@@ -92,6 +92,7 @@ const INVALID_HANDLE: u32 = 400;
 const NOT_FOUND: u32 = 500;
 const ILLEGAL_ADDRESS: u32 = 700;
 const LAUNCH_FAILED: u32 = 719;
+const COOPERATIVE_LAUNCH_TOO_LARGE: u32 = 720;
 
 /// Calls whose order the report has.
 const ORDER: usize = 10_000;
