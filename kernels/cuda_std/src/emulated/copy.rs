@@ -1,7 +1,7 @@
 //! Copies from global to shared memory that run on while the thread does other things.
 
-use super::block::lane;
 use super::global::Global;
+use super::lane::lane;
 use super::shadow::Kind;
 use super::shared::{SharedArray, SharedElement};
 use crate::word::Word;

@@ -1,22 +1,11 @@
 //! The emulator as a device: its settings, its memory.
 
+use super::buffer::Shadow;
 use super::fault::Fault;
-use super::global::{Global, GlobalMut, Shadow};
+use super::global::{Global, GlobalMut};
 use super::launch;
+use super::order::Order;
 use crate::launch::{Arguments, Buffer, Device, Element, Kernel, Parameters};
-
-/// The order in which blocks, and a block's threads between barriers, take their turns. A correct kernel gives the
-/// same results with each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// By index.
-    #[default]
-    Forward,
-    /// By index, from the last.
-    Backward,
-    /// Blocks, warps and the lanes of each warp at random, by this seed.
-    Shuffled(u64),
-}
 
 /// A GPU emulated on the CPU: each thread of a block a coroutine, every access checked.
 ///

@@ -6,11 +6,12 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use rayon::prelude::*;
 
-use super::block::{Advance, Random, Run, Stop, is_stuck};
-use super::emulator::{Emulator, Order};
+use super::buffer::Saved;
+use super::emulator::Emulator;
 use super::fault::{Fault, index};
-use super::global::Saved;
+use super::order::Order;
 use super::release::Releases;
+use super::run::{Advance, Run, Stop, is_stuck};
 use crate::launch::{Kernel, Parameters, block_fits};
 
 /// The most blocks of a grid, along each axis, on every GPU.
@@ -53,32 +54,12 @@ impl Launch {
 
     /// The block that runs at a position of the order.
     pub fn number(&self, position: u32) -> u32 {
-        match self.order {
-            Order::Forward => position,
-            Order::Backward => self.blocks - 1 - position,
-            Order::Shuffled(seed) => {
-                // A step that has no divisor in common with the number of blocks meets each of them once.
-                let mut random = Random(seed);
-                let blocks = u64::from(self.blocks);
-                let first = random.next() % blocks;
-                let step = loop {
-                    let step = random.next() % blocks;
-                    if greatest_common_divisor(step, blocks) == 1 {
-                        break step;
-                    }
-                };
-                ((first + step * u64::from(position)) % blocks) as u32
-            }
-        }
+        self.order.block(position, self.blocks)
     }
 }
 
 fn unravel(number: u32, [x, y, _]: [u32; 3]) -> [u32; 3] {
     [number % x, number / x % y, number / x / y]
-}
-
-fn greatest_common_divisor(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Runs a kernel, or says why not.

@@ -2,28 +2,34 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `thread`, `warp`, `float`, `global`, `shared`, `copy` | what kernels call |
-//! | `block` | a block's threads, and the scheduler that runs them in turn |
+//! | `thread`, `warp`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
+//! | `emulator`, `order`, `fault` | the host's side: settings, memory, what went wrong |
 //! | `launch` | a grid: blocks in parallel, or all resident at once |
-//! | `shadow`, `release` | who touched what, and what that is ordered with |
-//! | `emulator`, `fault` | the host's side |
+//! | `run`, `block`, `lane` | the scheduler, a block, a thread |
+//! | `shadow`, `release`, `buffer` | who touched which element, and what that is ordered with |
 
+mod atomic;
 mod block;
+mod buffer;
 mod copy;
 mod emulator;
 mod fault;
 pub mod float;
 mod global;
+mod lane;
 mod launch;
+mod order;
 mod release;
+mod run;
 mod shadow;
 mod shared;
 pub mod thread;
 pub mod warp;
 
-pub use emulator::{Emulator, Order};
+pub(crate) use buffer::Writable;
+pub use emulator::Emulator;
 pub use fault::Fault;
-pub(crate) use global::Writable;
+pub use order::Order;
 
 /// Global and shared memory, and the copies between them.
 pub mod memory {

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::block::Lane;
+use super::lane::Lane;
 use super::shadow::Access;
 
 /// The elements that were acquired, each with the length its log had.

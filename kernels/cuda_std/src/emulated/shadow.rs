@@ -12,8 +12,8 @@ use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::block::Lane;
 use super::fault::index;
+use super::lane::Lane;
 
 /// A place in the source, in 32 bits.
 ///

@@ -4,8 +4,8 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-use super::block::{Lane, lane};
 use super::fault::{fault, fault_at};
+use super::lane::{Lane, lane};
 use super::shadow::{Element, Kind, Problem};
 use crate::word::Word;
 
@@ -179,15 +179,14 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
         }
         let lane = lane();
         let place = Location::caller();
+        if kind == Kind::READ {
+            lane.count_read(place, self.pointer(index).addr());
+        }
         // SAFETY: in range; only this CPU thread reaches it.
         let quiet = unsafe { &mut *self.quiet.add(index) };
-        if kind == Kind::READ {
-            lane.count_read(place);
-            if lane.is_quiet(*quiet) {
-                return;
-            }
+        if kind != Kind::READ || !lane.is_quiet(*quiet) {
+            *quiet = self.look(lane, index, kind, place);
         }
-        *quiet = self.look(lane, index, kind, place);
     }
 
     /// Looks at an element's shadow and notes an access there. Returns until when reads need not look.

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use super::block::{State, lane};
+use super::lane::{State, lane};
 
 macro_rules! indices {
     ($($name:ident: |$lane:ident| $value:expr, $doc:literal;)*) => { $(

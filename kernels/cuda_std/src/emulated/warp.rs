@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::Location;
 
-use super::block::{Lane, State, lane};
 use super::fault::fault;
+use super::lane::{Lane, State, lane};
 use super::release::{Known, join};
 use crate::word::Word;
 
