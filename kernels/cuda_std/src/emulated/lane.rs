@@ -11,7 +11,7 @@ use super::release::Known;
 use super::warp::Warp;
 
 /// After this many plain reads with no wait in between, a thread lets others run.
-const READS_IN_A_ROW: u32 = 1 << 17;
+const READS_IN_A_ROW: u32 = 1 << 16;
 /// The values that a thread remembers to have polled.
 const REMEMBERED: usize = 64;
 
