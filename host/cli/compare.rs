@@ -20,12 +20,17 @@ const BATCH: usize = 64;
 const UNITS: usize = 1000;
 /// The emulator follows every thread of the GPU, so it gets at most so many samples, features and units.
 const EMULATOR: Size = Size { samples: 2048, features: 64, units: 64 };
+/// How long a sample of the time lasts at least.
+const SAMPLE: Duration = Duration::from_millis(20);
+/// The most repeats of a sample.
+const MOST_REPEATS: u128 = 1000;
 /// All engines get the same numbers, in every run.
 const SEED: u64 = 0;
 
 #[derive(Args)]
 #[command(
-    after_help = "Times are medians over the iterations, after one that is not timed. Data are random and the same in every run.
+    after_help = "Times are medians over the iterations, each repeated until it lasts 20 ms, after a run that is not timed.
+Data are random and the same in every run.
 
 Examples:
   tilegrad compare
@@ -38,7 +43,7 @@ pub(super) struct Options {
     /// Features of the descent step, and inputs of the dense layer
     #[arg(long, value_name = "N", default_value = "1000", value_parser = super::at_least_1, allow_hyphen_values = true)]
     features: usize,
-    /// Times that each is repeated
+    /// Steps that are compared, and samples of the time that are taken
     #[arg(long, value_name = "N", default_value = "5", value_parser = super::at_least_1, allow_hyphen_values = true)]
     iterations: usize,
     /// Engines to compare, separated by commas: loop, cpu, emulator, cuda, cuda:N [default: all that can run]
@@ -242,42 +247,50 @@ impl Job for Measure<'_> {
         let y = engine.upload(samples, 1, &self.work.y)?;
         let mut weights = engine.upload(features, 1, &vec![0.0; features])?;
         let mut bias = engine.upload(1, 1, &[0.0])?;
-        let descent = median(engine, self.iterations, || {
-            engine.descend_linear(&x, &y, &mut weights, &mut bias, learning_rate, 1).map(|_| ())
-        })?;
-        let weights = [engine.read(&weights)?, engine.read(&bias)?].concat();
+        // What is compared with the loop is the same steps on every engine, however many are timed.
+        let start = Instant::now();
+        engine.descend_linear(&x, &y, &mut weights, &mut bias, learning_rate, self.iterations)?;
+        engine.synchronize()?;
+        let once = start.elapsed() / u32::try_from(self.iterations).unwrap_or(u32::MAX);
+        let after = [engine.read(&weights)?, engine.read(&bias)?].concat();
+        let mut descend = |steps: usize| -> Result<()> {
+            engine.descend_linear(&x, &y, &mut weights, &mut bias, learning_rate, steps)?;
+            engine.synchronize()
+        };
+        let descent = median(self.iterations, once, &mut descend)?;
         drop((x, y));
 
         let input = engine.upload(BATCH, features, &self.work.input)?;
         let layer = engine.upload(features, units, &self.work.weights)?;
         let layer_bias = engine.upload(1, units, &self.work.bias)?;
         let mut output = None;
-        let dense = median(engine, self.iterations, || {
-            output = Some(engine.dense(&input, &layer, &layer_bias, Activation::Relu)?);
-            Ok(())
-        })?;
+        let mut forward = |times: usize| -> Result<()> {
+            for _ in 0..times {
+                output = Some(engine.dense(&input, &layer, &layer_bias, Activation::Relu)?);
+            }
+            engine.synchronize()
+        };
+        forward(1)?;
+        let start = Instant::now();
+        forward(1)?;
+        let dense = median(self.iterations, start.elapsed(), &mut forward)?;
         let output = output.map_or(Ok(Vec::new()), |output| engine.read(&output))?;
-        Ok(Measured { description: engine.description(), descent, weights, dense, output })
+        Ok(Measured { description: engine.description(), descent, weights: after, dense, output })
     }
 }
 
-/// The median time of `iterations` runs of `work`, after one that is not timed.
-fn median<E: Engine>(
-    engine: &E,
-    iterations: usize,
-    mut work: impl FnMut() -> Result<()>,
-) -> Result<Duration> {
-    work()?;
-    engine.synchronize()?;
+/// The median over `samples` of the time of one repeat. `work` does as many repeats as it is told and waits for them;
+/// one takes about `once`, and a sample has as many as fill [`SAMPLE`], so that what a call costs is shared by them.
+fn median(samples: usize, once: Duration, work: &mut impl FnMut(usize) -> Result<()>) -> Result<Duration> {
+    let repeats = SAMPLE.as_nanos().div_ceil(once.as_nanos().max(1)).clamp(1, MOST_REPEATS);
     let mut times = Vec::new();
-    for _ in 0..iterations {
+    for _ in 0..samples {
         let start = Instant::now();
-        work()?;
-        engine.synchronize()?;
-        times.push(start.elapsed());
+        work(repeats as usize)?;
+        times.push(start.elapsed() / repeats as u32);
     }
     times.sort();
-    Ok((times[(iterations - 1) / 2] + times[iterations / 2]) / 2)
+    Ok((times[(samples - 1) / 2] + times[samples / 2]) / 2)
 }
 
 impl Measured {
@@ -348,10 +361,10 @@ impl Comparison {
         }
         format!(
             "{descent}\n{dense}\nEngines:\n{about}\n\
-             ms: median of {}. The dense layer has a batch of {} and ReLU. speed-up: against the loop at the same size.\n\
-             difference: the largest from the loop in f64 (of the weights after these steps, of the layer's output), over \
-             the loop's largest value.\n",
-            self.iterations, self.batch
+             ms: one step or layer, the median of {} samples of 20 ms or more. The layer has a batch of {} and ReLU.\n\
+             speed-up: against the loop at the same size. difference: the largest from the loop in f64 (of the weights \
+             after {} steps, of the layer's output), over the loop's largest value.\n",
+            self.iterations, self.batch, self.iterations
         )
     }
 }
