@@ -342,7 +342,8 @@ impl Device for Gpu {
         }
         self.session.enter()?;
         let stream = self.session.stream.handle;
-        // SAFETY: as in `write`; any bytes are valid values of an `Element`.
+        // SAFETY: as in `write`; any bytes are valid values of an `Element`. Should the wait fail, the driver has done
+        // with `values` all the same: it fills memory that is not pinned before the copy's call returns.
         unsafe {
             call!(
                 cuMemcpyDtoHAsync_v2(values.as_mut_ptr().cast(), address, bytes, stream),
