@@ -244,6 +244,10 @@ pub fn wrong_ranges_and_owners_are_refused() {
         let refused = gpu.allocate::<f32>(length).err().expect("there is not so much").to_string();
         assert!(refused.contains("1073741784 bytes of 1073741824 are free"), "{refused}");
     }
+    gpu.write(&mut buffer, 8, &[1.0, 2.0]).expect("it fits");
+    let mut values = [9.0; 3];
+    gpu.read(&buffer, 7, &mut values).expect("it fits");
+    assert_eq!(values, [0.0, 1.0, 2.0]);
     let empty: Buffer<f32, Gpu> = gpu.allocate(0).expect("nothing is always there");
     assert_eq!(gpu.download(&empty), Ok(vec![]));
     // SAFETY: a kernel does nothing for 0 elements.
