@@ -81,7 +81,7 @@ impl File {
         if let Some((j, _)) = others().find(|(_, name)| name.is_empty()) {
             return Err(self.error(&format!(
                 "column {} has no name (an index that was written with the data?): name it, or list the features \
-                 to learn from (--features)",
+                 to learn from",
                 j + 1
             )));
         }
@@ -197,7 +197,7 @@ fn no_number(field: &str, parses: bool) -> String {
     } else if field.replacen(',', ".", 1).parse::<f32>().is_ok() {
         format!("{shown} is not a number: write a point before the decimals, and nothing between thousands")
     } else {
-        format!("{shown} is not a number: write it as one, or leave the column out (--features)")
+        format!("{shown} is not a number: write it as one, or leave the column out of the features")
     }
 }
 

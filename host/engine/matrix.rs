@@ -67,7 +67,7 @@ fn reserve<T: Copy + Default>(operation: &'static str, rows: usize, columns: usi
 }
 
 /// Values that begin at a cache line, so that few vectors lie across two, and in huge pages where the system has them
-/// and there are many: together a quarter of the time of a pass over a large matrix.
+/// and there are many, so that a pass over a large matrix seldom waits for an address to be looked up.
 #[derive(Debug)]
 pub(super) struct Aligned<T> {
     storage: Vec<T>,

@@ -107,11 +107,11 @@ impl FittedLinear {
                     .to_owned()
             }
             error => format!(
-                "this is no model file, or a damaged one ({error}); give the file that `train --model` wrote"
+                "this is no model file, or a damaged one ({error}); give the file that training wrote"
             ),
         })?;
         let about = header.metadata().as_ref().and_then(|metadata| metadata.get(ENTRY)).ok_or_else(|| {
-            "this is a safetensors file, but not one that tilegrad wrote: give the file that `train --model` wrote"
+            "this is a safetensors file, but not one that tilegrad wrote: give the file that training wrote"
                 .to_owned()
         })?;
         let damaged = |what: &str| {

@@ -17,7 +17,7 @@ const TESTS: [&str; 2] = ["kernels", "engines"];
 /// The script that runs everything in the bundle.
 const SCRIPT: &str = include_str!("run.sh");
 
-/// What bundles are carried over has this limit.
+/// A bundle stays small enough to be copied in seconds; one that grows past this holds what it should not.
 const MOST_BYTES: u64 = 64 << 20;
 
 /// What is in a bundle.
