@@ -40,7 +40,8 @@ pub unsafe fn places(y: GlobalMut<u32>) {
 pub unsafe fn warps(x: Global<f32>, y: GlobalMut<f32>, z: GlobalMut<u32>) {
     let value = x.read(thread::thread_idx_x() as usize);
     let sum = value + warp::shuffle_down(FULL_MASK, value, 1) + warp::shuffle_xor(FULL_MASK, value, 2);
-    let word = warp::shuffle_up(FULL_MASK, 7_u32, 3) + warp::shuffle_idx(FULL_MASK, -7_i32, 4).cast_unsigned();
+    let word =
+        warp::shuffle_up(FULL_MASK, 7_u32, 3) + warp::shuffle_idx(FULL_MASK, -7_i32, 4).cast_unsigned();
     warp::sync_warp(FULL_MASK);
     z.write(0, word + warp::ballot(FULL_MASK, sum > 0.0));
     if warp::all(FULL_MASK, sum > 1.0) || warp::any(FULL_MASK, sum < -1.0) {
