@@ -106,8 +106,7 @@ impl Error {
 fn remedy(suggestion: Option<f64>) -> String {
     match suggestion {
         Some(suggestion) => format!("a learning rate of {} would do", rate(suggestion)),
-        None => "no learning rate is small enough for values this large: standardise the features"
-            .to_owned(),
+        None => "no learning rate is small enough for values this large: standardise the features".to_owned(),
     }
 }
 

@@ -480,7 +480,7 @@ fn a_ragged_row_is_refused() {
 fn text_in_a_number_column_is_refused() {
     refused_data(
         "a,y\n1,2\nten,4\n",
-        &["data.csv: line 3, column \"a\": \"ten\" is not a number", "--features"],
+        &["data.csv: line 3, column \"a\": \"ten\" is not a number", "leave the column out"],
     );
     refused_data("a,y\n1,2\n3,four\n", &["data.csv: line 3, column \"y\": \"four\" is not a number"]);
     refused_data("a,y\n\"1,5\",2\n", &["column \"a\": \"1,5\" is not a number: write a point"]);

@@ -1,6 +1,6 @@
 """The cpu engine's descent step against NumPy's two products (X @ w, X.T @ e), in turn on the same machine.
 
-    python3 benches/numpy.py target/release/tilegrad [ROUNDS] > result.json
+    python3 benches/numpy_peer.py target/release/tilegrad [ROUNDS] > result.json
 
 Needs NumPy. A round times NumPy and then the command, so that both see the same minute; the figures are medians
 over the rounds. NumPy's step is the two products alone, float32 and C order as the engines have it, without bias,
@@ -59,7 +59,7 @@ def main():
     print(json.dumps({
         "machine": {"processor": model, "cores": os.cpu_count(), "system": platform.platform()},
         "date": time.strftime("%Y-%m-%d"), "commit": commit, "numpy": np.__version__,
-        "command": "python3 benches/numpy.py target/release/tilegrad",
+        "command": "python3 benches/numpy_peer.py target/release/tilegrad",
         "largest_difference_from_loop": max(differences),
         "results": [
             result("descent step", shape, "cpu", steps, "NumPy, X @ w and X.T @ e", peers),
