@@ -20,8 +20,12 @@ const WIDE: usize = 32_768;
 /// Rows taken together, so that the sums are loaded and stored once for all of them.
 const GROUP: usize = 4;
 
-/// Elements of X in a chunk: half a mebibyte.
-const CHUNK: usize = 1 << 17;
+/// Elements of X in a chunk, at least and at most: half a mebibyte, which is worth a task of its own, and two, of which
+/// the sums are few beside it.
+const CHUNK: [usize; 2] = [1 << 17, 1 << 19];
+
+/// Chunks of a matrix that is neither small nor large.
+const CHUNKS: usize = 256;
 
 /// Rows of a chunk at least, so that its sums stay small beside it.
 const CHUNK_ROWS: usize = 64;
@@ -56,7 +60,9 @@ impl<'a> View<'a> {
     }
 
     fn rows_of_chunk(&self) -> usize {
-        (CHUNK / self.columns.max(1)).max(CHUNK_ROWS)
+        let [least, most] = CHUNK;
+        let elements = (self.rows * self.columns / CHUNKS).clamp(least, most);
+        (elements / self.columns.max(1)).max(CHUNK_ROWS)
     }
 
     fn chunks(&self) -> usize {
@@ -371,7 +377,7 @@ pub(super) fn map_rows(values: &mut [f32], columns: usize, map: impl RowMap) {
     if values.is_empty() {
         return;
     }
-    let rows = (CHUNK / 8 / columns).max(1);
+    let rows = (CHUNK[0] / 8 / columns).max(1);
     let pass = |chunk: &mut [f32]| Arch::new().dispatch(RowsPass { chunk, columns, map });
     if values.len() <= rows * columns {
         pass(values);
