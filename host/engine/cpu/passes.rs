@@ -3,7 +3,7 @@
 //! Chunks and tree depend on the shape only, so the results do not depend on the number of threads. Each chunk adds
 //! in `f32` over at most [`FLUSH`] rows and passes its sums on to `f64`, where everything above is added.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -19,6 +19,10 @@ const WIDE: usize = 32_768;
 
 /// Rows taken together, so that the sums are loaded and stored once for all of them.
 const GROUP: usize = 4;
+
+/// Columns at which rows are taken one by one all the same: a row is then long enough for its sums to be no burden, and
+/// with fewer bytes between two reads from memory, memory is kept busier.
+const SINGLE: RangeInclusive<usize> = 640..=2048;
 
 /// Elements of X in a chunk, at least and at most: half a mebibyte, which is worth a task of its own, and two, of which
 /// the sums are few beside it.
@@ -174,11 +178,12 @@ impl<E: Errors> WithSimd for ErrorPass<'_, E> {
             }
             return sums;
         }
+        let grouped = !SINGLE.contains(&self.x.columns);
         let mut start = self.rows.start;
         while start < self.rows.end {
             let end = (start + FLUSH).min(self.rows.end);
             let mut i = start;
-            while i + GROUP <= end {
+            while grouped && i + GROUP <= end {
                 let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
                 let mut errors = [0.0; GROUP];
                 for r in 0..GROUP {
