@@ -1,12 +1,14 @@
-"""The cpu engine's descent step against NumPy's two products (X @ w, X.T @ e), in turn on the same machine.
+"""The cpu engine's descent step against NumPy's two products (X @ w, X.T @ e) and against one read of X, in turn on
+the same machine.
 
     python3 benches/numpy_peer.py target/release/tilegrad [ROUNDS] > result.json
 
-Needs NumPy. A round times NumPy and then the command, so that both see the same minute; the figures are medians
+Needs NumPy. A round times NumPy, the read and the command, so that all see the same seconds; the figures are medians
 over the rounds. NumPy's step is the two products alone, float32 and C order as the engines have it, without bias,
-error or update. Each figure is the median of five within its round.
+error or update. The read is NumPy's search for the largest value of X, a part on each core: no step that reads X from
+memory can be much faster. A round's figures are medians of five, the read's of forty.
 """
-import json, os, platform, statistics, subprocess, sys, time
+import concurrent.futures, json, os, platform, statistics, subprocess, sys, time
 
 import numpy as np
 
@@ -14,7 +16,7 @@ SAMPLES, FEATURES = 100_000, 1000
 
 
 def numpy_step():
-    """Milliseconds of X @ w and X.T @ e."""
+    """Milliseconds of X @ w and X.T @ e, and of one read of X."""
     random = np.random.default_rng(0)
     x = random.random((SAMPLES, FEATURES), dtype=np.float32) * 2 - 1
     y = random.random(SAMPLES, dtype=np.float32)
@@ -26,7 +28,20 @@ def numpy_step():
         gradient = x.T @ e
         times.append(1e3 * (time.perf_counter() - start))
     assert np.isfinite(gradient).all()
-    return statistics.median(times[1:])
+    return statistics.median(times[1:]), read(x)
+
+
+def read(x):
+    """Milliseconds of one read of x on all cores."""
+    parts = np.array_split(x.ravel(), os.cpu_count())
+    times = []
+    with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+        for _ in range(60):
+            start = time.perf_counter()
+            largest = max(pool.map(np.max, parts))
+            times.append(1e3 * (time.perf_counter() - start))
+    assert np.isfinite(largest)
+    return statistics.median(times[20:])
 
 
 def ours(command):
@@ -38,9 +53,11 @@ def ours(command):
 def main():
     command = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    peers, steps, loops, differences, layers, loop_layers = [], [], [], [], [], []
+    peers, reads, steps, loops, differences, layers, loop_layers = [], [], [], [], [], [], []
     for _ in range(rounds):
-        peers.append(numpy_step())
+        products, once = numpy_step()
+        peers.append(products)
+        reads.append(once)
         rows = ours(command)
         steps.append(rows["cpu"]["descent"]["milliseconds"])
         loops.append(rows["loop"]["descent"]["milliseconds"])
@@ -63,6 +80,7 @@ def main():
         "largest_difference_from_loop": max(differences),
         "results": [
             result("descent step", shape, "cpu", steps, "NumPy, X @ w and X.T @ e", peers),
+            result("descent step", shape, "cpu", steps, "one read of X on all cores", reads),
             result("descent step", shape, "cpu", steps, "loop (f64)", loops),
             result("dense layer, batch 64", "1000 x 1000", "cpu", layers, "loop (f64)", loop_layers),
         ],
