@@ -69,6 +69,19 @@ fn outcomes() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(status(&summary.unwrap(), "train on cuda"), "skipped");
     assert!(String::from_utf8(output.stdout).unwrap().contains("no GPU"), "the reason is said");
+    // Tests that are ignored are no tests of a GPU; the simulated one's do not count.
+    let kernels = folder.path().join("a bundle/bin/tests/kernels");
+    let (output, summary) = run(folder.path(), &["--require-gpu", "results here", "kernels"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(status(&summary.unwrap(), "kernels on the GPU"), "failed");
+    executable(
+        &kernels,
+        "#!/bin/sh\necho 'test all/simulated-gpu ... ignored'\necho 'test sum/gpu ... ok'\n",
+    );
+    let (output, summary) = run(folder.path(), &["--require-gpu", "results here", "kernels"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(summary.unwrap()["failures"], 0);
+
     let (output, summary) = run(folder.path(), &["--require-gpu", "results here", "train"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let summary = summary.unwrap();

@@ -88,7 +88,9 @@ for step; do
             run "$step" "$step.txt" "bin/tests/$step"
             # The tests that could not run are listed by name.
             grep -a -E '(ignored|test result)' "$results/$step.txt"
-            if [ -n "$require_gpu" ] && grep -q -a -E '(gpu|cuda).* ignored' "$results/$step.txt"; then
+            # The simulated GPU's tests are left out: its library is not in the bundle.
+            if [ -n "$require_gpu" ] &&
+                grep -a ' ignored' "$results/$step.txt" | grep -v simulated | grep -q -E '(gpu|cuda)'; then
                 record "$step on the GPU" failed 0
             fi ;;
         train)
