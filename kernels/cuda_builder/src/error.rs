@@ -21,7 +21,7 @@ pub enum Error {
     /// No compiler on this machine can compile kernels.
     #[error(
         "no compiler on this machine can compile the kernels to PTX.{}\nWhat would: `rustup component add \
-         rust-src`, or Debian's packages rustc-web and rust-web-src, or any rustc with its library source, \
+         rust-src`, or Debian's packages rustc-web, cargo-web and rust-web-src, or any rustc with its library source, \
          named in {}",
         list(candidates),
         crate::COMPILER_VARIABLE
