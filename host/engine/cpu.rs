@@ -12,7 +12,7 @@ use crate::Result;
 
 /// Vectorised `f32` on all threads of the current rayon pool.
 ///
-/// **Descent** reads X once a step: a few rows are multiplied by w, and while they are in the cache they are added,
+/// **Descent** reads X once a step: one row or a few are multiplied by w, and while they are in the cache they are added,
 /// each times its error, to the gradient. Above 32 768 columns a block of rows does not stay in a core's cache, and
 /// there are two passes. **Products** of matrices are those of the `gemm` crate, without copies of transposed
 /// operands; a dense layer adds them to its bias, and applies the activation in a pass over the result.

@@ -37,12 +37,6 @@ impl<D: Device> DeviceMatrix<D> {
     pub fn shape(&self) -> (usize, usize) {
         (self.rows as usize, self.columns as usize)
     }
-
-    /// The values on the device.
-    #[must_use]
-    pub fn buffer(&self) -> &Buffer<f32, D> {
-        &self.buffer
-    }
 }
 
 impl<D: Device> DeviceEngine<D> {
@@ -51,12 +45,6 @@ impl<D: Device> DeviceEngine<D> {
     pub fn on(device: D, description: String) -> Self {
         static ENGINES: AtomicU64 = AtomicU64::new(0);
         DeviceEngine { device, description, identity: ENGINES.fetch_add(1, Ordering::Relaxed) }
-    }
-
-    /// The device under this engine.
-    #[must_use]
-    pub fn device(&self) -> &D {
-        &self.device
     }
 
     /// Fails if one of `matrices` belongs to another engine: its memory may be in another place, and what was
