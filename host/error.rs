@@ -49,6 +49,14 @@ pub enum Error {
         /// What is wrong with it, and the remedy.
         problem: String,
     },
+    /// A checkpoint that training cannot go on from.
+    #[error("{path}: {problem}", path = path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// Why, and the remedy.
+        problem: String,
+    },
     /// Gradient descent left the numbers.
     #[error(
         "gradient descent diverged at iteration {iteration}: with learning rate {} the cost went from {first_cost:.6e} \

@@ -271,6 +271,39 @@ fn upload_and_read<E: Engine>(target: &Target<E>) -> Outcome {
     Ok(())
 }
 
+/// What was read of results can be put back, bit for bit.
+fn read_and_restore<E: Engine>(target: &Target<E>) -> Outcome {
+    let engine = (target.make)()?;
+    for (rows, columns) in [(0, 3), (3, 0), (1, 1), (64, 33)] {
+        let given = Source::new(1).numbers(Data::Reals, rows * columns);
+        let mut matrix = engine.upload(rows, columns, &given)?;
+        // Thirds: the loop's have more bits than it was given.
+        let moments = Moments { mean: vec![0.0; columns], standard_deviation: vec![3.0; columns] };
+        engine.standardise(&mut matrix, &moments)?;
+        let read = engine.read(&matrix)?;
+        let restored = engine.restore(rows, columns, &read)?;
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        if engine.shape(&restored) != (rows, columns) || bits(&engine.read(&restored)?) != bits(&read) {
+            return Err(format!("{rows} × {columns} came back changed").into());
+        }
+    }
+    let odd = [-0.0, f64::NAN, f64::NEG_INFINITY];
+    let back = engine.read(&engine.restore(1, 3, &odd)?)?;
+    if !(back[0] == 0.0 && back[0].is_sign_negative() && back[1].is_nan() && back[2] == odd[2]) {
+        return Err(format!("{odd:?} came back as {back:?}").into());
+    }
+    // Nothing that an engine cannot hold is rounded in silence.
+    match engine.restore(1, 2, &[f64::NAN, 0.1]) {
+        Ok(matrix) if engine.read(&matrix)?[1] == 0.1 => {}
+        Err(Error::Data(text)) if text.contains("1e-1 is no value of 32 bits") => {}
+        other => return Err(format!("0.1: {:?}", other.map(drop)).into()),
+    }
+    match engine.restore(2, 2, &[1.0]) {
+        Err(Error::Shape { problem, .. }) if problem.contains("1 values") => Ok(()),
+        other => Err(format!("one value for 2 × 2: {:?}", other.map(drop)).into()),
+    }
+}
+
 fn matrix_vector<E: Engine>(target: &Target<E>) -> Outcome {
     at_each_shape(target, |engine, problem, tally| {
         let out = engine.matrix_vector(&problem.x.there, &problem.weights.there, &problem.bias.there)?;
@@ -892,8 +925,9 @@ fn the_comparison_can_fail() -> Outcome {
 
 /// The tests of one engine; `missing` says why there is none.
 fn trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&str>) -> Vec<Trial> {
-    let tests: [(&str, Check<E>); 15] = [
+    let tests: [(&str, Check<E>); 16] = [
         ("upload_and_read", upload_and_read),
+        ("read_and_restore", read_and_restore),
         ("matrix_vector", matrix_vector),
         ("gradient", gradient),
         ("descend", descend),

@@ -71,6 +71,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
             | Error::Data(_)
             | Error::Column(_)
             | Error::Model { .. }
+            | Error::Checkpoint { .. }
             | Error::Output { .. }
             | Error::File { action: "read", .. },
         ) => 2,

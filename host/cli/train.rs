@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tilegrad::data::{Dataset, Output};
 use tilegrad::engine::Engine;
-use tilegrad::models::{FittedLinear, LinearRegression};
+use tilegrad::models::{Checkpoint, Checkpoints, FittedLinear, LinearRegression, Progress};
 use tilegrad::report::{TextTable, duration, significant};
 use tilegrad::{Error, Result};
 
@@ -22,7 +22,13 @@ pub(super) enum Model {
     #[command(after_help = "Examples:
   tilegrad train linear --data tests/data/diabetes.csv --target progression
   tilegrad train linear --data houses.csv --target price --features rooms,area --model price.safetensors
-  tilegrad train linear --data houses.csv --target price --device emulator --iterations 100 --json")]
+  tilegrad train linear --data houses.csv --target price --device emulator --iterations 100 --json
+  tilegrad train linear --data houses.csv --target price --checkpoint price.checkpoint --resume
+
+The last one can be stopped at any moment and started again: it goes on from its last checkpoint, to the same model bit
+for bit as if it had never stopped. With --resume, data, target, features, learning rate, scale and device must be those
+of the checkpoint; only --iterations and --every may be others. Training that diverges leaves the checkpoint before it
+did: remove it, and begin anew with another learning rate.")]
     Linear(Linear),
 }
 
@@ -55,6 +61,15 @@ pub(super) struct Linear {
     /// Write the cost before each step, and after the last, to this CSV file
     #[arg(long, value_name = "FILE.csv")]
     history: Option<PathBuf>,
+    /// Write checkpoints to this file: before the first step, every so often, and after the last
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<PathBuf>,
+    /// Steps from one checkpoint to the next: at least 1 [default: about 10 seconds]
+    #[arg(long, value_name = "N", requires = "checkpoint", value_parser = super::at_least_1, allow_hyphen_values = true)]
+    every: Option<usize>,
+    /// Go on from the checkpoint if there is one, else begin
+    #[arg(long, requires = "checkpoint")]
+    resume: bool,
     /// Print one JSON object in place of text
     #[arg(long)]
     json: bool,
@@ -84,20 +99,24 @@ fn rate(text: &str) -> Result<f64, String> {
 
 impl Linear {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let model_file = self.model.as_ref().map(Output::new).transpose()?;
-        let history_file = self.history.as_ref().map(Output::new).transpose()?;
-        for output in [&model_file, &history_file].into_iter().flatten() {
+        let output = |path: &Option<PathBuf>| path.as_ref().map(Output::new).transpose();
+        let (model_file, history_file) = (output(&self.model)?, output(&self.history)?);
+        let checkpoint_file = output(&self.checkpoint)?;
+        let outputs = [("model", &model_file), ("history", &history_file), ("checkpoint", &checkpoint_file)];
+        let outputs: Vec<(&str, &Output)> =
+            outputs.iter().filter_map(|(name, output)| Some((*name, output.as_ref()?))).collect();
+        for (i, (name, output)) in outputs.iter().enumerate() {
+            let refuse = |problem| Err(Error::Output { path: output.path().to_owned(), problem }.into());
             if output.is_same_file(&self.data) {
-                let problem = "these are the data, which would be lost: choose another name".to_owned();
-                return Err(Error::Output { path: output.path().to_owned(), problem }.into());
+                return refuse("these are the data, which would be lost: choose another name".to_owned());
+            }
+            if let Some((other, _)) =
+                outputs[i + 1..].iter().find(|(_, other)| output.is_same_file(other.path()))
+            {
+                return refuse(format!("the {name} and the {other} cannot go to the same file"));
             }
         }
-        if let (Some(one), Some(other)) = (&model_file, &history_file)
-            && one.is_same_file(other.path())
-        {
-            let problem = "the model and the history cannot go to the same file".to_owned();
-            return Err(Error::Output { path: one.path().to_owned(), problem }.into());
-        }
+        let checkpoints = checkpoint_file.map(|output| self.checkpoints(output)).transpose()?;
         let device = self.device.device()?;
         let features: Option<Vec<String>> =
             self.features.map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
@@ -107,8 +126,9 @@ impl Linear {
             .learning_rate(self.learning_rate)
             .iterations(self.iterations)
             .scale(self.scale.into());
-        let (model, time) =
-            device.run(Fit { settings: &settings, dataset: &dataset, bar: bar(self.iterations) })?;
+        let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
+        let bar = bar(self.iterations, done);
+        let (model, time) = device.run(Fit { settings: &settings, dataset: &dataset, checkpoints, bar })?;
 
         for name in &model.training().constant_features {
             super::say(&format!(
@@ -135,12 +155,32 @@ impl Linear {
             super::print(&text(&model, time))
         }
     }
+
+    /// The checkpoints in `output`; says where training goes on.
+    fn checkpoints(&self, output: Output) -> Result<Checkpoints> {
+        let file = output.path().display().to_string();
+        let mut checkpoints =
+            if self.resume { Checkpoints::resume(output)? } else { Checkpoints::begin(output)? };
+        if let Some(every) = self.every {
+            checkpoints = checkpoints.every(every);
+        }
+        if self.resume {
+            super::say(&match checkpoints.found() {
+                Some(found) => {
+                    format!("resume: {file} is of iteration {}: going on from there", found.iteration())
+                }
+                None => format!("resume: there is no file {file} yet: beginning"),
+            });
+        }
+        Ok(checkpoints)
+    }
 }
 
 /// Training, on any engine.
 struct Fit<'a> {
     settings: &'a LinearRegression,
     dataset: &'a Dataset,
+    checkpoints: Option<Checkpoints>,
     bar: ProgressBar,
 }
 
@@ -149,23 +189,30 @@ impl Job for Fit<'_> {
 
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
         let start = Instant::now();
-        let fitted = self.settings.fit_watched(engine, self.dataset, |progress| {
+        let watch = |progress: Progress| {
             self.bar.set_message(significant(progress.cost, 6));
             self.bar.set_position(progress.iteration as u64);
-        });
+        };
+        let fitted = match self.checkpoints {
+            None => self.settings.fit_watched(engine, self.dataset, watch),
+            Some(checkpoints) => self.settings.fit_resumable(engine, self.dataset, checkpoints, watch),
+        };
         self.bar.finish_and_clear();
         Ok((fitted?, start.elapsed()))
     }
 }
 
 /// A progress bar on a terminal, nothing elsewhere.
-fn bar(iterations: usize) -> ProgressBar {
+fn bar(iterations: usize, done: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let style =
         ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} steps, cost {msg}, {eta} left");
-    ProgressBar::new(iterations as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    let bar = ProgressBar::new(iterations as u64).with_position(done as u64);
+    // What was done before says nothing of the speed.
+    bar.reset_eta();
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// What `--json` prints.

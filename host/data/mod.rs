@@ -9,6 +9,7 @@
 mod csv;
 mod output;
 
+pub(crate) use output::Kept;
 pub use output::Output;
 
 use std::collections::HashSet;

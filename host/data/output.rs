@@ -1,18 +1,29 @@
 //! Files that are written whole or not at all.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
-/// The start of the name that a file has until it is whole.
+/// How the name of a file starts until it is whole; the name that it will have comes next.
 const PREFIX: &str = ".tilegrad-";
+/// Letters of the file's own name in that of its temporary file, so that names do not grow too long for the system.
+const LETTERS: usize = 40;
+/// Random letters after that.
+const RANDOM: usize = 8;
+/// How it ends.
+const SUFFIX: &str = ".part";
 
 /// A path that can be written to: checked before the work, written after it.
 ///
 /// The contents go to a temporary file in the same folder, which then takes the path's name. Whoever looks sees
-/// the old file or the new one, never a part.
+/// the old file or the new one, never a part, also after the machine has lost its power.
+///
+/// A process that is killed leaves its temporary file. The next check of the same path removes it: temporary files are
+/// locked as long as their process lives, so that no other process' is taken for one left behind.
 #[derive(Clone, Debug)]
 pub struct Output {
     path: PathBuf,
@@ -56,6 +67,7 @@ impl Output {
             return Err(refuse(format!("there is no folder {}: make it first", folder.display())));
         }
         if !special {
+            output.remove_left_behind();
             output.temporary().map_err(|source| {
                 refuse(format!("nothing can be written to the folder {}: {source}", folder.display()))
             })?;
@@ -86,18 +98,62 @@ impl Output {
         })
     }
 
-    fn try_write(&self, contents: &[u8]) -> std::io::Result<()> {
+    fn try_write(&self, contents: &[u8]) -> io::Result<()> {
         if self.special {
             return fs::OpenOptions::new().write(true).open(&self.real)?.write_all(contents);
         }
-        let mut file = self.temporary()?;
-        file.write_all(contents)?;
-        file.as_file().sync_all()?;
+        self.replace(contents, NamedTempFile::persist).map(drop)
+    }
+
+    /// Puts a new file in the path's place by `persist`, and gives the file, locked.
+    fn replace(
+        &self,
+        contents: &[u8],
+        persist: fn(NamedTempFile, PathBuf) -> Result<File, tempfile::PersistError>,
+    ) -> io::Result<File> {
+        let mut temporary = self.temporary()?;
+        temporary.write_all(contents)?;
         if let Ok(found) = fs::metadata(&self.real) {
-            file.as_file().set_permissions(found.permissions())?;
+            temporary.as_file().set_permissions(found.permissions())?;
         }
-        file.persist(&self.real).map_err(|error| error.error)?;
-        Ok(())
+        temporary.as_file().sync_all()?;
+        let file = persist(temporary, self.real.clone()).map_err(|error| error.error)?;
+        // Without this the new name may be lost with the power. Some systems do not let folders be opened.
+        #[cfg(unix)]
+        if let Ok(folder) = File::open(self.folder()) {
+            folder.sync_all()?;
+        }
+        Ok(file)
+    }
+
+    /// Keeps the path for this process, which writes it several times. No other process can keep it meanwhile.
+    ///
+    /// # Errors
+    /// Another process keeps it; it is a device or a pipe, or cannot be opened.
+    pub(crate) fn keep(self) -> Result<Kept> {
+        let refuse =
+            |problem: &str| Err(Error::Output { path: self.path.clone(), problem: problem.to_owned() });
+        if self.special {
+            return refuse("this is a device or a pipe: give the name of a file");
+        }
+        loop {
+            let file = match fs::OpenOptions::new().read(true).write(true).open(&self.real) {
+                Ok(file) => file,
+                Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Kept { output: self, file: None });
+                }
+                Err(source) => return Err(Error::unreadable(&self.path, source)),
+            };
+            if lock(&file) == Some(false) {
+                return refuse(
+                    "another process is writing to this file: wait until it has ended, or choose another",
+                );
+            }
+            // The other process may have put a new one in its place, and ended.
+            if is_at(&file, &self.real) {
+                return Ok(Kept { output: self, file: Some(file) });
+            }
+        }
     }
 
     fn folder(&self) -> &Path {
@@ -107,13 +163,114 @@ impl Output {
         }
     }
 
-    fn temporary(&self) -> std::io::Result<tempfile::NamedTempFile> {
+    /// How the names of this path's temporary files start.
+    fn prefix(&self) -> String {
+        let name = self.real.file_name().unwrap_or_default().to_string_lossy();
+        format!("{PREFIX}{}-", name.chars().take(LETTERS).collect::<String>())
+    }
+
+    /// A new file beside the path, locked. It is removed when it is dropped.
+    fn temporary(&self) -> io::Result<NamedTempFile> {
+        let prefix = self.prefix();
         let mut builder = tempfile::Builder::new();
-        builder.prefix(PREFIX);
+        builder.prefix(&prefix).rand_bytes(RANDOM).suffix(SUFFIX);
         // What any new file has, less the user's mask; the default is for the owner alone.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        builder.tempfile_in(self.folder())
+        loop {
+            let temporary = builder.tempfile_in(self.folder())?;
+            // Before it was locked another process may have taken it for one left behind.
+            if lock(temporary.as_file()) != Some(false) && is_at(temporary.as_file(), temporary.path()) {
+                return Ok(temporary);
+            }
+        }
+    }
+
+    /// Removes temporary files of this path whose processes have ended.
+    fn remove_left_behind(&self) {
+        let prefix = self.prefix();
+        let is_ours = |name: &str| {
+            let random = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(SUFFIX));
+            random.is_some_and(|random| {
+                random.len() == RANDOM && random.bytes().all(|b| b.is_ascii_alphanumeric())
+            })
+        };
+        // What cannot be listed, opened or removed does no harm.
+        for entry in fs::read_dir(self.folder()).into_iter().flatten().flatten() {
+            if !is_ours(&entry.file_name().to_string_lossy())
+                || !entry.file_type().is_ok_and(|kind| kind.is_file())
+            {
+                continue;
+            }
+            if let Ok(file) = fs::OpenOptions::new().read(true).write(true).open(entry.path())
+                && lock(&file) == Some(true)
+                && is_at(&file, &entry.path())
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// A path that one process writes again and again: the file that is there is locked.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    output: Output,
+    file: Option<File>,
+}
+
+impl Kept {
+    /// The path, as it was given.
+    pub(crate) fn path(&self) -> &Path {
+        self.output.path()
+    }
+
+    /// Whether there is a file.
+    pub(crate) fn is_there(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Writes `contents`, in place of what was there.
+    ///
+    /// # Errors
+    /// The system refused, or another process has made the file since this one looked; what was there before is there
+    /// still.
+    pub(crate) fn write(&mut self, contents: &[u8]) -> Result<()> {
+        let persist = if self.is_there() { NamedTempFile::persist } else { NamedTempFile::persist_noclobber };
+        let path = self.path().to_owned();
+        // The file before stays locked until this one, which is, has taken its place.
+        self.file = Some(self.output.replace(contents, persist).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Error::Output {
+                path,
+                problem: "another process has made this file meanwhile: choose another".to_owned(),
+            },
+            _ => Error::File { action: "write", path, source },
+        })?);
+        Ok(())
+    }
+}
+
+/// Locks a file: whether that was done, or another process has it. None where the file system has no locks.
+fn lock(file: &File) -> Option<bool> {
+    match file.try_lock() {
+        Ok(()) => Some(true),
+        Err(fs::TryLockError::WouldBlock) => Some(false),
+        Err(fs::TryLockError::Error(_)) => None,
+    }
+}
+
+/// Whether `path` still names `file`.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        let identity = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        identity(file.metadata()).is_some_and(|ours| identity(fs::symlink_metadata(path)) == Some(ours))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
     }
 }
 
@@ -147,6 +304,57 @@ mod tests {
         assert!(text(&folder.path().join("none/out")).contains("make it first"));
         assert!(text(Path::new("")).contains("not the name of a file"));
         assert!(text(Path::new("..")).contains("not the name of a file"));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(folder.path().join("out")).unwrap();
+        let alive = output.temporary().unwrap();
+        for name in [
+            ".tilegrad-out-0123abCD.part",
+            ".tilegrad-out-012abc.part",
+            ".tilegrad-out-notes.t.part",
+            ".tilegrad-out-0123abCD",
+            ".tilegrad-out-x-0123abCD.part",
+            ".tilegrad-other-0123abCD.part",
+        ] {
+            fs::write(folder.path().join(name), "a part").unwrap();
+        }
+        let before = names(folder.path());
+        Output::new(output.path()).unwrap();
+        let gone: Vec<String> =
+            before.iter().filter(|name| !names(folder.path()).contains(name)).cloned().collect();
+        assert_eq!(gone, [".tilegrad-out-0123abCD.part"]);
+        assert!(alive.path().exists());
+    }
+
+    #[test]
+    fn one_process_at_a_time_keeps_a_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = Output::new(folder.path().join("out")).unwrap();
+        let mut kept = output.clone().keep().unwrap();
+        let mut late = output.clone().keep().unwrap();
+        kept.write(b"one").unwrap();
+        // Neither was there when both began; the first to write has it.
+        assert!(late.write(b"lost").unwrap_err().to_string().contains("another process has made this file"));
+        for text in [b"two", b"six"] {
+            kept.write(text).unwrap();
+            let refused = output.clone().keep().unwrap_err().to_string();
+            assert!(refused.contains("another process is writing to this file"), "{refused}");
+            assert_eq!(fs::read(output.path()).unwrap(), text);
+        }
+        drop(kept);
+        assert!(output.keep().unwrap().is_there());
+        assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn a_name_as_long_as_the_system_takes_can_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = "ä".repeat(127);
+        Output::new(folder.path().join(&name)).unwrap().write(b"x").unwrap();
+        assert_eq!(names(folder.path()), [name]);
     }
 
     #[cfg(unix)]

@@ -61,6 +61,10 @@ impl Engine for Cpu {
         format!("cpu ({threads} thread{plural}, {})", instruction_set())
     }
 
+    fn arithmetic(&self) -> String {
+        format!("cpu, {}", instruction_set())
+    }
+
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Matrix> {
         Matrix::upload(rows, columns, values, |value| value)
     }

@@ -23,6 +23,8 @@ impl Cuda {
             gpu.info().capability,
             gpu.info().driver
         );
-        Ok(DeviceEngine::on(gpu, description))
+        // Its approximate functions may differ between generations of GPUs; all else is rounded as IEEE 754 says.
+        let arithmetic = format!("cuda, compute capability {}", gpu.info().capability);
+        Ok(DeviceEngine::on(gpu, description, arithmetic))
     }
 }

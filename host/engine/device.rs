@@ -19,6 +19,7 @@ const MOST_ELEMENTS: usize = (i32::MAX as usize) << 8;
 pub struct DeviceEngine<D: Device> {
     device: D,
     description: String,
+    arithmetic: String,
     /// Tells this engine's matrices from those of another engine on the same type of device.
     identity: u64,
 }
@@ -40,11 +41,12 @@ impl<D: Device> DeviceMatrix<D> {
 }
 
 impl<D: Device> DeviceEngine<D> {
-    /// An engine on `device`; `description` is what [`Engine::description`] answers.
+    /// An engine on `device`; `description` and `arithmetic` are what [`Engine`]'s methods of these names answer.
     #[must_use]
-    pub fn on(device: D, description: String) -> Self {
+    pub fn on(device: D, description: String, arithmetic: String) -> Self {
         static ENGINES: AtomicU64 = AtomicU64::new(0);
-        DeviceEngine { device, description, identity: ENGINES.fetch_add(1, Ordering::Relaxed) }
+        let identity = ENGINES.fetch_add(1, Ordering::Relaxed);
+        DeviceEngine { device, description, arithmetic, identity }
     }
 
     /// Fails if one of `matrices` belongs to another engine: its memory may be in another place, and what was
@@ -246,6 +248,10 @@ where
 
     fn description(&self) -> String {
         self.description.clone()
+    }
+
+    fn arithmetic(&self) -> String {
+        self.arithmetic.clone()
     }
 
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Matrix> {

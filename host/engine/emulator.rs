@@ -27,7 +27,8 @@ impl Emulator {
     pub fn with(emulator: cuda_std::Emulator) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let plural = if threads == 1 { "" } else { "s" };
-        DeviceEngine::on(emulator, format!("emulator (the kernels' own source, {threads} thread{plural})"))
+        let description = format!("emulator (the kernels' own source, {threads} thread{plural})");
+        DeviceEngine::on(emulator, description, "emulator".to_owned())
     }
 }
 

@@ -31,11 +31,11 @@ impl<T: Copy + Default> HostMatrix<T> {
     }
 
     /// A copy of `given`, each value passed through `convert`.
-    pub(super) fn upload(
+    pub(super) fn upload<V: Copy>(
         rows: usize,
         columns: usize,
-        given: &[f32],
-        convert: impl Fn(f32) -> T,
+        given: &[V],
+        convert: impl Fn(V) -> T,
     ) -> Result<Self> {
         check::upload((rows, columns), given.len(), size_of::<T>())?;
         let mut values = reserve("upload", rows, columns)?;

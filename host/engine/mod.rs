@@ -22,7 +22,7 @@ pub use emulator::Emulator;
 pub use matrix::HostMatrix;
 pub use reference::Loop;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What the epilogue of a dense layer applies to each element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct Moments {
 ///
 /// On every engine the same operation on the same operands gives the same bits, however often and on however many
 /// threads; engines differ from each other within the bounds that each documents. Operands that do not fit are
-/// refused with [`Error::Shape`](crate::Error::Shape) and both shapes, and nothing is changed then. A side may be 0
+/// refused with [`Error::Shape`] and both shapes, and nothing is changed then. A side may be 0
 /// wherever the formula has a value for it.
 pub trait Engine {
     /// A row-major matrix on the engine's side; a vector is a matrix of one column.
@@ -65,6 +65,9 @@ pub trait Engine {
 
     /// What this engine runs on, for people: "cpu (2 threads, AVX2)", "NVIDIA H200 (CUDA 13.0)".
     fn description(&self) -> String;
+
+    /// What decides the bits of its results: engines that answer the same give the same bits. "cpu, AVX2".
+    fn arithmetic(&self) -> String;
 
     /// A `rows` × `columns` matrix with a copy of `values`, row by row.
     ///
@@ -77,6 +80,21 @@ pub trait Engine {
     /// # Errors
     /// The engine failed, now or in an operation queued before.
     fn read(&self, matrix: &Self::Matrix) -> Result<Vec<f64>>;
+
+    /// The matrix that [`Engine::read`] gave `values` of, on an engine of the same [arithmetic](Engine::arithmetic).
+    ///
+    /// # Errors
+    /// As [`Engine::upload`], or a value that is none of this engine's.
+    fn restore(&self, rows: usize, columns: usize, values: &[f64]) -> Result<Self::Matrix> {
+        let narrow: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        let differs = |(value, narrow): &(&f64, &f32)| **value != f64::from(**narrow) && !value.is_nan();
+        match values.iter().zip(&narrow).find(differs) {
+            None => self.upload(rows, columns, &narrow),
+            Some((value, _)) => Err(Error::Data(format!(
+                "restore: {value:e} is no value of 32 bits, so it was not read from this engine; restore what was"
+            ))),
+        }
+    }
 
     /// Rows and columns of a matrix.
     fn shape(&self, matrix: &Self::Matrix) -> (usize, usize);

@@ -34,12 +34,20 @@ impl Engine for Loop {
         "loop (plain loops in f64, 1 thread)".to_owned()
     }
 
+    fn arithmetic(&self) -> String {
+        "loop".to_owned()
+    }
+
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Matrix> {
         Matrix::upload(rows, columns, values, f64::from)
     }
 
     fn read(&self, matrix: &Matrix) -> Result<Vec<f64>> {
         Ok(matrix.values.to_vec())
+    }
+
+    fn restore(&self, rows: usize, columns: usize, values: &[f64]) -> Result<Matrix> {
+        Matrix::upload(rows, columns, values, |value| value)
     }
 
     fn shape(&self, matrix: &Matrix) -> (usize, usize) {

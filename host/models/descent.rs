@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::checkpoint::{Checkpoint, Writer};
 use crate::engine::Engine;
 use crate::error::rate;
 use crate::{Error, Result};
@@ -97,33 +98,61 @@ impl History {
     }
 }
 
-/// Does `iterations` steps in batches by `steps`, which gives the cost before each of as many as it is asked for.
-/// Stops at the first batch that diverged.
+/// A model's parameters on an engine, and the way down.
+pub(super) trait Descent<E: Engine> {
+    /// The parameters, each with its name in checkpoints.
+    fn parameters(&mut self) -> Vec<(String, &mut E::Matrix)>;
+
+    /// Does `count` steps; gives the cost before each.
+    fn steps(&mut self, count: usize) -> Result<Vec<f64>>;
+}
+
+/// Does `iterations` steps in batches, from the start or from a checkpoint, and stops at the first batch that diverged.
 ///
-/// How steps are put into batches depends on the time that they take; what they compute does not.
-pub(super) fn descend(
+/// How steps are put into batches depends on checkpoints and on the time that they take; what they compute does not.
+pub(super) fn descend<E: Engine>(
+    engine: &E,
+    descent: &mut impl Descent<E>,
     iterations: usize,
-    mut steps: impl FnMut(usize) -> Result<Vec<f64>>,
+    checkpoints: Option<(Writer, Option<Checkpoint>)>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Result<History, Growth>> {
     let mut history = History::new(iterations)?;
-    let (mut done, mut batch) = (0, 1);
-    while done < iterations {
-        batch = batch.min(iterations - done);
+    let (mut writer, found) = checkpoints.unzip();
+    if let (Some(writer), Some(found)) = (&writer, found.flatten()) {
+        writer.restore(engine, descent, &found)?;
+        if let Err(growth) = history.extend(found.costs()) {
+            return Err(writer.damaged(format_args!(
+                "its costs rise to {} at iteration {}",
+                growth.cost, growth.iteration
+            )));
+        }
+    }
+    let mut batch = 1;
+    loop {
+        let done = history.costs.len();
+        if let Some(writer) = &mut writer
+            && writer.is_due(done, iterations)
+        {
+            writer.write(engine, descent, &history.costs)?;
+        }
+        if done == iterations {
+            return Ok(Ok(history));
+        }
+        let left = writer.as_ref().map_or(usize::MAX, |writer| writer.steps_left(done));
+        let count = batch.min(iterations - done).min(left);
         let start = Instant::now();
-        let costs = steps(batch)?;
+        let costs = descent.steps(count)?;
         if let Err(growth) = history.extend(&costs) {
             return Ok(Err(growth));
         }
-        done += batch;
         if let Some(&cost) = costs.last() {
-            progress(Progress { iteration: done, iterations, cost });
+            progress(Progress { iteration: done + count, iterations, cost });
         }
         if start.elapsed() < BATCH_TIME {
             batch = (2 * batch).min(LARGEST_BATCH);
         }
     }
-    Ok(Ok(history))
 }
 
 /// A learning rate with which descent of the linear model converges on `x` (samples × features): about 1/λ, in two
@@ -189,7 +218,20 @@ pub(super) fn check(learning_rate: f64, iterations: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Loop;
+    use crate::engine::{HostMatrix, Loop};
+
+    /// Steps of which only the costs are known.
+    struct Costs<F>(F);
+
+    impl<F: FnMut(usize) -> Vec<f64>> Descent<Loop> for Costs<F> {
+        fn parameters(&mut self) -> Vec<(String, &mut HostMatrix<f64>)> {
+            Vec::new()
+        }
+
+        fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
+            Ok((self.0)(count))
+        }
+    }
 
     fn watch(costs: &[f64]) -> Result<Vec<f64>, Growth> {
         let mut history = History::default();
@@ -225,25 +267,22 @@ mod tests {
 
     #[test]
     fn more_costs_than_memory_are_refused() {
-        let refused = descend(usize::MAX, |_| unreachable!(), &mut |_| ());
+        let refused = descend(&Loop, &mut Costs(|_| unreachable!()), usize::MAX, None, &mut |_| ());
         assert!(refused.err().unwrap().to_string().contains("choose fewer"));
     }
 
     #[test]
     fn batches_make_up_the_iterations_whatever_their_sizes() {
         let (mut next, mut last) = (0.0, 0);
-        let history = descend(
-            10_000,
-            |steps| {
-                let costs = (0..steps).map(|i| 1.0 / (1.0 + next + i as f64)).collect();
-                next += steps as f64;
-                Ok(costs)
-            },
-            &mut |progress| {
-                assert!(progress.iteration > last && progress.iterations == 10_000);
-                last = progress.iteration;
-            },
-        );
+        let mut costs = Costs(|steps| {
+            let costs = (0..steps).map(|i| 1.0 / (1.0 + next + i as f64)).collect();
+            next += steps as f64;
+            costs
+        });
+        let history = descend(&Loop, &mut costs, 10_000, None, &mut |progress| {
+            assert!(progress.iteration > last && progress.iterations == 10_000);
+            last = progress.iteration;
+        });
         let costs = history.unwrap().unwrap().into_costs().unwrap();
         assert_eq!((costs.len(), last), (10_000, 10_000));
         assert!(costs.windows(2).all(|pair| pair[1] < pair[0]));

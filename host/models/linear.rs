@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::descent::History;
-use super::{Progress, Scale, Scaler, descent};
+use super::checkpoint::Subject;
+use super::descent::{Descent, History};
+use super::{Checkpoints, Progress, Scale, Scaler, descent};
 use crate::data::{Dataset, Table};
 use crate::engine::Engine;
 use crate::{Error, Result};
@@ -81,7 +82,35 @@ impl LinearRegression {
         dataset: &Dataset,
         mut progress: impl FnMut(Progress),
     ) -> Result<FittedLinear> {
+        self.train(engine, dataset, None, &mut progress)
+    }
+
+    /// As [`LinearRegression::fit_watched`], with checkpoints, from which training goes on to the same bits.
+    ///
+    /// # Errors
+    /// As [`LinearRegression::fit`]; [`Error::Checkpoint`]: the checkpoint to go on from is of other data, settings or
+    /// engine, or is beyond the iterations; or one cannot be written.
+    pub fn fit_resumable<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        checkpoints: Checkpoints,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<FittedLinear> {
+        self.train(engine, dataset, Some(checkpoints), &mut progress)
+    }
+
+    fn train<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLinear> {
         descent::check(self.learning_rate, self.iterations)?;
+        let checkpoints = checkpoints
+            .map(|checkpoints| checkpoints.of(self.subject(engine, dataset), self.iterations))
+            .transpose()?;
         let table = dataset.features();
         let (samples, features) = (table.rows(), table.columns().len());
 
@@ -89,20 +118,20 @@ impl LinearRegression {
         let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
         scaler.apply(engine, &mut x)?;
         let y = engine.upload(samples, 1, dataset.y())?;
-        let zeros = || {
-            Ok::<_, Error>((engine.upload(features, 1, &vec![0.0; features])?, engine.upload(1, 1, &[0.0])?))
+        let (x, y) = (&x, &y);
+        let zeros = |learning_rate| {
+            let weights = engine.upload(features, 1, &vec![0.0; features])?;
+            let bias = engine.upload(1, 1, &[0.0])?;
+            Ok::<_, Error>(Steps { engine, x, y, weights, bias, learning_rate })
         };
-        let (mut weights, mut bias) = zeros()?;
+        let mut descent = zeros(self.learning_rate)?;
 
-        let run = descent::descend(
-            self.iterations,
-            |steps| engine.descend_linear(&x, &y, &mut weights, &mut bias, self.learning_rate, steps),
-            &mut progress,
-        )?;
+        let run = descent::descend(engine, &mut descent, self.iterations, checkpoints, progress)?;
+        let Steps { weights, bias, .. } = descent;
         // The cost after the last step is watched as the others are.
         let run = match run {
             Ok(mut history) => {
-                let last = engine.cost_linear(&x, &y, &weights, &bias)?;
+                let last = engine.cost_linear(x, y, &weights, &bias)?;
                 history.extend(&[last]).and_then(|()| history.into_costs())
             }
             Err(growth) => Err(growth),
@@ -118,11 +147,10 @@ impl LinearRegression {
                 )));
             }
             Err(growth) => {
-                let suggestion = descent::rate_that_would_do(engine, &x)?;
+                let suggestion = descent::rate_that_would_do(engine, x)?;
                 // A rate is only suggested if it does: sums of a huge target overflow with any.
                 if let Some(rate) = suggestion {
-                    let (mut weights, mut bias) = zeros()?;
-                    let costs = engine.descend_linear(&x, &y, &mut weights, &mut bias, rate, TRIAL_STEPS)?;
+                    let costs = zeros(rate)?.steps(TRIAL_STEPS)?;
                     if History::default().extend(&costs).is_err() {
                         return Err(Error::Data(format!(
                             "the cost goes from {:.6e} to {:.6e} whatever the learning rate: the values of the target \
@@ -165,6 +193,34 @@ impl LinearRegression {
             },
             history,
         })
+    }
+
+    /// What decides the bits of each step.
+    pub(super) fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Subject {
+        let settings =
+            [("learning rate", self.learning_rate.into()), ("scale", self.scale.to_string().into())];
+        Subject::new("linear", settings, engine, dataset)
+    }
+}
+
+/// Weights and bias on their way down, with what the way goes over.
+struct Steps<'a, E: Engine> {
+    engine: &'a E,
+    x: &'a E::Matrix,   // (m × n)
+    y: &'a E::Matrix,   // (m)
+    weights: E::Matrix, // (n)
+    bias: E::Matrix,    // (1)
+    learning_rate: f64,
+}
+
+impl<E: Engine> Descent<E> for Steps<'_, E> {
+    fn parameters(&mut self) -> Vec<(String, &mut E::Matrix)> {
+        vec![("weights".to_owned(), &mut self.weights), ("bias".to_owned(), &mut self.bias)]
+    }
+
+    fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
+        let Steps { engine, x, y, weights, bias, learning_rate } = self;
+        engine.descend_linear(x, y, weights, bias, *learning_rate, count)
     }
 }
 

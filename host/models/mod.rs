@@ -13,12 +13,15 @@
 //! # Ok::<(), tilegrad::Error>(())
 //! ```
 
+mod checkpoint;
 mod descent;
 mod file;
+mod format;
 mod linear;
 mod network;
 mod scaler;
 
+pub use checkpoint::{Checkpoint, Checkpoints};
 pub use descent::Progress;
 pub use linear::{FittedLinear, LinearRegression, Training};
 pub use network::{DenseLayer, DenseNetwork};

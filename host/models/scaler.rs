@@ -17,6 +17,15 @@ pub enum Scale {
     None,
 }
 
+impl std::fmt::Display for Scale {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Scale::ZScore => "zscore",
+            Scale::None => "none",
+        })
+    }
+}
+
 /// What was learnt of the features' scale: part of the model, and applied to all that it predicts from.
 ///
 /// Means and deviations are values of `f32`, so that every engine applies the same ones.

@@ -1,0 +1,169 @@
+//! What this crate's files have in common: safetensors, with what the numbers mean in the metadata.
+//!
+//! The metadata have one entry, `tilegrad`: a JSON object that begins with `version` and `kind`. All tensors are vectors
+//! of `f64`. The same contents give the same bytes.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The entry in a file's metadata.
+const ENTRY: &str = "tilegrad";
+
+/// A kind of file, and the words for it in messages.
+pub(super) struct Format {
+    pub kind: &'static str,
+    /// The version that is written, and the only one that is read.
+    pub version: u64,
+    pub name: &'static str,
+    /// What to do about a file that cannot be used.
+    pub remedy: &'static str,
+}
+
+/// What is read of the metadata before the rest: other kinds and versions may have another rest.
+#[derive(Serialize, Deserialize)]
+struct Stamp {
+    version: u64,
+    kind: String,
+}
+
+#[derive(Serialize)]
+struct Stamped<'a, A> {
+    #[serde(flatten)]
+    stamp: Stamp,
+    #[serde(flatten)]
+    about: &'a A,
+}
+
+impl Format {
+    /// The file with `about` (a JSON object) and `tensors`.
+    ///
+    /// # Errors
+    /// Names so long that the format does not take them.
+    pub(super) fn to_bytes(&self, about: &impl Serialize, tensors: &[(&str, &[f64])]) -> Result<Vec<u8>> {
+        let stamp = Stamp { version: self.version, kind: self.kind.to_owned() };
+        let about =
+            serde_json::to_string(&Stamped { stamp, about }).expect("text and finite numbers are JSON");
+        let bytes = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+        let tensors: Vec<_> = tensors.iter().map(|(name, values)| (name, bytes(values))).collect();
+        let views = tensors.iter().map(|(name, bytes)| {
+            let shape = vec![bytes.len() / size_of::<f64>()];
+            (name, TensorView::new(Dtype::F64, shape, bytes).expect("the shape is made from the bytes"))
+        });
+        // One entry only: a map of several would be written in an order that changes from run to run.
+        let metadata = HashMap::from([(ENTRY.to_owned(), about)]);
+        safetensors::serialize(views, Some(metadata)).map_err(|error| {
+            let name = self.name;
+            Error::Data(format!(
+                "the features' names are too long for a {name} ({error}): choose shorter ones"
+            ))
+        })
+    }
+
+    /// What the metadata say, and the tensors.
+    pub(super) fn read<'a, A: DeserializeOwned>(
+        &'a self,
+        bytes: &'a [u8],
+    ) -> Result<(A, Tensors<'a>), String> {
+        let Format { kind, version, name, remedy } = self;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| match error {
+            SafeTensorError::MetadataIncompleteBuffer => format!(
+                "the file is damaged: it does not have the length that its header says (was it copied whole?); \
+                 {remedy} or take another copy"
+            ),
+            error => {
+                format!("this is no {name}, or a damaged one ({error}); give the file that training wrote")
+            }
+        })?;
+        let about = header.metadata().as_ref().and_then(|metadata| metadata.get(ENTRY)).ok_or_else(|| {
+            "this is a safetensors file, but not one that tilegrad wrote: give the file that training wrote"
+                .to_owned()
+        })?;
+        let stamp: Stamp = serde_json::from_str(about).map_err(|error| self.damaged(error))?;
+        if stamp.kind != *kind {
+            return Err(format!(
+                "this is a file of kind {:?}; a {name}, of kind {kind:?}, is needed",
+                stamp.kind
+            ));
+        }
+        if stamp.version != *version {
+            return Err(format!(
+                "the {name} has version {}, but tilegrad {} reads version {version}: {remedy}, or use the tilegrad \
+                 that wrote it",
+                stamp.version,
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+        let about = serde_json::from_str(about).map_err(|error| self.damaged(error))?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| self.damaged(error))?;
+        Ok((about, Tensors { format: self, tensors }))
+    }
+
+    /// The message for a file whose contents do not fit together.
+    pub(super) fn damaged(&self, what: impl std::fmt::Display) -> String {
+        format!("the {} is damaged: {what}; {} or take another copy", self.name, self.remedy)
+    }
+}
+
+/// The tensors of a file.
+pub(super) struct Tensors<'a> {
+    format: &'a Format,
+    tensors: SafeTensors<'a>,
+}
+
+impl Tensors<'_> {
+    /// The tensors' names, in order.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names = self.tensors.names();
+        names.sort_unstable();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// A tensor of `length` numbers, if that is known, each of which `fits`.
+    pub(super) fn numbers(
+        &self,
+        name: &str,
+        length: Option<usize>,
+        fits: fn(f64) -> bool,
+    ) -> Result<Vec<f64>, String> {
+        let view = self.tensors.tensor(name).map_err(|error| self.format.damaged(error))?;
+        let right = match (view.shape(), length) {
+            ([found], Some(length)) => *found == length,
+            (shape, _) => shape.len() == 1,
+        };
+        if view.dtype() != Dtype::F64 || !right {
+            let length = length.map_or("any number".to_owned(), |length| length.to_string());
+            return Err(self.format.damaged(format_args!(
+                "{name} is {:?} {:?}, not F64 [{length}]",
+                view.dtype(),
+                view.shape()
+            )));
+        }
+        let (values, _) = view.data().as_chunks();
+        let values: Vec<f64> = values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        match values.iter().find(|value| !fits(**value)) {
+            None => Ok(values),
+            Some(value) => Err(self.format.damaged(format_args!("{name} holds {value}"))),
+        }
+    }
+}
+
+/// Reads what `read` makes of the file at `path`; `refuse` makes an error of what it says.
+pub(super) fn load<T>(
+    path: &Path,
+    read: fn(&[u8]) -> Result<T, String>,
+    refuse: impl Fn(String) -> Error,
+) -> Result<T> {
+    let unreadable = |source| Error::unreadable(path, source);
+    // What is not a regular file might have no end.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(refuse("this is not a file".to_owned()));
+    }
+    read(&std::fs::read(path).map_err(unreadable)?).map_err(refuse)
+}
