@@ -54,7 +54,8 @@
 //!
 //! # What is not modelled
 //!
-//! - Time, caches, bank conflicts, occupancy, registers: nothing here says how fast a kernel is.
+//! - Time, caches, occupancy, registers: nothing here says how fast a kernel is. What it asks of the hardware can be
+//!   counted: [`Emulator::count`].
 //! - Memory that is weaker than its order: accesses take place one after another. A mistake in ordering shows as a race,
 //!   not as a stale value. Release and acquire are followed from element to element with two approximations that can
 //!   only hide a race: an acquire counts for every earlier release of its element, and what a thread does between a
@@ -96,7 +97,7 @@ use emulated as implementation;
 use nvptx as implementation;
 
 #[cfg(not(target_arch = "nvptx64"))]
-pub use emulated::{Emulator, Fault, Order};
+pub use emulated::{Counters, CountingEmulator, Emulator, Fault, GlobalRequests, Order, SharedRequests};
 #[cfg(not(target_arch = "nvptx64"))]
 #[doc(hidden)]
 pub use launch::block_fits;

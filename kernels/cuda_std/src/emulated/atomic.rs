@@ -3,6 +3,7 @@
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::count::Instruction;
 use super::global::{GlobalMut, out_of_range, unwritten};
 use super::lane::lane;
 use super::shadow::Kind;
@@ -117,6 +118,14 @@ impl Atomic {
     const LOAD_ACQUIRE: Self = Atomic { acquire: true, ..Atomic::LOAD };
     const STORE_RELEASE: Self = Atomic { release: true, ..Atomic::STORE };
     const ADD_ACQUIRE_RELEASE: Self = Atomic { acquire: true, release: true, ..Atomic::ADD };
+
+    fn instruction(self) -> Instruction {
+        match (self.reads, self.kind) {
+            (true, Kind::ATOMIC_READ) => Instruction::AtomicLoad,
+            (true, _) => Instruction::AtomicAdd,
+            (false, _) => Instruction::AtomicStore,
+        }
+    }
 }
 
 impl<T: Word> GlobalMut<T> {
@@ -129,6 +138,7 @@ impl<T: Word> GlobalMut<T> {
         if index >= self.length {
             out_of_range("atomic access", index, self.name, self.length);
         }
+        self.count(atomic.instruction(), index, 1);
         let lane = lane();
         if atomic.reads && !self.shadow().is_written(index) {
             unwritten(index, self.name);

@@ -1,7 +1,8 @@
 //! One block: what its threads share, and where they meet.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 
+use super::count::{Access, Counters, Tally};
 use super::fault::Fault;
 use super::lane::{Lane, State};
 use super::launch::Launch;
@@ -27,6 +28,10 @@ pub(crate) struct Block {
     pub lanes: Vec<Lane>,
     /// What all its threads have acquired.
     pub known: RefCell<Known>,
+    /// What it has counted, if the launch counts.
+    pub tally: RefCell<Tally>,
+    /// Counts meetings of a part of a warp, in all blocks that have used `shared`.
+    pub meetings: Cell<usize>,
     pub launch: *const Launch,
 }
 
@@ -40,6 +45,47 @@ impl Block {
     /// Something orders accesses.
     pub fn next_moment(&self) {
         self.moment.set(self.moment.get() + 1);
+    }
+
+    /// Adds one to a count, if the launch counts.
+    pub fn count(&self, which: fn(&mut Counters) -> &mut u64) {
+        if self.launch().counts() {
+            *which(&mut self.tally.borrow_mut().counters) += 1;
+        }
+    }
+
+    /// A number that no other meeting has.
+    pub fn next_meeting(&self) -> usize {
+        self.meetings.update(|number| number + 1);
+        self.meetings.get()
+    }
+
+    /// Counts what the lanes of a warp have done since they last met, if the launch counts.
+    pub fn count_warp(&self, lanes: &[Lane]) {
+        if !self.launch().counts() {
+            return;
+        }
+        let mut lists: Vec<RefMut<'_, Vec<Access>>> =
+            lanes.iter().map(|lane| lane.trace.borrow_mut()).collect();
+        let slices: Vec<&[Access]> = lists.iter().map(|list| list.as_slice()).collect();
+        self.tally.borrow_mut().add_warp(&slices);
+        lists.iter_mut().for_each(|list| list.clear());
+    }
+
+    /// The same for all its warps.
+    fn count_warps(&self) {
+        self.lanes.chunks(32).for_each(|lanes| self.count_warp(lanes));
+    }
+
+    /// Adds what it has counted to the launch's counts, when it has finished.
+    fn finish_counting(&self) {
+        if self.launch().counts() {
+            self.count_warps();
+            let mut tally = self.tally.borrow_mut();
+            tally.counters.blocks = 1;
+            tally.counters.warps = self.warps.len() as u64;
+            self.launch().add(&mut tally);
+        }
     }
 
     /// A mark that reads of an element by one warp, or by all, add nothing to what is known, until the next moment.
@@ -63,6 +109,7 @@ impl Block {
     pub fn meet(&self) -> Result<Meeting, Stop> {
         let states = || self.lanes.iter().map(|lane| lane.state.get());
         if states().all(|state| matches!(state, State::Returned)) {
+            self.finish_counting();
             return Ok(Meeting::Finished);
         }
         if let State::Barrier(place) = self.lanes[0].state.get()
@@ -70,6 +117,8 @@ impl Block {
         {
             self.interval.set(self.interval.get() + 1);
             self.next_moment();
+            self.count_warps();
+            self.count(|counters| &mut counters.barriers);
             let mut known = self.known.borrow_mut();
             for lane in &self.lanes {
                 join(&mut known, &lane.known.take());

@@ -1,5 +1,6 @@
 //! Copies from global to shared memory that run on while the thread does other things.
 
+use super::count::Instruction;
 use super::global::Global;
 use super::lane::lane;
 use super::shadow::Kind;
@@ -42,8 +43,27 @@ pub unsafe fn cp_async<T: Word, const N: usize>(
     from: Global<T>,
     source: usize,
 ) {
-    // SAFETY: the caller's promise.
-    let value = unsafe { from.read(source) };
+    count(to, index, from, source, 1);
+    start(to, index, from, source);
+}
+
+/// Counts a copy of so many elements.
+#[track_caller]
+fn count<T: Word, const N: usize>(
+    to: SharedArray<T, N>,
+    index: usize,
+    from: Global<T>,
+    source: usize,
+    elements: usize,
+) {
+    from.count(Instruction::Copy, source, elements);
+    to.count(Instruction::SharedCopy, index, elements);
+}
+
+/// Starts a copy of one element.
+#[track_caller]
+fn start<T: Word, const N: usize>(to: SharedArray<T, N>, index: usize, from: Global<T>, source: usize) {
+    let value = from.get(source);
     to.access(index, Kind::COPY);
     let mut copies = lane().copies.borrow_mut();
     let group = copies.committed;
@@ -68,9 +88,9 @@ pub unsafe fn cp_async4<T: Word, const N: usize>(
 ) {
     to.aligned("copy", index);
     from.aligned(source);
+    count(to, index, from, source, 4);
     for i in 0..4 {
-        // SAFETY: the caller's promise.
-        unsafe { cp_async(to, index + i, from, source + i) }
+        start(to, index + i, from, source + i);
     }
 }
 

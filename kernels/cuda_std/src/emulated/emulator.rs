@@ -1,6 +1,7 @@
 //! The emulator as a device: its settings, its memory.
 
 use super::buffer::Shadow;
+use super::count::Counters;
 use super::fault::Fault;
 use super::global::{Global, GlobalMut};
 use super::launch;
@@ -61,7 +62,57 @@ impl Emulator {
         grid: [u32; 3],
         arguments: A,
     ) -> Result<(), Fault> {
-        launch::launch(self, kernel, grid, &arguments.bind())
+        launch::launch(self, kernel, grid, &arguments.bind(), false).map(|_| ())
+    }
+
+    /// Runs `kernel` as [`Emulator::launch`] does, and counts what a GPU would do for it. Takes several times as long.
+    ///
+    /// ```
+    /// use cuda_std::{Device, Emulator, prelude::*};
+    ///
+    /// #[kernel(block = [32, 1, 1])]
+    /// unsafe fn turn(x: Global<f32>, y: GlobalMut<f32>) {
+    ///     let tile = shared_array![f32; 32 * 32];
+    ///     let column = thread::thread_idx_x() as usize;
+    ///     for row in 0..32 {
+    ///         tile.write(32 * row + column, x.read(32 * row + column));
+    ///     }
+    ///     thread::sync_threads();
+    ///     for row in 0..32 {
+    ///         y.write(32 * row + column, tile.read(32 * column + row));
+    ///     }
+    /// }
+    ///
+    /// let emulator = Emulator::default();
+    /// let x = emulator.upload(&[1.0; 32 * 32])?;
+    /// let mut y = emulator.allocate(32 * 32)?;
+    /// let counters = emulator.count(&TURN, [1, 1, 1], (&x, &mut y))?;
+    /// assert_eq!(counters.global_loads.sectors_per_request(), 4.0);
+    /// // The lanes of a warp read a column of the tile: 32 words of one bank.
+    /// assert_eq!(counters.shared_loads.wavefronts, 32 * 32);
+    /// assert_eq!(counters.shared_stores.conflicts(), 0);
+    /// # Ok::<(), cuda_std::Fault>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Emulator::launch`].
+    pub fn count<P: Parameters, A: Arguments<P, Emulator>>(
+        &self,
+        kernel: &Kernel<P>,
+        grid: [u32; 3],
+        arguments: A,
+    ) -> Result<Counters, Fault> {
+        self.count_bound(kernel, grid, &arguments.bind())
+    }
+
+    /// [`Emulator::count`] with the parameters' values.
+    pub(super) fn count_bound<P: Parameters>(
+        &self,
+        kernel: &Kernel<P>,
+        grid: [u32; 3],
+        parameters: &P,
+    ) -> Result<Counters, Fault> {
+        launch::launch(self, kernel, grid, parameters, true)
     }
 }
 
@@ -72,12 +123,46 @@ pub struct Memory<T> {
     shadow: Box<Shadow>,
 }
 
-impl<T> Memory<T> {
+impl<T: Element> Memory<T> {
+    pub(super) fn new(length: usize) -> Result<Self, Fault> {
+        let memory = |()| Fault::Memory { length, size: size_of::<T>() };
+        let mut values: Vec<T> = bytemuck::allocation::try_zeroed_vec(length).map_err(memory)?;
+        // All ones is NaN for floats: what is read before it is written shows.
+        bytemuck::cast_slice_mut::<T, u8>(&mut values).fill(0xff);
+        Ok(Memory { values, shadow: Box::new(Shadow::new(length).map_err(memory)?) })
+    }
+
     fn range(&self, offset: usize, count: usize) -> Result<std::ops::Range<usize>, Fault> {
         match offset.checked_add(count) {
             Some(end) if end <= self.values.len() => Ok(offset..end),
             _ => Err(Fault::Copy { count, offset, length: self.values.len() }),
         }
+    }
+
+    pub(super) fn write(&mut self, offset: usize, values: &[T]) -> Result<(), Fault> {
+        let range = self.range(offset, values.len())?;
+        self.values[range.clone()].copy_from_slice(values);
+        self.shadow.write(range);
+        Ok(())
+    }
+
+    pub(super) fn read(&self, offset: usize, values: &mut [T]) -> Result<(), Fault> {
+        let range = self.range(offset, values.len())?;
+        values.copy_from_slice(&self.values[range]);
+        Ok(())
+    }
+
+    pub(super) fn length(&self) -> usize {
+        self.values.len()
+    }
+
+    pub(super) fn global(&self) -> Global<T> {
+        Global::new(&self.values, &self.shadow)
+    }
+
+    pub(super) fn global_mut(&mut self) -> GlobalMut<T> {
+        self.shadow.settle();
+        GlobalMut::new(&mut self.values, &self.shadow)
     }
 }
 
@@ -86,11 +171,7 @@ impl Device for Emulator {
     type Error = Fault;
 
     fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Fault> {
-        let memory = |()| Fault::Memory { length, size: size_of::<T>() };
-        let mut values: Vec<T> = bytemuck::allocation::try_zeroed_vec(length).map_err(memory)?;
-        // All ones is NaN for floats: what is read before it is written shows.
-        bytemuck::cast_slice_mut::<T, u8>(&mut values).fill(0xff);
-        Ok(Buffer::from_memory(Memory { values, shadow: Box::new(Shadow::new(length).map_err(memory)?) }))
+        Memory::new(length).map(Buffer::from_memory)
     }
 
     fn write<T: Element>(
@@ -99,11 +180,7 @@ impl Device for Emulator {
         offset: usize,
         values: &[T],
     ) -> Result<(), Fault> {
-        let memory = buffer.memory_mut();
-        let range = memory.range(offset, values.len())?;
-        memory.values[range.clone()].copy_from_slice(values);
-        memory.shadow.write(range);
-        Ok(())
+        buffer.memory_mut().write(offset, values)
     }
 
     fn read<T: Element>(
@@ -112,10 +189,7 @@ impl Device for Emulator {
         offset: usize,
         values: &mut [T],
     ) -> Result<(), Fault> {
-        let memory = buffer.memory();
-        let range = memory.range(offset, values.len())?;
-        values.copy_from_slice(&memory.values[range]);
-        Ok(())
+        buffer.memory().read(offset, values)
     }
 
     unsafe fn launch<P: Parameters, A: Arguments<P, Self>>(
@@ -132,15 +206,14 @@ impl Device for Emulator {
     }
 
     fn length<T: Element>(memory: &Memory<T>) -> usize {
-        memory.values.len()
+        memory.length()
     }
 
     fn global<T: Element>(memory: &Memory<T>) -> Global<T> {
-        Global::new(&memory.values, &memory.shadow)
+        memory.global()
     }
 
     fn global_mut<T: Element>(memory: &mut Memory<T>) -> GlobalMut<T> {
-        memory.shadow.settle();
-        GlobalMut::new(&mut memory.values, &memory.shadow)
+        memory.global_mut()
     }
 }

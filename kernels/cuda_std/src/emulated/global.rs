@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::buffer::{Shadow, Writable};
+use super::count::{Instruction, record};
 use super::fault::{fault, fault_at};
 use super::lane::{Lane, lane};
 use super::shadow::{Kind, Problem};
@@ -16,6 +17,8 @@ pub struct Global<T> {
     length: usize,
     shadow: *const Shadow,
     name: &'static str,
+    /// Whether the launch counts.
+    counted: bool,
 }
 
 /// Global memory that a kernel reads and writes. On a GPU it is a bare pointer; here it knows its length, and who
@@ -26,6 +29,8 @@ pub struct GlobalMut<T> {
     pub(crate) length: usize,
     shadow: *const Shadow,
     pub(crate) name: &'static str,
+    /// Whether the launch counts.
+    counted: bool,
 }
 
 impl<T> Clone for Global<T> {
@@ -54,15 +59,17 @@ impl<T: Copy> Global<T> {
             length,
             shadow: std::ptr::null(),
             name: "",
+            counted: false,
         }
     }
 
     pub(crate) fn new(values: &[T], shadow: &Shadow) -> Self {
-        Global { pointer: values.as_ptr(), length: values.len(), shadow, name: "" }
+        Global { pointer: values.as_ptr(), length: values.len(), shadow, name: "", counted: false }
     }
 
+    /// The parameter of this name in the kernel that is running.
     pub(crate) fn named(self, name: &'static str) -> Self {
-        Global { name, ..self }
+        Global { name, counted: lane().block().launch().counts(), ..self }
     }
 
     /// The value of an element.
@@ -72,6 +79,14 @@ impl<T: Copy> Global<T> {
     #[inline]
     #[track_caller]
     pub unsafe fn read(self, index: usize) -> T {
+        self.count(Instruction::Load, index, 1);
+        self.get(index)
+    }
+
+    /// The value of an element, checked but not counted.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn get(self, index: usize) -> T {
         if index >= self.length {
             out_of_range("read", index, self.name, self.length);
         }
@@ -81,6 +96,15 @@ impl<T: Copy> Global<T> {
         }
         // SAFETY: in range, and nothing writes what a kernel has as `Global`.
         unsafe { self.pointer.add(index).read() }
+    }
+
+    /// Counts an access to so many elements.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn count(self, instruction: Instruction, index: usize, elements: usize) {
+        if self.counted {
+            count::<T>(instruction, self.pointer, index, elements);
+        }
     }
 
     #[track_caller]
@@ -98,8 +122,8 @@ impl Global<f32> {
     #[track_caller]
     pub unsafe fn read4(self, index: usize) -> [f32; 4] {
         self.aligned(index);
-        // SAFETY: the caller's promise.
-        unsafe { [self.read(index), self.read(index + 1), self.read(index + 2), self.read(index + 3)] }
+        self.count(Instruction::Load, index, 4);
+        [self.get(index), self.get(index + 1), self.get(index + 2), self.get(index + 3)]
     }
 }
 
@@ -111,15 +135,17 @@ impl<T: Copy> GlobalMut<T> {
             length,
             shadow: std::ptr::null(),
             name: "",
+            counted: false,
         }
     }
 
     pub(crate) fn new(values: &mut [T], shadow: &Shadow) -> Self {
-        GlobalMut { pointer: values.as_mut_ptr(), length: values.len(), shadow, name: "" }
+        GlobalMut { pointer: values.as_mut_ptr(), length: values.len(), shadow, name: "", counted: false }
     }
 
+    /// The parameter of this name in the kernel that is running.
     pub(crate) fn named(self, name: &'static str) -> Self {
-        GlobalMut { name, ..self }
+        GlobalMut { name, counted: lane().block().launch().counts(), ..self }
     }
 
     pub(crate) fn writable(&self) -> Writable {
@@ -134,6 +160,14 @@ impl<T: Copy> GlobalMut<T> {
     #[inline]
     #[track_caller]
     pub unsafe fn read(self, index: usize) -> T {
+        self.count(Instruction::Load, index, 1);
+        self.get(index)
+    }
+
+    /// The value of an element, checked but not counted.
+    #[inline]
+    #[track_caller]
+    fn get(self, index: usize) -> T {
         self.access(index, Kind::READ);
         // SAFETY: in range, as `access` has checked.
         unsafe { load(self.pointer.add(index)) }
@@ -146,9 +180,26 @@ impl<T: Copy> GlobalMut<T> {
     #[inline]
     #[track_caller]
     pub unsafe fn write(self, index: usize, value: T) {
+        self.count(Instruction::Store, index, 1);
+        self.set(index, value);
+    }
+
+    /// Sets an element, checked but not counted.
+    #[inline]
+    #[track_caller]
+    fn set(self, index: usize, value: T) {
         self.access(index, Kind::WRITE);
         // SAFETY: in range, as `access` has checked.
         unsafe { store(self.pointer.add(index), value) }
+    }
+
+    /// Counts an access to so many elements.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn count(self, instruction: Instruction, index: usize, elements: usize) {
+        if self.counted {
+            count::<T>(instruction, self.pointer, index, elements);
+        }
     }
 
     /// Checks an access and notes it.
@@ -227,8 +278,8 @@ impl GlobalMut<f32> {
     #[track_caller]
     pub unsafe fn read4(self, index: usize) -> [f32; 4] {
         aligned("read", index, self.name);
-        // SAFETY: the caller's promise.
-        unsafe { [self.read(index), self.read(index + 1), self.read(index + 2), self.read(index + 3)] }
+        self.count(Instruction::Load, index, 4);
+        [self.get(index), self.get(index + 1), self.get(index + 2), self.get(index + 3)]
     }
 
     /// Sets four elements in one instruction.
@@ -239,11 +290,19 @@ impl GlobalMut<f32> {
     #[track_caller]
     pub unsafe fn write4(self, index: usize, values: [f32; 4]) {
         aligned("write", index, self.name);
+        self.count(Instruction::Store, index, 4);
         for (i, value) in values.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { self.write(index + i, value) }
+            self.set(index + i, value);
         }
     }
+}
+
+/// Counts an access to so many elements of a buffer.
+#[cold]
+#[inline(never)]
+#[track_caller]
+fn count<T>(instruction: Instruction, buffer: *const T, index: usize, elements: usize) {
+    record(instruction, buffer.addr(), index.wrapping_mul(size_of::<T>()), elements * size_of::<T>());
 }
 
 /// Reads a value that other threads may be writing: the bytes of a racy kernel are wrong, but not undefined.

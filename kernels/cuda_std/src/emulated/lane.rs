@@ -7,6 +7,7 @@ use corosensei::Yielder;
 
 use super::block::Block;
 use super::copy::Copies;
+use super::count::Access;
 use super::release::Known;
 use super::warp::Warp;
 
@@ -52,6 +53,8 @@ pub(crate) struct Lane {
     /// What it has acquired since the last barrier.
     pub known: RefCell<Known>,
     pub copies: RefCell<Copies>,
+    /// What it has accessed since its warp last met, if the launch counts.
+    pub trace: RefCell<Vec<Access>>,
     polled: RefCell<Vec<(usize, u32)>>,
     /// It found something new since it was resumed.
     news: Cell<bool>,
@@ -71,6 +74,7 @@ impl Lane {
             seen: Cell::new([0; 32]),
             known: RefCell::default(),
             copies: RefCell::default(),
+            trace: RefCell::default(),
             polled: RefCell::default(),
             news: Cell::new(false),
             reads_left: Cell::new(READS_IN_A_ROW),
@@ -85,6 +89,7 @@ impl Lane {
         self.state.set(State::Ready);
         self.known.get_mut().clear();
         self.copies.get_mut().clear();
+        self.trace.get_mut().clear();
         self.polled.get_mut().clear();
         self.reads_left.set(READS_IN_A_ROW);
     }

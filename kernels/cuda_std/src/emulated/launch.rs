@@ -7,6 +7,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use rayon::prelude::*;
 
 use super::buffer::Saved;
+use super::count::{Counters, Tally, set_counting};
 use super::emulator::Emulator;
 use super::fault::{Fault, index};
 use super::order::Order;
@@ -32,6 +33,8 @@ pub(crate) struct Launch {
     /// Differs from launch to launch.
     pub epoch: u64,
     pub releases: Releases,
+    /// What its blocks have counted, if they count.
+    tally: Option<Mutex<Tally>>,
     blocks: u32,
 }
 
@@ -52,6 +55,30 @@ impl Launch {
         unravel(number, self.grid)
     }
 
+    /// Whether its blocks count what they do.
+    pub fn counts(&self) -> bool {
+        self.tally.is_some()
+    }
+
+    /// Adds what a block has counted.
+    pub fn add(&self, block: &mut Tally) {
+        if let Some(tally) = &self.tally {
+            tally.lock().unwrap_or_else(PoisonError::into_inner).add_block(block);
+        }
+    }
+
+    /// What was counted in the end.
+    fn counters(self) -> Counters {
+        let tally = self.tally.unwrap_or_default().into_inner();
+        tally.unwrap_or_else(PoisonError::into_inner).total()
+    }
+
+    /// The same launch from the beginning.
+    fn again(self) -> Self {
+        let tally = self.tally.map(|_| Mutex::default());
+        Launch { epoch: next_epoch(), releases: Releases::default(), tally, ..self }
+    }
+
     /// The block that runs at a position of the order.
     pub fn number(&self, position: u32) -> u32 {
         self.order.block(position, self.blocks)
@@ -62,17 +89,22 @@ fn unravel(number: u32, [x, y, _]: [u32; 3]) -> [u32; 3] {
     [number % x, number / x % y, number / x / y]
 }
 
-/// Runs a kernel, or says why not.
+fn next_epoch() -> u64 {
+    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    EPOCH.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Runs a kernel, or says why not. The counters are all 0 unless it is `counted`.
 pub(crate) fn launch<P: Parameters>(
     emulator: &Emulator,
     kernel: &Kernel<P>,
     grid: [u32; 3],
     parameters: &P,
-) -> Result<(), Fault> {
-    static EPOCH: AtomicU64 = AtomicU64::new(1);
+    counted: bool,
+) -> Result<Counters, Fault> {
     let refuse = |what| Err(Fault::Launch { kernel: kernel.path(), what });
     if grid.contains(&0) {
-        return Ok(());
+        return Ok(Counters::default());
     }
     if !block_fits(kernel.block()) {
         let block = index(kernel.block());
@@ -101,8 +133,9 @@ pub(crate) fn launch<P: Parameters>(
         races: emulator.races,
         order: emulator.order,
         stack_bytes: emulator.stack_bytes,
-        epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
+        epoch: next_epoch(),
         releases: Releases::default(),
+        tally: counted.then(Mutex::default),
         blocks,
     };
     if launch.races {
@@ -119,23 +152,22 @@ pub(crate) fn launch<P: Parameters>(
                 launch.threads()
             ));
         }
-        return together(&launch, &body);
+        return together(&launch, &body).map(|()| launch.counters());
     }
     let workers = (rayon::current_num_threads() as u32).min(resident).min(blocks);
     if emulator.serial || workers < 2 {
-        return serially(&launch, &body);
+        return serially(&launch, &body).map(|()| launch.counters());
     }
     // Blocks in parallel, as long as all goes well. If not, what went wrong may depend on which ran first: everything
     // is put back, and the blocks run in order, which gives the same fault every time.
     let saved: Option<Vec<Saved>> = parameters.writable().into_iter().map(|memory| memory.save()).collect();
-    let Some(saved) = saved else { return serially(&launch, &body) };
-    let Err(stop) = in_parallel(&launch, workers, &body) else { return Ok(()) };
+    let Some(saved) = saved else { return serially(&launch, &body).map(|()| launch.counters()) };
+    let Err(stop) = in_parallel(&launch, workers, &body) else { return Ok(launch.counters()) };
     saved.iter().for_each(Saved::restore);
-    let again =
-        Launch { epoch: EPOCH.fetch_add(1, Ordering::Relaxed), releases: Releases::default(), ..launch };
+    let again = launch.again();
     match (serially(&again, &body), stop) {
         (Ok(()), Stop::Fault(fault)) => Err(fault),
-        (result, _) => result,
+        (result, _) => result.map(|()| again.counters()),
     }
 }
 
@@ -177,7 +209,7 @@ fn in_parallel(launch: &Launch, workers: u32, body: &Body<'_>) -> Result<(), Sto
 /// Runs one block to its end.
 fn one(run: &mut Run, launch: &Launch, position: u32, body: &Body<'_>) -> Result<(), Stop> {
     run.begin(launch, position)?;
-    IN_KERNEL.set(true);
+    enter(Some(launch));
     let mut rounds = 0;
     let result = loop {
         match run.advance(body) {
@@ -195,7 +227,7 @@ fn one(run: &mut Run, launch: &Launch, position: u32, body: &Body<'_>) -> Result
             }
         }
     };
-    IN_KERNEL.set(false);
+    enter(None);
     run.end();
     result
 }
@@ -206,9 +238,9 @@ fn together(launch: &Launch, body: &Body<'_>) -> Result<(), Fault> {
         for (run, position) in runs.iter_mut().zip(0..) {
             run.begin(launch, position)?;
         }
-        IN_KERNEL.set(true);
+        enter(Some(launch));
         let result = take_turns(runs, body);
-        IN_KERNEL.set(false);
+        enter(None);
         runs.iter_mut().for_each(Run::end);
         result
     });
@@ -274,6 +306,12 @@ fn with_runs<R>(count: usize, work: impl FnOnce(&mut [Run]) -> R) -> R {
 thread_local! {
     static IN_KERNEL: Cell<bool> = const { Cell::new(false) };
     static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// From now on this CPU thread runs kernels of this launch, or none.
+fn enter(launch: Option<&Launch>) {
+    IN_KERNEL.set(launch.is_some());
+    set_counting(launch.is_some_and(Launch::counts));
 }
 
 /// A panic in a kernel becomes a `Fault`: its place is kept and nothing is printed.

@@ -5,6 +5,7 @@
 //! | `thread`, `warp`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
 //! | `emulator`, `order`, `fault` | the host's side: settings, memory, what went wrong |
 //! | `launch` | a grid: blocks in parallel, or all resident at once |
+//! | `count` | what a launch does, counted as the hardware would |
 //! | `run`, `block`, `lane` | the scheduler, a block, a thread |
 //! | `shadow`, `release`, `buffer` | who touched which element, and what that is ordered with |
 
@@ -12,6 +13,7 @@ mod atomic;
 mod block;
 mod buffer;
 mod copy;
+mod count;
 mod emulator;
 mod fault;
 pub mod float;
@@ -27,6 +29,7 @@ pub mod thread;
 pub mod warp;
 
 pub(crate) use buffer::Writable;
+pub use count::{Counters, CountingEmulator, GlobalRequests, SharedRequests};
 pub use emulator::Emulator;
 pub use fault::Fault;
 pub use order::Order;

@@ -66,6 +66,8 @@ impl Run {
                 warps: Vec::new(),
                 lanes: Vec::new(),
                 known: RefCell::default(),
+                tally: RefCell::default(),
+                meetings: Cell::default(),
                 launch: std::ptr::null(),
             }),
             fibers: Vec::new(),
@@ -94,6 +96,9 @@ impl Run {
         block.next_moment();
         block.launch = launch;
         block.known.get_mut().clear();
+        if launch.counts() {
+            block.tally.take();
+        }
         block.warps.resize_with(usize::from(threads.div_ceil(32)), Warp::default);
         for (warp, first) in block.warps.iter_mut().zip((0..threads).step_by(32)) {
             warp.reset(threads - first);

@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::panic::Location;
 
+use super::count::{Instruction, record};
 use super::fault::{fault, fault_at};
 use super::lane::{Lane, lane};
 use super::shadow::{Element, Kind, Problem};
@@ -57,6 +58,8 @@ pub struct SharedArray<T, const N: usize> {
     quiet: *mut u64,
     serial: u64,
     site: &'static SharedSite,
+    /// Whether the launch counts.
+    counted: bool,
     element: PhantomData<T>,
 }
 
@@ -88,7 +91,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
                 arrays.last_mut().expect("one was pushed")
             }
         };
-        let races = block.launch().races;
+        let (races, counted) = (block.launch().races, block.launch().counts());
         if races && array.elements.len() < N {
             array.elements = (0..N).map(|_| UnsafeCell::new(bytemuck::Zeroable::zeroed())).collect();
             array.quiet = (0..N).map(|_| UnsafeCell::new(0)).collect();
@@ -114,7 +117,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
                 );
             }
         }
-        SharedArray { data, elements, quiet, serial: block.serial, site, element: PhantomData }
+        SharedArray { data, elements, quiet, serial: block.serial, site, counted, element: PhantomData }
     }
 
     /// The value of an element.
@@ -124,6 +127,14 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     #[inline]
     #[track_caller]
     pub unsafe fn read(self, index: usize) -> T {
+        self.count(Instruction::SharedLoad, index, 1);
+        self.get(index)
+    }
+
+    /// The value of an element, checked but not counted.
+    #[inline]
+    #[track_caller]
+    fn get(self, index: usize) -> T {
         self.access(index, Kind::READ);
         // SAFETY: in range, as `access` has checked.
         T::from_bits(unsafe { self.data.add(index).read() })
@@ -136,6 +147,14 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     #[inline]
     #[track_caller]
     pub unsafe fn write(self, index: usize, value: T) {
+        self.count(Instruction::SharedStore, index, 1);
+        self.set(index, value);
+    }
+
+    /// Sets an element, checked but not counted.
+    #[inline]
+    #[track_caller]
+    fn set(self, index: usize, value: T) {
         self.access(index, Kind::WRITE);
         // SAFETY: in range, as `access` has checked.
         unsafe { self.data.add(index).write(value.to_bits()) }
@@ -149,8 +168,8 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     #[track_caller]
     pub unsafe fn read4(self, index: usize) -> [T; 4] {
         self.aligned("read", index);
-        // SAFETY: the caller's promise.
-        unsafe { [self.read(index), self.read(index + 1), self.read(index + 2), self.read(index + 3)] }
+        self.count(Instruction::SharedLoad, index, 4);
+        [self.get(index), self.get(index + 1), self.get(index + 2), self.get(index + 3)]
     }
 
     /// Sets four elements in one instruction.
@@ -161,9 +180,23 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     #[track_caller]
     pub unsafe fn write4(self, index: usize, values: [T; 4]) {
         self.aligned("write", index);
+        self.count(Instruction::SharedStore, index, 4);
         for (i, value) in values.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { self.write(index + i, value) }
+            self.set(index + i, value);
+        }
+    }
+
+    /// Counts an access to so many elements.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn count(self, instruction: Instruction, index: usize, elements: usize) {
+        if self.counted {
+            record(
+                instruction,
+                self.data.addr(),
+                index.wrapping_mul(size_of::<u32>()),
+                elements * size_of::<u32>(),
+            );
         }
     }
 

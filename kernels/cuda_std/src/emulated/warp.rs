@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::Location;
 
+use super::count::{Access, Counters, Instruction};
 use super::fault::fault;
 use super::lane::{Lane, State, lane};
 use super::release::{Known, join};
@@ -120,6 +121,7 @@ fn collective<I: Copy + 'static, O: Copy + 'static>(
         let meeting = meetings.swap_remove(index);
         drop(meetings);
         meet(lane, members);
+        count_meeting(lane, members, place);
         let inputs = Inputs { members, pointers: meeting.inputs, values: PhantomData };
         for other in lanes_of(members) {
             let answer = answer(other, &inputs);
@@ -130,6 +132,24 @@ fn collective<I: Copy + 'static, O: Copy + 'static>(
     }
     // SAFETY: the last to come has written it, before anyone gets here.
     unsafe { output.assume_init() }
+}
+
+/// Counts what the lanes have done up to here, or notes that some of them met.
+fn count_meeting(lane: &Lane, members: u32, place: &'static Location<'static>) {
+    let block = lane.block();
+    if !block.launch().counts() {
+        return;
+    }
+    if members == lane.warp().launched {
+        let first = usize::from(lane.thread / 32 * 32);
+        block.count_warp(&block.lanes[first..block.lanes.len().min(first + 32)]);
+        return;
+    }
+    let object = block.next_meeting();
+    for other in lanes_of(members) {
+        let meeting = Access { instruction: Instruction::Meeting, bytes: 0, place, object, offset: 0 };
+        neighbour(lane, other).trace.borrow_mut().push(meeting);
+    }
 }
 
 fn lanes_of(mask: u32) -> impl Iterator<Item = u32> {
@@ -161,6 +181,7 @@ pub fn sync_warp(mask: u32) {
 
 /// Notes that some lanes have synchronised: each knows now what any of them knew.
 fn order(lane: &Lane, members: u32) {
+    lane.block().count(|counters| &mut counters.warp_barriers);
     lane.block().next_moment();
     let mut seen = [0; 32];
     let mut known = Known::new();
@@ -185,16 +206,24 @@ fn order(lane: &Lane, members: u32) {
     }
 }
 
-/// Shuffles order no memory.
-fn nothing(_: &Lane, _: u32) {}
+/// Other operations order no memory: they are counted, that is all.
+fn count(which: fn(&mut Counters) -> &mut u64) -> impl FnOnce(&Lane, u32) {
+    move |lane, _| lane.block().count(which)
+}
 
 #[track_caller]
 fn shuffle<T: Word>(what: &'static str, mask: u32, value: T, source: u32) -> T {
     // Each lane says whose value it takes, and finds out itself if there is none: the fault names the right thread.
-    let bits = collective(what, mask, (value.to_bits(), source), nothing, |lane, values| {
-        let (_, source) = values.get(lane)?;
-        values.get(source).map(|(bits, _)| bits)
-    });
+    let bits = collective(
+        what,
+        mask,
+        (value.to_bits(), source),
+        count(|counters| &mut counters.shuffles),
+        |lane, values| {
+            let (_, source) = values.get(lane)?;
+            values.get(source).map(|(bits, _)| bits)
+        },
+    );
     match bits {
         Some(bits) => T::from_bits(bits),
         None => fault(format!(
@@ -249,7 +278,7 @@ pub fn any(mask: u32, vote: bool) -> bool {
 
 #[track_caller]
 fn vote_of(what: &'static str, mask: u32, vote: bool) -> u32 {
-    collective(what, mask, vote, nothing, |_, votes| {
+    collective(what, mask, vote, count(|counters| &mut counters.votes), |_, votes| {
         lanes_of(u32::MAX)
             .filter(|&lane| votes.get(lane) == Some(true))
             .fold(0, |bits, lane| bits | (1 << lane))
@@ -271,19 +300,25 @@ pub fn mma_m16n8k8(a: [f32; 4], b: [f32; 2], c: [f32; 4]) -> [f32; 4] {
         fault("mma_m16n8k8 in a warp of fewer than 32 threads".to_string());
     }
     let tf32 = |x: f32| f64::from(f32::from_bits(x.to_bits() & !0x1fff));
-    collective("mma_m16n8k8", u32::MAX, (a, b, c), nothing, |lane, inputs| {
-        let fragment = |lane| inputs.get(lane).expect("all lanes take part");
-        let (group, quad) = (lane / 4, lane % 4);
-        let (_, _, c) = fragment(lane);
-        std::array::from_fn(|register| {
-            let row = group as usize + register / 2 * 8;
-            let column = quad as usize * 2 + register % 2;
-            let sum = (0..8).fold(f64::from(c[register]), |sum, k| {
-                let (a, _, _) = fragment((row % 8 * 4 + k % 4) as u32);
-                let (_, b, _) = fragment((column * 4 + k % 4) as u32);
-                tf32(a[row / 8 + k / 4 * 2]).mul_add(tf32(b[k / 4]), sum)
-            });
-            sum as f32
-        })
-    })
+    collective(
+        "mma_m16n8k8",
+        u32::MAX,
+        (a, b, c),
+        count(|counters| &mut counters.matrix_products),
+        |lane, inputs| {
+            let fragment = |lane| inputs.get(lane).expect("all lanes take part");
+            let (group, quad) = (lane / 4, lane % 4);
+            let (_, _, c) = fragment(lane);
+            std::array::from_fn(|register| {
+                let row = group as usize + register / 2 * 8;
+                let column = quad as usize * 2 + register % 2;
+                let sum = (0..8).fold(f64::from(c[register]), |sum, k| {
+                    let (a, _, _) = fragment((row % 8 * 4 + k % 4) as u32);
+                    let (_, b, _) = fragment((column * 4 + k % 4) as u32);
+                    tf32(a[row / 8 + k / 4 * 2]).mul_add(tf32(b[k / 4]), sum)
+                });
+                sum as f32
+            })
+        },
+    )
 }
