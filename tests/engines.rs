@@ -62,8 +62,8 @@ const LOOP: Target<Loop> = Target {
 const CPU: Target<Cpu> = Target {
     make: || Ok(Cpu),
     most: usize::MAX,
-    dot: |n| n.min(4096).div_ceil(32) + 5 + 1,
-    column_sum: |m, _| m.min(256) + 1,
+    dot: |n| if n < 12 { 0 } else { n.min(4096).div_ceil(32) + 5 + 1 },
+    column_sum: |m, n| if n < 12 { 0 } else { m.min(256) + 1 },
     product: |k| k,
     sigmoid: 6.0 * UNIT_ROUNDOFF,
 };
@@ -257,9 +257,6 @@ fn text(failure: &Failed) -> &str {
 
 fn upload_and_read<E: Engine>(target: &Target<E>) -> Outcome {
     let engine = (target.make)()?;
-    if engine.description().is_empty() {
-        return Err("the engine has no description".into());
-    }
     for (rows, columns) in [(0, 0), (0, 3), (3, 0), (1, 1), (3, 5), (64, 33)] {
         let given = Source::new(1).numbers(Data::Reals, rows * columns);
         let matrix = engine.upload(rows, columns, &given)?;
@@ -304,6 +301,32 @@ fn read_and_restore<E: Engine>(target: &Target<E>) -> Outcome {
     }
 }
 
+/// What each engine says of itself: its name, and what it runs on.
+fn descriptions() -> Outcome {
+    let check = |description: String, begins: &str| {
+        if description.starts_with(begins) {
+            Ok(())
+        } else {
+            Err(Failed::from(format!("{description:?}, not {begins:?}")))
+        }
+    };
+    check(Loop.description(), "loop (")?;
+    for (threads, begins) in [(1, "cpu (1 thread, "), (2, "cpu (2 threads, ")] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+        let description = pool.install(|| Cpu.description());
+        check(description.clone(), begins)?;
+        let known = ["no AVX2", "AVX2", "AVX-512", "no NEON", "NEON", "scalar"];
+        if !known.iter().any(|set| description == format!("{begins}{set})")) {
+            return Err(format!("{description:?} names no instruction set").into());
+        }
+    }
+    let threads = match std::thread::available_parallelism()?.get() {
+        1 => "1 thread)".to_owned(),
+        threads => format!("{threads} threads)"),
+    };
+    check(Emulator::new().description(), &format!("emulator (the kernels' own source, {threads}"))
+}
+
 fn matrix_vector<E: Engine>(target: &Target<E>) -> Outcome {
     at_each_shape(target, |engine, problem, tally| {
         let out = engine.matrix_vector(&problem.x.there, &problem.weights.there, &problem.bias.there)?;
@@ -344,6 +367,50 @@ fn gradient<E: Engine>(target: &Target<E>) -> Outcome {
         let expected = problem.gradient(target, &errors);
         Ok(tally.compare(&"Xᵀe / m", &values(engine, &gradient, (n, 1))?, &expected[..n])?)
     })
+}
+
+/// The worst that rounding can do: beside a large value small ones are lost, as many as an engine adds in a row.
+fn large_beside_small<E: Engine>(target: &Target<E>) -> Outcome {
+    let engine = (target.make)()?;
+    let beside_large = |length: usize| {
+        let mut values = vec![1.0; length];
+        values[0] = 1.0 / UNIT_ROUNDOFF as f32;
+        values
+    };
+    for shape @ (m, n) in
+        [(3, 11), (2, 12), (1, 5000), (1, 40_000), (1000, 1), (1000, 16), (1500, 33), (1200, 700)]
+    {
+        if m * n > target.most {
+            continue;
+        }
+        let problem = Problem {
+            shape,
+            data: Data::Reals,
+            x: operand(&engine, m, n, &vec![1.0; m * n])?,
+            y: operand(&engine, m, 1, &vec![0.0; m])?,
+            weights: operand(&engine, n, 1, &beside_large(n))?,
+            bias: operand(&engine, 1, 1, &[0.0])?,
+            e: operand(&engine, m, 1, &beside_large(m))?,
+        };
+        let products = engine.matrix_vector(&problem.x.there, &problem.weights.there, &problem.bias.there)?;
+        let (value, magnitude) = problem.prediction(0);
+        let expected = vec![Expected::rounded(Data::Reals, value, magnitude, (target.dot)(n)); m];
+        Tally::default().compare(
+            &format!("{shape:?}, Xw"),
+            &values(&engine, &products, (m, 1))?,
+            &expected,
+        )?;
+
+        let gradient = engine.gradient(&problem.x.there, &problem.e.there)?;
+        let errors: Vec<_> = problem.e.here.iter().map(|&error| (error, 0.0)).collect();
+        let expected = problem.gradient(target, &errors);
+        Tally::default().compare(
+            &format!("{shape:?}, Xᵀe / m"),
+            &values(&engine, &gradient, (n, 1))?,
+            &expected[..n],
+        )?;
+    }
+    Ok(())
 }
 
 /// One step of descent, and its cost, within the bound that follows from those of its parts.
@@ -925,11 +992,12 @@ fn the_comparison_can_fail() -> Outcome {
 
 /// The tests of one engine; `missing` says why there is none.
 fn trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&str>) -> Vec<Trial> {
-    let tests: [(&str, Check<E>); 16] = [
+    let tests: [(&str, Check<E>); 17] = [
         ("upload_and_read", upload_and_read),
         ("read_and_restore", read_and_restore),
         ("matrix_vector", matrix_vector),
         ("gradient", gradient),
+        ("large_beside_small", large_beside_small),
         ("descend", descend),
         ("descend_exactly", descend_exactly),
         ("descend_step_by_step", descend_step_by_step),
@@ -972,6 +1040,7 @@ fn main() {
         }
     }
     all.extend([
+        Trial::test("descriptions", descriptions),
         Trial::test("same_with_any_number_of_threads/cpu", same_with_any_number_of_threads),
         Trial::test("sigmoid_within_three_units/cpu", sigmoid_within_three_units),
         Trial::test("the_comparison_can_fail", the_comparison_can_fail),

@@ -599,6 +599,43 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_matrix_is_taken_and_one_row_more_is_not() {
+        let side = i32::MAX as usize;
+        assert_eq!(sides("x", (side, 256)).unwrap(), (i32::MAX as u32, 256));
+        assert!(text(sides("x", (side + 1, 256))).contains("too large"));
+        assert_eq!(sides("x", (u32::MAX as usize, 2)).unwrap(), (u32::MAX, 2));
+        assert!(text(sides("x", (0, 1 << 32))).contains("too large"));
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_short_is_refused_before_a_launch() {
+        let engine = Emulator::new();
+        let short = |refused: Result<()>, buffer: usize, wanted: usize| {
+            let expected = format!("a buffer of {buffer} values is given where the kernel uses {wanted}");
+            assert!(text(refused).contains(&expected), "{expected}");
+        };
+        let (x, y) = (engine.upload(2, 3, &[1.0; 6]).unwrap(), engine.upload(2, 1, &[1.0; 2]).unwrap());
+        let buffer = |length| engine.allocate(length).unwrap();
+        short(engine.run_matrix_vector(&x, &buffer(2), &buffer(1), &mut buffer(2)), 2, 3);
+        short(engine.run_matrix_vector(&x, &buffer(3), &buffer(0), &mut buffer(2)), 0, 1);
+        short(engine.run_matrix_vector(&x, &buffer(3), &buffer(1), &mut buffer(1)), 1, 2);
+        short(engine.run_gradient(&x, &buffer(1), &mut buffer(3), &mut buffer(3)), 1, 2);
+        let tall = engine.upload(3000, 3, &[1.0; 9000]).unwrap();
+        let row_blocks = descent::gradient::row_blocks(3000, 3);
+        assert!(row_blocks > 1);
+        let partials = 3 * row_blocks;
+        short(
+            engine.run_gradient(&tall, &buffer(3000), &mut buffer(partials - 1), &mut buffer(3)),
+            partials - 1,
+            partials,
+        );
+        let mut work = engine.workspace((2, 3), 4).unwrap();
+        short(engine.run_error(&y, &mut work, 4), 4, 5);
+        let mut weights = engine.upload(3, 1, &[1.0; 3]).unwrap();
+        short(engine.run_update(0.1, &buffer(2), &mut weights), 2, 3);
+    }
+
+    #[test]
     fn a_matrix_of_another_engine_is_refused() {
         let (here, there) = (Emulator::new(), Emulator::new());
         let mut theirs = there.upload(1, 1, &[2.0]).unwrap();

@@ -140,3 +140,27 @@ fn ask_for_huge_pages<T>(storage: &Vec<T>) {
     #[cfg(not(target_os = "linux"))]
     let _ = storage;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_begin_at_a_cache_line_and_are_as_many_as_were_asked_for() {
+        fn check<T: Copy + Default + PartialEq + From<u8>>(length: usize) {
+            let mut reserved = Aligned::<T>::reserve(length).unwrap();
+            reserved.extend(std::iter::repeat_n(T::from(7), length));
+            assert!(reserved.len() == length && reserved.iter().all(|value| *value == T::from(7)));
+            let zeros = Aligned::<T>::zeros(length);
+            assert!(zeros.len() == length && zeros.iter().all(|value| *value == T::default()));
+            for values in [&*reserved, &*zeros] {
+                assert_eq!(values.as_ptr().addr() % LINE, 0, "{length} values of {} bytes", size_of::<T>());
+            }
+        }
+        // Many at once, so that not all happen to begin where they should.
+        for length in 0..200 {
+            check::<f32>(length);
+            check::<f64>(length);
+        }
+    }
+}

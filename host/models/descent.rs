@@ -302,5 +302,42 @@ mod tests {
         for (value, rounded) in [(0.2499, 0.24), (1.0, 1.0), (1234.0, 1200.0), (9.99e-7, 9.9e-7)] {
             assert_eq!(two_digits(value), rounded);
         }
+        assert_eq!((two_digits(0.0), two_digits(f64::INFINITY)), (0.0, f64::INFINITY));
+    }
+
+    #[test]
+    fn divergence_begins_just_beyond_each_threshold() {
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        let ends = |costs: &[f64]| watch(costs).map(|costs| costs.len());
+        let grown = |iteration, first_cost, cost| Err(Growth { iteration, first_cost, cost });
+        // At once: above twice the lowest, but not below a millionth of the first, nor as small as a cost can be.
+        let mut history = History::default();
+        assert_eq!(history.extend(&[8.0, 1.0, 2.0, 1.5]), Ok(()));
+        assert_eq!(history.extend(&[2.001]), Err(Growth { iteration: 4, first_cost: 8.0, cost: 2.001 }));
+        assert_eq!(ends(&[1.0, 2.5]), grown(1, 1.0, 2.5));
+        assert_eq!(ends(&[1.0, 1e-9, 1.999e-6]), Ok(3));
+        assert_eq!(ends(&[1.0, 1e-9, 2.001e-6]), grown(2, 1.0, 2.001e-6));
+        assert_eq!(ends(&[0.0, 0.99 * smallest]), Ok(2));
+        assert_eq!(ends(&[0.0, 1.01 * smallest]), grown(1, 0.0, 1.01 * smallest));
+        // At the end: a hundredth above the lowest, or a ten-thousandth of the first.
+        assert_eq!(ends(&[1.5, 1.0, 1.0099]), Ok(3));
+        assert_eq!(ends(&[1.5, 1.0, 1.0101]), grown(2, 1.5, 1.0101));
+        assert_eq!(ends(&[1000.0, 1.0, 1.099]), Ok(3));
+        assert_eq!(ends(&[1000.0, 1.0, 1.101, 1.102]), grown(2, 1000.0, 1.101));
+    }
+
+    #[test]
+    fn an_eigenvalue_at_a_right_angle_to_the_start_is_found() {
+        // The larger eigenvalue, 1.57, is twice the other, and its share of the start is a millionth.
+        let x = Loop.upload(2, 1, &[0.757_604_4, -1.458_35]).unwrap();
+        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), Some(0.63));
+        let x = Loop.upload(2, 1, &[1e20, -1e20]).unwrap();
+        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), None, "no rate that f32 holds is small enough");
+    }
+
+    #[test]
+    fn the_smallest_rate_is_taken() {
+        let smallest = f64::from(f32::MIN_POSITIVE);
+        assert!(check(smallest, 1).is_ok() && check(smallest / 2.0, 1).is_err());
     }
 }

@@ -416,4 +416,31 @@ mod tests {
         let other = Table::new(vec!["age".to_owned()], vec![1.0]).unwrap();
         assert!(model.predict(&Loop, &other).is_err());
     }
+
+    #[test]
+    fn a_model_says_what_it_was_trained_on_and_how() {
+        let data = dataset(&["a", "b"], &[1.0, 5.0, 3.0, 8.0, 4.0, 6.0, 9.0, 7.0], &[1.0, 4.0, 3.0, 9.0]);
+        let settings = LinearRegression::new().learning_rate(0.25).iterations(7).scale(Scale::None);
+        assert_eq!(settings, LinearRegression { learning_rate: 0.25, iterations: 7, scale: Scale::None });
+        let settings = LinearRegression::new().learning_rate(0.25).iterations(7);
+        let model = settings.fit(&Loop, &data).unwrap();
+        assert_eq!((model.features(), model.target()), (data.features().columns(), "y"));
+        assert_eq!((model.scaler().scale(), model.scaler().mean()), (Scale::ZScore, &[4.25, 6.5][..]));
+        assert_eq!((model.weights(), model.bias()), (&model.weights[..], model.bias));
+        assert_eq!(model.history().len(), 8);
+        assert_eq!(model.training().cost, model.history()[7]);
+        let Training { learning_rate, iterations, samples, constant_features, .. } = model.training().clone();
+        assert_eq!((learning_rate, iterations, samples), (0.25, 7, 4));
+        assert!(constant_features.is_empty() && model.training().device == Loop.description());
+        // One step from 0 with a rate of 1/4 leaves 3/4 of the mean of y, 4.25, as the bias' error.
+        assert!((model.bias() - 4.25 * (1.0 - 0.75_f64.powi(7))).abs() < 1e-12, "{}", model.bias());
+    }
+
+    #[test]
+    fn a_first_cost_that_overflows_is_the_targets_fault() {
+        let data = dataset(&["a"], &[1.0, 2.0], &[3e38, 2e38]);
+        let text =
+            LinearRegression::new().fit(&crate::engine::Emulator::new(), &data).unwrap_err().to_string();
+        assert!(text.contains("before the first step") && text.contains("target \"y\""), "{text}");
+    }
 }

@@ -181,6 +181,36 @@ mod tests {
     }
 
     #[test]
+    fn deviations_are_taken_as_long_as_their_square_is_a_normal_number() {
+        let spread = |deviation: f32| fitted(&["a"], &[-deviation, deviation]);
+        let smallest = 2.0_f32.powi(-63);
+        assert_eq!(spread(smallest).unwrap().0.standard_deviation(), [f64::from(smallest)]);
+        assert!(spread(smallest.next_down()).unwrap_err().to_string().contains("differ by too little"));
+    }
+
+    #[test]
+    fn values_whose_squares_overflow_are_refused_whichever_moment_shows_it() {
+        let table = Table::new(vec!["a".to_owned()], vec![1e20, -1e20, 3e19]).unwrap();
+        let engine = crate::engine::Emulator::new();
+        let x = engine.upload(3, 1, table.values()).unwrap();
+        let moments = engine.column_moments(&x).unwrap();
+        assert!(moments.mean[0].is_finite() && !moments.standard_deviation[0].is_finite());
+        let text = Scaler::fit(Scale::ZScore, &engine, &x, &table).unwrap_err().to_string();
+        assert!(text.contains("feature \"a\": its values are too large to be squared"), "{text}");
+    }
+
+    #[test]
+    fn without_scaling_nothing_is_learnt_and_nothing_changes() {
+        let table = Table::new(vec!["a".to_owned(), "b".to_owned()], vec![1.0, 5.0, 3.0, 5.0]).unwrap();
+        let mut x = Loop.upload(2, 2, table.values()).unwrap();
+        let (scaler, constant) = Scaler::fit(Scale::None, &Loop, &x, &table).unwrap();
+        scaler.apply(&Loop, &mut x).unwrap();
+        assert_eq!((scaler.scale(), constant), (Scale::None, vec![]));
+        assert_eq!((scaler.mean(), scaler.standard_deviation()), (&[0.0; 2][..], &[1.0; 2][..]));
+        assert_eq!(Loop.read(&x).unwrap(), [1.0, 5.0, 3.0, 5.0]);
+    }
+
+    #[test]
     fn raw_weights_predict_what_scaled_ones_do() {
         let scaler = Scaler::from_parts(Scale::ZScore, vec![10.0, -2.0], vec![4.0, 0.5]);
         let (raw, bias) = scaler.to_raw(&[8.0, 3.0], 1.0);

@@ -413,3 +413,41 @@ impl<M: RowMap> WithSimd for RowsPass<'_, M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_all_rows_once_in_pieces_that_are_worth_a_task() {
+        for columns in [0, 1, 3, 40, 640, 2048, 5000, 32_768] {
+            for rows in [0, 1, 63, 64, 65, 2000, 100_000, 10_000_000] {
+                // Of the values only their places are used.
+                let view = View { values: &[], rows, stride: columns, first: 0, columns };
+                let place = format!("{rows} × {columns}");
+                let mut next = 0;
+                for index in 0..view.chunks() {
+                    let chunk = view.chunk(index);
+                    assert_eq!(chunk.start, next, "{place}");
+                    assert!(!chunk.is_empty() || rows == 0, "{place}: chunk {index} is empty");
+                    let is_last = index + 1 == view.chunks();
+                    let elements = chunk.len() * columns;
+                    // A row less than asked for, as chunks are whole rows.
+                    assert!(is_last || elements + columns > CHUNK[0] || columns == 0, "{place}: {elements}");
+                    assert!(is_last || chunk.len() >= CHUNK_ROWS, "{place}: {} rows", chunk.len());
+                    assert!(elements <= CHUNK[1] || chunk.len() <= CHUNK_ROWS, "{place}: {elements}");
+                    next = chunk.end;
+                }
+                assert_eq!(next, rows, "{place}");
+                // Between the limits there are about as many chunks as were asked for.
+                if (CHUNK[0]..=CHUNK[1]).contains(&(rows * columns / CHUNKS)) && rows / CHUNKS > CHUNK_ROWS {
+                    assert!(
+                        view.chunks().abs_diff(CHUNKS) <= CHUNKS / 8,
+                        "{place}: {} chunks",
+                        view.chunks()
+                    );
+                }
+            }
+        }
+    }
+}
