@@ -303,28 +303,27 @@ fn read_and_restore<E: Engine>(target: &Target<E>) -> Outcome {
 
 /// What each engine says of itself: its name, and what it runs on.
 fn descriptions() -> Outcome {
-    let check = |description: String, begins: &str| {
-        if description.starts_with(begins) {
-            Ok(())
-        } else {
-            Err(Failed::from(format!("{description:?}, not {begins:?}")))
-        }
+    let same = |got: String, expected: String| {
+        if got == expected { Ok(()) } else { Err(Failed::from(format!("{got:?}, expected {expected:?}"))) }
     };
-    check(Loop.description(), "loop (")?;
-    for (threads, begins) in [(1, "cpu (1 thread, "), (2, "cpu (2 threads, ")] {
+    let arithmetic = Cpu.arithmetic();
+    let set = arithmetic.strip_prefix("cpu, ").unwrap_or_default();
+    if !["no AVX2", "AVX2", "AVX-512", "no NEON", "NEON", "scalar"].contains(&set) {
+        return Err(format!("{arithmetic:?} names no instruction set").into());
+    }
+    for (threads, named) in [(1, "1 thread"), (2, "2 threads")] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-        let description = pool.install(|| Cpu.description());
-        check(description.clone(), begins)?;
-        let known = ["no AVX2", "AVX2", "AVX-512", "no NEON", "NEON", "scalar"];
-        if !known.iter().any(|set| description == format!("{begins}{set})")) {
-            return Err(format!("{description:?} names no instruction set").into());
-        }
+        same(pool.install(|| Cpu.description()), format!("cpu ({named}, {set})"))?;
     }
     let threads = match std::thread::available_parallelism()?.get() {
-        1 => "1 thread)".to_owned(),
-        threads => format!("{threads} threads)"),
+        1 => "1 thread".to_owned(),
+        threads => format!("{threads} threads"),
     };
-    check(Emulator::new().description(), &format!("emulator (the kernels' own source, {threads}"))
+    let emulator = Emulator::new();
+    same(emulator.description(), format!("emulator (the kernels' own source, {threads})"))?;
+    same(emulator.arithmetic(), "emulator".to_owned())?;
+    same(Loop.description(), "loop (plain loops in f64, 1 thread)".to_owned())?;
+    same(Loop.arithmetic(), "loop".to_owned())
 }
 
 fn matrix_vector<E: Engine>(target: &Target<E>) -> Outcome {

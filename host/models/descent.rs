@@ -289,6 +289,36 @@ mod tests {
     }
 
     #[test]
+    fn batches_double_up_to_the_largest_while_they_are_fast() {
+        /// The batches' sizes, if each takes as long as `wait` does, and what is said after each.
+        fn batches(iterations: usize, wait: fn()) -> (Vec<usize>, Vec<(usize, f64)>) {
+            let (mut sizes, mut said) = (Vec::new(), Vec::new());
+            let mut costs = Costs(|steps| {
+                wait();
+                sizes.push(steps);
+                vec![1.0; steps - 1].into_iter().chain([0.75]).collect()
+            });
+            let progress = &mut |progress: Progress| said.push((progress.iteration, progress.cost));
+            descend(&Loop, &mut costs, iterations, None, progress).unwrap().unwrap();
+            (sizes, said)
+        }
+        let (sizes, said) = batches(50_000, || ());
+        let (last, full) = sizes.split_last().unwrap();
+        assert_eq!((sizes[0], full.iter().max()), (1, Some(&LARGEST_BATCH)), "{sizes:?}");
+        // A batch that is not larger than the one before means that this machine was busy with other work.
+        for pair in full.windows(2) {
+            assert!(pair[1] == pair[0] || pair[1] == (2 * pair[0]).min(LARGEST_BATCH), "{sizes:?}");
+        }
+        assert!(*last <= 2 * full[full.len() - 1]);
+        let mut done = 0;
+        for (size, said) in sizes.iter().zip(said) {
+            done += size;
+            assert_eq!(said, (done, 0.75));
+        }
+        assert_eq!(batches(3, || std::thread::sleep(BATCH_TIME)).0, [1, 1, 1]);
+    }
+
+    #[test]
     fn the_rate_is_one_over_the_largest_eigenvalue() {
         // AᵀA/m of [[3, 1], [-3, 1]] is diag(9, 1).
         let x = Loop.upload(2, 1, &[3.0, -3.0]).unwrap();

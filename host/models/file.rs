@@ -154,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn what_is_saved_is_loaded_and_a_folder_is_no_model() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        model().save(&Output::new(&path).unwrap()).unwrap();
+        assert_eq!(FittedLinear::load(&path).unwrap(), model());
+        let refused = FittedLinear::load(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("this is not a file"), "{refused}");
+    }
+
+    #[test]
     fn no_length_and_no_flipped_bit_is_a_panic() {
         let bytes = model().to_bytes().unwrap();
         for length in 0..bytes.len() {
@@ -177,6 +187,11 @@ mod tests {
         assert!(text(r#"\"features\""#, r#"\"fixtures\""#).contains("missing field `features`"));
         assert!(text(r#""mean":"#, r#""median":"#).contains("`mean` not found"));
         assert!(text("F64", "I64").contains("not F64"));
+        assert!(text(r#""shape":[2]"#, r#""shape":[2,1]"#).contains("not F64 [2]"));
+        assert!(text(r#"\"täg,\\\"b\\\"\""#, r#"\"a\""#).contains("two features named \"a\""));
+        let none = FittedLinear { features: vec![], weights: vec![], ..model() };
+        let none = FittedLinear { scaler: Scaler::from_parts(Scale::ZScore, vec![], vec![]), ..none };
+        assert!(FittedLinear::parse(&none.to_bytes().unwrap()).unwrap_err().contains("no features"));
         assert!(FittedLinear::parse(b"a,b\n1,2\n").unwrap_err().contains("no model file"));
     }
 
