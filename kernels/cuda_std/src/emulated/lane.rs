@@ -3,11 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 
-use corosensei::Yielder;
-
 use super::block::Block;
 use super::copy::Copies;
-use super::count::Access;
+use super::coroutine::Yielder;
+use super::count::{Access, set_counting};
 use super::release::Known;
 use super::warp::Warp;
 
@@ -60,7 +59,9 @@ pub(crate) struct Lane {
     news: Cell<bool>,
     reads_left: Cell<u32>,
     block: *const Block,
-    yielder: Cell<*const Yielder<(), ()>>,
+    yielder: Cell<*const Yielder>,
+    /// Where it panicked.
+    pub panic_place: Cell<Option<String>>,
 }
 
 impl Lane {
@@ -80,6 +81,7 @@ impl Lane {
             reads_left: Cell::new(READS_IN_A_ROW),
             block: std::ptr::null(),
             yielder: Cell::new(std::ptr::null()),
+            panic_place: Cell::default(),
         }
     }
 
@@ -184,8 +186,11 @@ impl Lane {
     }
 
     /// For a coroutine's beginning: how to suspend it.
-    pub fn set_yielder(&self, yielder: &Yielder<(), ()>) {
+    pub fn start(&self, yielder: &Yielder) {
         self.yielder.set(yielder);
+        // A coroutine that is a thread has these of its own.
+        CURRENT.set(self);
+        set_counting(self.block().launch().counts());
     }
 }
 
@@ -199,8 +204,12 @@ thread_local! {
 /// No kernel is running on this CPU thread.
 #[inline]
 pub(crate) fn lane<'a>() -> &'a Lane {
-    let lane = CURRENT.get();
-    assert!(!lane.is_null(), "a function for kernels was called outside a kernel");
+    running().expect("a function for kernels was called outside a kernel")
+}
+
+/// The GPU thread that is running, if one is.
+#[inline]
+pub(crate) fn running<'a>() -> Option<&'a Lane> {
     // SAFETY: set while that lane's coroutine runs, which is where this is called.
-    unsafe { &*lane }
+    unsafe { CURRENT.get().as_ref() }
 }

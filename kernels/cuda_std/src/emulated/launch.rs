@@ -1,8 +1,7 @@
 //! A launch: all blocks of a grid, in parallel or one after another or, for a cooperative kernel, all at once.
 
-use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{LazyLock, Mutex, Once, PoisonError};
 
 use rayon::prelude::*;
 
@@ -10,6 +9,7 @@ use super::buffer::Saved;
 use super::count::{Counters, Tally, set_counting};
 use super::emulator::Emulator;
 use super::fault::{Fault, index};
+use super::lane::running;
 use super::order::Order;
 use super::release::Releases;
 use super::run::{Advance, Run, Stop, is_stuck};
@@ -154,8 +154,9 @@ pub(crate) fn launch<P: Parameters>(
         }
         return together(&launch, &body).map(|()| launch.counters());
     }
-    let workers = (rayon::current_num_threads() as u32).min(resident).min(blocks);
-    if emulator.serial || workers < 2 {
+    let most = if emulator.serial { 1 } else { rayon::current_num_threads() as u32 };
+    let workers = most.min(resident).min(blocks);
+    if workers < 2 {
         return serially(&launch, &body).map(|()| launch.counters());
     }
     // Blocks in parallel, as long as all goes well. If not, what went wrong may depend on which ran first: everything
@@ -209,7 +210,7 @@ fn in_parallel(launch: &Launch, workers: u32, body: &Body<'_>) -> Result<(), Sto
 /// Runs one block to its end.
 fn one(run: &mut Run, launch: &Launch, position: u32, body: &Body<'_>) -> Result<(), Stop> {
     run.begin(launch, position)?;
-    enter(Some(launch));
+    set_counting(launch.counts());
     let mut rounds = 0;
     let result = loop {
         match run.advance(body) {
@@ -227,7 +228,7 @@ fn one(run: &mut Run, launch: &Launch, position: u32, body: &Body<'_>) -> Result
             }
         }
     };
-    enter(None);
+    set_counting(false);
     run.end();
     result
 }
@@ -238,9 +239,9 @@ fn together(launch: &Launch, body: &Body<'_>) -> Result<(), Fault> {
         for (run, position) in runs.iter_mut().zip(0..) {
             run.begin(launch, position)?;
         }
-        enter(Some(launch));
+        set_counting(launch.counts());
         let result = take_turns(runs, body);
-        enter(None);
+        set_counting(false);
         runs.iter_mut().for_each(Run::end);
         result
     });
@@ -286,6 +287,13 @@ fn fault_of(launch: &Launch, stop: Stop) -> Fault {
     }
 }
 
+/// Runs that are kept for later launches: one a core.
+fn most_idle() -> usize {
+    static CORES: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *CORES
+}
+
 /// Lends runs that earlier launches have used.
 fn with_runs<R>(count: usize, work: impl FnOnce(&mut [Run]) -> R) -> R {
     static IDLE: Mutex<Vec<Run>> = Mutex::new(Vec::new());
@@ -297,21 +305,10 @@ fn with_runs<R>(count: usize, work: impl FnOnce(&mut [Run]) -> R) -> R {
     runs.resize_with(count, Run::new);
     let result = work(&mut runs);
     let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-    let room = rayon::current_num_threads().saturating_sub(idle.len());
+    let room = most_idle().saturating_sub(idle.len());
     runs.truncate(room);
     idle.extend(runs);
     result
-}
-
-thread_local! {
-    static IN_KERNEL: Cell<bool> = const { Cell::new(false) };
-    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
-}
-
-/// From now on this CPU thread runs kernels of this launch, or none.
-fn enter(launch: Option<&Launch>) {
-    IN_KERNEL.set(launch.is_some());
-    set_counting(launch.is_some_and(Launch::counts));
 }
 
 /// A panic in a kernel becomes a `Fault`: its place is kept and nothing is printed.
@@ -319,16 +316,9 @@ fn note_panic_places() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let previous = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if IN_KERNEL.get() {
-                PANIC_PLACE.set(info.location().map(ToString::to_string));
-            } else {
-                previous(info);
-            }
+        std::panic::set_hook(Box::new(move |info| match running() {
+            Some(lane) => lane.panic_place.set(info.location().map(ToString::to_string)),
+            None => previous(info),
         }));
     });
-}
-
-pub(crate) fn take_panic_place() -> Option<String> {
-    PANIC_PLACE.take()
 }

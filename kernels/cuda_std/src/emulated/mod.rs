@@ -6,13 +6,14 @@
 //! | `emulator`, `order`, `fault` | the host's side: settings, memory, what went wrong |
 //! | `launch` | a grid: blocks in parallel, or all resident at once |
 //! | `count` | what a launch does, counted as the hardware would |
-//! | `run`, `block`, `lane` | the scheduler, a block, a thread |
+//! | `run`, `block`, `lane`, `coroutine` | the scheduler, a block, a thread, what it runs in |
 //! | `shadow`, `release`, `buffer` | who touched which element, and what that is ordered with |
 
 mod atomic;
 mod block;
 mod buffer;
 mod copy;
+mod coroutine;
 mod count;
 mod emulator;
 mod fault;

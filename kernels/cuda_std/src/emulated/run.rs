@@ -4,10 +4,8 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use corosensei::stack::DefaultStack;
-use corosensei::{Coroutine, CoroutineResult, Yielder};
-
 use super::block::{Block, Meeting};
+use super::coroutine::{CoroutineResult, Fiber, Stack, Yielder};
 use super::fault::Fault;
 use super::lane::{Lane, Poll, State};
 use super::launch::Launch;
@@ -18,13 +16,11 @@ const FRUITLESS_ROUNDS: u32 = 100_000;
 /// What a thread's reads in a row that are not atomic count: they take longer.
 const PLAIN_READS_ROUNDS: u32 = FRUITLESS_ROUNDS / 1000;
 
-type Fiber = Coroutine<(), (), (), DefaultStack>;
-
 /// A block with all that it needs to run, kept from launch to launch.
 pub(crate) struct Run {
     block: Box<Block>,
     fibers: Vec<Option<Fiber>>,
-    stacks: Vec<DefaultStack>,
+    stacks: Vec<Stack>,
     stack_bytes: usize,
     order: Vec<u16>,
 }
@@ -86,7 +82,7 @@ impl Run {
             self.stack_bytes = launch.stack_bytes;
         }
         while self.stacks.len() < usize::from(threads) {
-            self.stacks.push(DefaultStack::new(launch.stack_bytes).map_err(Stop::Stacks)?);
+            self.stacks.push(Stack::new(launch.stack_bytes).map_err(Stop::Stacks)?);
         }
         let block = &mut *self.block;
         block.number = number;
@@ -173,9 +169,9 @@ impl Run {
             let body: &'static (dyn Fn() + Sync) =
                 unsafe { std::mem::transmute::<&(dyn Fn() + Sync), &'static (dyn Fn() + Sync)>(body) };
             let stack = self.stacks.pop().expect("`begin` has made a stack for each thread");
-            Coroutine::with_stack(stack, move |yielder: &Yielder<(), ()>, ()| {
+            Fiber::with_stack(stack, move |yielder: &Yielder, ()| {
                 // SAFETY: as above; the lane stays where it is.
-                unsafe { (*here).set_yielder(yielder) };
+                unsafe { (*here).start(yielder) };
                 body();
             })
         });
@@ -256,7 +252,7 @@ fn fault_of(lane: &Lane, payload: Box<dyn Any + Send>) -> Fault {
         kernel: lane.block().launch().kernel,
         block: lane.block().index,
         thread: Some(lane.index),
-        place: super::launch::take_panic_place(),
+        place: lane.panic_place.take(),
         what: format!("panicked: {what}"),
     }
 }

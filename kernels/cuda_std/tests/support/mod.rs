@@ -17,7 +17,11 @@ pub fn place(file: &str, source: &str, mark: &str, call: &str) -> String {
 /// The emulator in each of its orders, in parallel and not.
 #[allow(dead_code)]
 pub fn emulators() -> impl Iterator<Item = Emulator> {
-    [Order::Forward, Order::Backward, Order::Shuffled(1), Order::Shuffled(2)]
-        .into_iter()
-        .flat_map(|order| [false, true].map(|serial| Emulator { order, serial, ..Emulator::default() }))
+    let orders: &[Order] = match cfg!(miri) {
+        false => &[Order::Forward, Order::Backward, Order::Shuffled(1), Order::Shuffled(2)],
+        true => &[Order::Shuffled(1)],
+    };
+    orders
+        .iter()
+        .flat_map(|&order| [false, true].map(|serial| Emulator { order, serial, ..Emulator::default() }))
 }
