@@ -128,8 +128,9 @@ impl Linear {
             .scale(self.scale.into());
         let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
         let bar = bar(self.iterations, done);
-        let (model, time) = device.run(Fit { settings: &settings, dataset: &dataset, checkpoints, bar })?;
+        let trained = device.run(Fit { settings: &settings, dataset: &dataset, checkpoints, bar })?;
 
+        let model = &trained.model;
         for name in &model.training().constant_features {
             super::say(&format!(
                 "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it: its \
@@ -149,10 +150,10 @@ impl Linear {
         }
         if self.json {
             let device = device.to_string();
-            let summary = Summary::new(&model, &device, time);
+            let summary = Summary::new(model, &device, trained.time);
             super::print(&(serde_json::to_string_pretty(&summary)? + "\n"))
         } else {
-            super::print(&text(&model, time))
+            super::print(&text(&trained))
         }
     }
 
@@ -185,7 +186,7 @@ struct Fit<'a> {
 }
 
 impl Job for Fit<'_> {
-    type Output = (FittedLinear, Duration);
+    type Output = Trained;
 
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
         let start = Instant::now();
@@ -198,8 +199,16 @@ impl Job for Fit<'_> {
             Some(checkpoints) => self.settings.fit_resumable(engine, self.dataset, checkpoints, watch),
         };
         self.bar.finish_and_clear();
-        Ok((fitted?, start.elapsed()))
+        Ok(Trained { model: fitted?, engine: engine.description(), time: start.elapsed() })
     }
+}
+
+/// What training gave.
+struct Trained {
+    model: FittedLinear,
+    /// The engine's description.
+    engine: String,
+    time: Duration,
 }
 
 /// A progress bar on a terminal, nothing elsewhere.
@@ -255,7 +264,7 @@ impl<'a> Summary<'a> {
 }
 
 /// The result for people.
-fn text(model: &FittedLinear, time: Duration) -> String {
+fn text(Trained { model, engine, time }: &Trained) -> String {
     const DIGITS: usize = 6;
     let training = model.training();
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
@@ -273,8 +282,8 @@ fn text(model: &FittedLinear, time: Duration) -> String {
         count(training.samples, "sample"),
         count(model.features().len(), "feature"),
         count(training.iterations, "step"),
-        duration(time),
-        training.device,
+        duration(*time),
+        engine,
         significant(training.cost, 7),
         significant(model.history()[0], 7),
         model.target(),

@@ -124,7 +124,7 @@ mod tests {
             training: Training {
                 learning_rate: 0.1,
                 iterations: 1000,
-                device: "loop".to_owned(),
+                engine: "loop".to_owned(),
                 samples: 442,
                 cost: 0.1 + 0.2,
                 constant_features: vec!["a".to_owned()],

@@ -186,7 +186,7 @@ impl LinearRegression {
             training: Training {
                 learning_rate: self.learning_rate,
                 iterations: self.iterations,
-                device: engine.description(),
+                engine: engine.arithmetic(),
                 samples,
                 cost: history[self.iterations],
                 constant_features: constant.iter().map(|&j| table.columns()[j].clone()).collect(),
@@ -231,8 +231,8 @@ pub struct Training {
     pub learning_rate: f64,
     /// The number of steps.
     pub iterations: usize,
-    /// What the engine ran on.
-    pub device: String,
+    /// The engine's [arithmetic](Engine::arithmetic). Not how many threads it had: the model is the same with any number.
+    pub engine: String,
     /// The number of samples.
     pub samples: usize,
     /// The cost after the last step.
@@ -431,7 +431,7 @@ mod tests {
         assert_eq!(model.training().cost, model.history()[7]);
         let Training { learning_rate, iterations, samples, constant_features, .. } = model.training().clone();
         assert_eq!((learning_rate, iterations, samples), (0.25, 7, 4));
-        assert!(constant_features.is_empty() && model.training().device == Loop.description());
+        assert!(constant_features.is_empty() && model.training().engine == Loop.arithmetic());
         // One step from 0 with a rate of 1/4 leaves 3/4 of the mean of y, 4.25, as the bias' error.
         assert!((model.bias() - 4.25 * (1.0 - 0.75_f64.powi(7))).abs() < 1e-12, "{}", model.bias());
     }

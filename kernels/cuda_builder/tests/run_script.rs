@@ -30,6 +30,7 @@ fn bundle(cuda: u8, engines: u8) -> tempfile::TempDir {
         "#!/bin/sh\necho 'test sum/cuda ... ignored'\necho \"$TILEGRAD_ROOT\"\n",
     );
     executable(&root.join("bin/tests/engines"), &format!("#!/bin/sh\nexit {engines}\n"));
+    executable(&root.join("bin/tests/determinism"), "#!/bin/sh\n");
     fs::write(root.join("manifest.json"), "{\"commit\": \"0123\"}\n").unwrap();
     folder
 }
@@ -37,6 +38,17 @@ fn bundle(cuda: u8, engines: u8) -> tempfile::TempDir {
 fn run(folder: &Path, arguments: &[&str]) -> (Output, Option<Value>) {
     let output =
         Command::new(folder.join("a bundle/run.sh")).current_dir(folder).args(arguments).output().unwrap();
+    let summary = fs::read_to_string(folder.join("results here/summary.json")).ok();
+    (output, summary.map(|text| serde_json::from_str(&text).unwrap()))
+}
+
+fn sanitize(folder: &Path) -> (Output, Option<Value>) {
+    let output = Command::new(folder.join("a bundle/run.sh"))
+        .current_dir(folder)
+        .args(["results here", "sanitize"])
+        .env("COMPUTE_SANITIZER", folder.join("a bundle/compute-sanitizer"))
+        .output()
+        .unwrap();
     let summary = fs::read_to_string(folder.join("results here/summary.json")).ok();
     (output, summary.map(|text| serde_json::from_str(&text).unwrap()))
 }
@@ -55,8 +67,16 @@ fn outcomes() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(summary["bundle"]["commit"], "0123");
     assert_eq!(summary["failures"], 0);
-    for step in ["doctor", "kernels", "engines", "train on loop", "train on cpu", "train on cuda", "compare"]
-    {
+    for step in [
+        "doctor",
+        "kernels",
+        "engines",
+        "determinism",
+        "train on loop",
+        "train on cpu",
+        "train on cuda",
+        "compare",
+    ] {
         assert_eq!(status(&summary, step), "passed", "{step}");
     }
     let said = String::from_utf8(output.stdout).unwrap();
@@ -96,6 +116,36 @@ fn outcomes() {
         assert_eq!(status(&summary, failed), "failed");
         assert_eq!(status(&summary, "compare"), "passed", "the other steps are run all the same");
     }
+
+    // Under compute-sanitizer: a clean log passes; findings, warnings (whose exit code is 0), a program that never came
+    // to the GPU and a missing tool fail.
+    let sanitizer = "#!/bin/sh\nlog=\nwhile [ $# -gt 0 ]; do case $1 in --log-file) log=$2; shift;; bin/*) break;; esac; \
+                     shift; done\n\"$@\" || exit\n";
+    let clean = "echo '========= ERROR SUMMARY: 0 errors' >\"$log\"\n";
+    for (rest, code) in [
+        (clean, 0),
+        ("echo '========= ERROR SUMMARY: 2 errors' >\"$log\"; exit 86\n", 1),
+        ("echo '========= RACECHECK SUMMARY: 1 hazard displayed (0 errors, 1 warning)' >\"$log\"\n", 1),
+        (
+            "echo '========= LEAK SUMMARY: 8 bytes leaked' >\"$log\"; echo '========= ERROR SUMMARY: 0 errors' >>\"$log\"\n",
+            1,
+        ),
+        ("", 1),
+    ] {
+        let folder = bundle(0, 0);
+        let root = folder.path().join("a bundle");
+        executable(&root.join("bin/tests/kernels"), "#!/bin/sh\necho 'test sum/gpu ... ok'\n");
+        executable(&root.join("compute-sanitizer"), &(sanitizer.to_owned() + rest));
+        let (output, summary) = sanitize(folder.path());
+        assert_eq!(output.status.code(), Some(code), "{rest}: {output:?}");
+        let steps = summary.unwrap()["steps"].as_array().unwrap().len();
+        assert!(steps >= 12, "four tools on three programs, not {steps}");
+    }
+    let folder = bundle(0, 0);
+    executable(&folder.path().join("a bundle/compute-sanitizer"), &(sanitizer.to_owned() + clean));
+    assert_eq!(sanitize(folder.path()).0.status.code(), Some(1), "a test of the GPU was ignored");
+    let folder = bundle(0, 0);
+    assert_eq!(sanitize(folder.path()).0.status.code(), Some(1), "there is no tool");
 
     let folder = bundle(0, 0);
     for wrong in [&[][..], &["--help"], &["results here", "dance"], &[""]] {

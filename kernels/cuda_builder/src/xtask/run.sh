@@ -3,13 +3,18 @@
 #
 #   ./run.sh [--require-gpu] RESULTS [STEP...]
 #
-# Steps, in this order unless named: doctor kernels engines train compare bench. Each leaves its output in the folder
+# Steps, in this order unless named: doctor kernels engines determinism train compare bench. Each leaves its output in the folder
 # RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is skipped without one, and said;
-# --require-gpu makes that a failure, also of the tests that are ignored without one. A step has LIMIT seconds (300). Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
+# --require-gpu makes that a failure, also of the tests that are ignored without one. A step has LIMIT seconds (300).
+# Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
+#
+# The step sanitize, which has to be named, runs the kernels' tests, the engine's and a training under each of the four
+# tools of NVIDIA's compute-sanitizer (on the PATH, or named by COMPUTE_SANITIZER). It needs a GPU, and fails on any
+# finding. The tools make kernels many times slower: give it a LIMIT.
 set -u
 
 usage() {
-    echo "usage: ./run.sh [--require-gpu] RESULTS [doctor|kernels|engines|train|compare|bench]..." >&2
+    echo "usage: ./run.sh [--require-gpu] RESULTS [doctor|kernels|engines|determinism|train|compare|bench|sanitize]..." >&2
     exit 2
 }
 
@@ -23,15 +28,16 @@ case $1 in -*|"") usage ;; esac
 mkdir -p "$1" || exit 2
 results=$(cd "$1" && pwd) || exit 2
 shift
-[ $# -ge 1 ] || set -- doctor kernels engines train compare bench
+[ $# -ge 1 ] || set -- doctor kernels engines determinism train compare bench
 for step; do
-    case $step in doctor|kernels|engines|train|compare|bench) ;; *) usage ;; esac
+    case $step in doctor|kernels|engines|determinism|train|compare|bench|sanitize) ;; *) usage ;; esac
 done
 
 cd "$(dirname "$0")" || exit 2
 TILEGRAD_ROOT=$(pwd)
+TILEGRAD_BIN=$TILEGRAD_ROOT/bin/tilegrad
 CRITERION_HOME=$results/criterion
-export TILEGRAD_ROOT CRITERION_HOME
+export TILEGRAD_ROOT TILEGRAD_BIN CRITERION_HOME
 
 failures=0
 steps=
@@ -74,6 +80,30 @@ run() {
     fi
 }
 
+# sanitize TOOL NAME COMMAND...: the command under a tool of compute-sanitizer. Its exit code is not enough: warnings
+# leave it at 0, and so does a program that never came to the GPU. The tool's log must end with a count of 0.
+sanitize() {
+    tool=$1
+    what=$2
+    shift 2
+    log=$results/sanitize-$tool-$what.log
+    rm -f "$log"
+    set -- --tool "$tool" --error-exitcode 86 --log-file "$log" "$@"
+    if [ "$tool" = memcheck ]; then set -- --leak-check full "$@"; fi
+    run "sanitize $tool $what" "sanitize-$tool-$what.txt" "${COMPUTE_SANITIZER:-compute-sanitizer}" "$@"
+    # Exit code 3, which is skipped elsewhere, is here a GPU that the tool had nothing to look at on.
+    if [ "$code" = 0 ] || [ "$code" = 3 ]; then
+        if grep -a -q 'SUMMARY: 0 ' "$log" 2>/dev/null && ! grep -a 'SUMMARY: [1-9]' "$log"; then
+            if grep -a ' ignored' "$results/sanitize-$tool-$what.txt" | grep -v simulated | grep -q -E '(gpu|cuda)'; then
+                record "sanitize $tool $what on the GPU" failed 0
+            fi
+        else
+            echo "no count of 0 findings in $log"
+            record "sanitize $tool $what without findings" failed 0
+        fi
+    fi
+}
+
 train() {
     run "train on $1" "train-$1.json" bin/tilegrad train linear --data tests/data/diabetes.csv \
         --target progression --learning-rate 0.1 --iterations 1000 --device "$1" --json
@@ -84,7 +114,7 @@ for step; do
         doctor)
             run doctor doctor.txt bin/tilegrad doctor
             cat "$results/doctor.txt" ;;
-        kernels|engines)
+        kernels|engines|determinism)
             run "$step" "$step.txt" "bin/tests/$step"
             # The tests that could not run are listed by name.
             grep -a -E '(ignored|test result)' "$results/$step.txt"
@@ -100,6 +130,13 @@ for step; do
         compare)
             # Engines that are named must be usable; otherwise what cannot run is listed with its reason.
             run compare compare.json bin/tilegrad compare --json ${require_gpu:+--devices loop,cpu,cuda} ;;
+        sanitize)
+            for tool in memcheck racecheck initcheck synccheck; do
+                sanitize "$tool" kernels bin/tests/kernels --test-threads=1 gpu
+                sanitize "$tool" engines bin/tests/engines --test-threads=1 cuda
+                sanitize "$tool" train bin/tilegrad train linear --data tests/data/diabetes.csv --target progression \
+                    --iterations 3 --device cuda --json
+            done ;;
         bench)
             for bench in bin/benches/*; do
                 [ ! -x "$bench" ] || run "bench ${bench##*/}" "bench-${bench##*/}.txt" "$bench" --bench
