@@ -18,10 +18,10 @@ pub enum Error {
     #[error("{0}")]
     Setting(String),
     /// Input data that cannot be used.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Data(String),
     /// A column that the data do not have.
-    #[error("{0}")]
+    #[error("{}", plain(.0))]
     Column(String),
     /// A file that cannot be read or written.
     #[error("cannot {action} {path}: {source}", path = path.display())]
@@ -42,7 +42,7 @@ pub enum Error {
         problem: String,
     },
     /// A model file that is not one, or not one for this.
-    #[error("{path}: {problem}", path = path.display())]
+    #[error("{path}: {problem}", path = path.display(), problem = plain(problem))]
     Model {
         /// The file.
         path: PathBuf,
@@ -50,7 +50,7 @@ pub enum Error {
         problem: String,
     },
     /// A checkpoint that training cannot go on from.
-    #[error("{path}: {problem}", path = path.display())]
+    #[error("{path}: {problem}", path = path.display(), problem = plain(problem))]
     Checkpoint {
         /// The file.
         path: PathBuf,
@@ -111,6 +111,25 @@ impl Error {
     }
 }
 
+/// A text that quotes a file, which may hold anything: escaped where a terminal would not show it, and without its
+/// middle if it is long.
+fn plain(text: &str) -> String {
+    /// Characters kept of the beginning, which says what, and of the end, which says what to do.
+    const KEPT: (usize, usize) = (1200, 300);
+    let characters = text.chars().count();
+    let cut = (characters > KEPT.0 + KEPT.1).then(|| KEPT.0..characters - KEPT.1);
+    let mut plain = String::with_capacity(text.len().min(4 * (KEPT.0 + KEPT.1)));
+    for (i, character) in text.chars().enumerate() {
+        match &cut {
+            Some(cut) if i == cut.start => plain.push('…'),
+            Some(cut) if cut.contains(&i) => {}
+            _ if character.is_control() => plain.extend(character.escape_default()),
+            _ => plain.push(character),
+        }
+    }
+    plain
+}
+
 fn remedy(suggestion: Option<f64>) -> String {
     match suggestion {
         Some(suggestion) => format!("a learning rate of {} would do", rate(suggestion)),
@@ -121,4 +140,26 @@ fn remedy(suggestion: Option<f64>) -> String {
 /// A rate without a long row of zeros.
 pub(crate) fn rate(rate: f64) -> String {
     if (1e-4..1e7).contains(&rate) { rate.to_string() } else { format!("{rate:e}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_holds_neither_floods_nor_steers_the_terminal() {
+        let name = format!("\x1b[2J\n{}", "ä".repeat(5000));
+        let (path, problem) = (PathBuf::from("file"), format!("there is {name}; remove it"));
+        for error in [
+            Error::Data(problem.clone()),
+            Error::Column(problem.clone()),
+            Error::Model { path: path.clone(), problem: problem.clone() },
+            Error::Checkpoint { path, problem },
+        ] {
+            let text = error.to_string();
+            assert!(text.contains("there is \\u{1b}[2J\\nää") && text.ends_with("ä; remove it"), "{text}");
+            assert!(text.contains("ä…ä") && text.chars().count() < 1600, "{text}");
+        }
+        assert_eq!(Error::Data("a line, \"b\": ü".to_owned()).to_string(), "a line, \"b\": ü");
+    }
 }
