@@ -51,10 +51,11 @@ fn trial<D: Device>(
     results: &Arc<Results>,
     rig: impl FnOnce() -> Result<Rig<D>, Failed> + Send + 'static,
 ) -> Trial {
-    let Check { kernel, approximate, run } = *check;
+    let check = *check;
+    let Check { kernel, approximate, .. } = check;
     let results = Arc::clone(results);
     Trial::test(format!("{kernel}/{}/{device}", data.name()), move || {
-        let tally = run(&rig()?, &Kernels::ours(), data)?;
+        let tally = check.run(&rig()?, &Kernels::ours(), data)?;
         results.add(kernel, data, device, approximate, tally)
     })
 }

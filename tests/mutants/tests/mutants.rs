@@ -45,7 +45,7 @@ fn notice(mutant: &Mutant) -> Option<String> {
     let check = checks.iter().find(|check| check.kernel == mutant.kernel)?;
     SCHEDULES.into_iter().find_map(|order| {
         let rig = Rig::emulator(order);
-        Data::ALL.into_iter().find_map(|data| (check.run)(&rig, &kernels, data).err())
+        Data::ALL.into_iter().find_map(|data| check.run(&rig, &kernels, data).err())
     })
 }
 

@@ -1,44 +1,28 @@
 use cuda_std::{Device, Global, GlobalMut, Kernel};
 use kernels::matmul::{naive, tiled};
 
-use crate::{Data, Expected, Failure, Rig, Source, Tally, sums};
+use super::{Case, Shape};
+use crate::{Expected, Failure, Source, sums};
 
 type Product = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 
-pub fn naive<D: Device>(
-    rig: &Rig<D>,
-    kernel: &Product,
-    a_transposed: bool,
-    b_transposed: bool,
-    data: Data,
-) -> Result<Tally, Failure> {
+/// Around the edges of a block of the naive kernels, and six by seed.
+pub fn naive_shapes(source: &mut Source) -> Vec<Shape> {
     let (rows, columns) = (naive::TILE_ROWS as usize, naive::TILE_COLUMNS as usize);
     let m = [0, 1, rows - 1, rows, rows + 1];
     let n = [0, 1, columns - 1, columns, columns + 1];
-    let shapes = shapes(&mut Source::new(31), m, n, [0, 1, 2, 5, 40]);
-    product(rig, kernel, naive::grid, &shapes, [a_transposed, b_transposed], data)
-}
-
-pub fn tiled<D: Device>(
-    rig: &Rig<D>,
-    kernel: &Product,
-    a_transposed: bool,
-    b_transposed: bool,
-    data: Data,
-) -> Result<Tally, Failure> {
-    let shapes = tile_shapes(&mut Source::new(32));
-    product(rig, kernel, tiled::grid, &shapes, [a_transposed, b_transposed], data)
+    shapes(source, m, n, [0, 1, 2, 5, 40])
 }
 
 /// Around the edges of a tile in all three sizes.
-pub fn tile_shapes(source: &mut Source) -> Vec<[usize; 3]> {
+pub fn tile_shapes(source: &mut Source) -> Vec<Shape> {
     let tile = tiled::TILE as usize;
     let edges = [0, 1, tile - 1, tile, tile + 1];
     shapes(source, edges, edges, edges)
 }
 
 /// All [m, n, k] of these sizes that are pairwise distinct, and six by seed.
-fn shapes(source: &mut Source, m: [usize; 5], n: [usize; 5], k: [usize; 5]) -> Vec<[usize; 3]> {
+fn shapes(source: &mut Source, m: [usize; 5], n: [usize; 5], k: [usize; 5]) -> Vec<Shape> {
     let mut shapes = Vec::new();
     for m in m {
         for n in n.into_iter().filter(|&n| n != m) {
@@ -51,7 +35,7 @@ fn shapes(source: &mut Source, m: [usize; 5], n: [usize; 5], k: [usize; 5]) -> V
 
 /// Σ and Σ|·| of the products behind each element of op(A) op(B), row by row.
 pub fn reference(
-    [m, n, k]: [usize; 3],
+    [m, n, k]: Shape,
     [a_transposed, b_transposed]: [bool; 2],
     a: &[f32],
     b: &[f32],
@@ -70,26 +54,23 @@ pub fn reference(
     elements
 }
 
-fn product<D: Device>(
-    rig: &Rig<D>,
+/// A product from a kernel with the grid of `grid`.
+pub fn product<D: Device>(
     kernel: &Product,
     grid: fn(usize, usize) -> [u32; 3],
-    shapes: &[[usize; 3]],
     transposed: [bool; 2],
-    data: Data,
-) -> Result<Tally, Failure> {
-    let (mut source, mut tally) = (Source::new(33), Tally::default());
-    for &[m, n, k] in shapes {
-        let (a, b) = (source.numbers(data, m * k), source.numbers(data, k * n));
-        let expected: Vec<_> = reference([m, n, k], transposed, &a, &b)
-            .into_iter()
-            .map(|(value, magnitude)| Expected::rounded(data, value, magnitude, k))
-            .collect();
-        let mut c = rig.output(m * n)?;
-        let arguments = (m as u32, n as u32, k as u32, &rig.upload(&a)?, &rig.upload(&b)?, &mut c);
-        rig.launch(kernel, grid(m, n), arguments)?;
-        let place = format_args!("{} m, n, k = {m}, {n}, {k}", kernel.entry());
-        tally.compare(&place, &rig.download(&c)?, &expected)?;
-    }
-    Ok(tally)
+    case: &mut Case<D>,
+    [m, n, k]: Shape,
+) -> Result<(), Failure> {
+    let &mut Case { rig, data, ref mut source, ref mut tally, .. } = case;
+    let (a, b) = (source.numbers(data, m * k), source.numbers(data, k * n));
+    let expected: Vec<_> = reference([m, n, k], transposed, &a, &b)
+        .into_iter()
+        .map(|(value, magnitude)| Expected::rounded(data, value, magnitude, k))
+        .collect();
+    let mut c = rig.output(m * n)?;
+    let arguments = (m as u32, n as u32, k as u32, &rig.upload(&a)?, &rig.upload(&b)?, &mut c);
+    rig.launch(kernel, grid(m, n), arguments)?;
+    let place = format_args!("{} m, n, k = {m}, {n}, {k}", kernel.entry());
+    tally.compare(&place, &rig.download(&c)?, &expected)
 }

@@ -8,65 +8,130 @@ mod reduce;
 
 use cuda_std::Device;
 
-use crate::{Data, Failure, Kernels, Rig, Tally};
+use crate::{Data, Failure, Kernels, Rig, Source, Tally};
 
-/// Launches a kernel at many shapes and compares every element of its results with the reference.
+/// The sides of a launch: m, n and k. Those that a kernel does not have are 1.
+pub type Shape = [usize; 3];
+
+/// What launches are made of, and what was seen of them.
+pub struct Case<'a, D: Device> {
+    /// Where they run.
+    pub rig: &'a Rig<D>,
+    /// The kernels to launch.
+    pub kernels: &'a Kernels,
+    /// The kind of numbers to compute with.
+    pub data: Data,
+    /// Where the numbers come from.
+    pub source: Source,
+    /// The results so far.
+    pub tally: Tally,
+}
+
+/// Launches a kernel and compares every element of its results with the reference.
 pub struct Check<D: Device> {
     /// The kernel's name.
     pub kernel: &'static str,
     /// Whether it uses `ex2.approx`, whose last bits are the GPU's own.
     pub approximate: bool,
-    /// The check: of a kernel in the table, on a device, with numbers of one kind.
-    pub run: fn(&Rig<D>, &Kernels, Data) -> Result<Tally, Failure>,
+    /// How many of a shape's sides it has: the first so many.
+    pub sides: usize,
+    /// The shapes of the suite.
+    shapes: fn(&mut Source) -> Vec<Shape>,
+    /// Launches it at any shape.
+    pub at: fn(&mut Case<D>, Shape) -> Result<(), Failure>,
+    /// Launches it with numbers that are special.
+    special: fn(&mut Case<D>) -> Result<(), Failure>,
 }
+
+impl<D: Device> Check<D> {
+    /// Launches the kernel of the table at all shapes of the suite: around the edges of what it works in, and some by
+    /// seed.
+    ///
+    /// # Errors
+    /// A launch that failed, or a result that is wrong.
+    pub fn run(&self, rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
+        let mut source = Source::new(1);
+        let shapes = (self.shapes)(&mut source);
+        let mut case = Case { rig, kernels, data, source, tally: Tally::default() };
+        for shape in shapes {
+            (self.at)(&mut case, shape)?;
+        }
+        (self.special)(&mut case)?;
+        Ok(case.tally)
+    }
+}
+
+impl<D: Device> Clone for Check<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Device> Copy for Check<D> {}
 
 /// The checks of all kernels.
 pub fn all<D: Device>() -> Vec<Check<D>> {
     let mut checks = Vec::new();
-    let mut add = |kernel, run| checks.push(Check { kernel, approximate: kernel.ends_with("sigmoid"), run });
-    add("multiply", elementwise::multiply);
-    add("relu", elementwise::relu);
-    add("sigmoid", elementwise::sigmoid);
-    add("update", elementwise::update);
-    add("standardise", elementwise::standardise);
-    add("sum", reduce::sum);
-    add("dot", reduce::dot);
-    add("column_sums", reduce::column_sums);
-    add("column_moments", reduce::column_moments);
-    add("column_moments_finish", reduce::column_moments_finish);
-    add("matrix_vector", descent::matrix_vector);
-    add("linear_error", descent::linear_error);
-    add("linear_cost", descent::linear_cost);
-    add("gradient", descent::gradient);
-    add("gradient_finish", descent::gradient_finish);
-    add("matmul_naive", |rig, kernels, data| matmul::naive(rig, kernels.matmul_naive, false, false, data));
-    add("matmul_naive_tn", |rig, kernels, data| {
-        matmul::naive(rig, kernels.matmul_naive_tn, true, false, data)
-    });
-    add("matmul_naive_nt", |rig, kernels, data| {
-        matmul::naive(rig, kernels.matmul_naive_nt, false, true, data)
-    });
-    add("matmul_naive_tt", |rig, kernels, data| {
-        matmul::naive(rig, kernels.matmul_naive_tt, true, true, data)
-    });
-    add("matmul_tiled", |rig, kernels, data| matmul::tiled(rig, kernels.matmul_tiled, false, false, data));
-    add("matmul_tiled_tn", |rig, kernels, data| {
-        matmul::tiled(rig, kernels.matmul_tiled_tn, true, false, data)
-    });
-    add("matmul_tiled_nt", |rig, kernels, data| {
-        matmul::tiled(rig, kernels.matmul_tiled_nt, false, true, data)
-    });
-    add("matmul_tiled_tt", |rig, kernels, data| {
-        matmul::tiled(rig, kernels.matmul_tiled_tt, true, true, data)
-    });
-    add("dense_identity", |rig, kernels, data| dense::identity(rig, kernels.dense_identity, data));
-    add("dense_relu", |rig, kernels, data| dense::relu(rig, kernels.dense_relu, data));
-    add("dense_sigmoid", |rig, kernels, data| dense::sigmoid(rig, kernels.dense_sigmoid, data));
+    let mut add = |kernel: &'static str, sides, shapes, at| {
+        let approximate = kernel.ends_with("sigmoid");
+        let special: fn(&mut Case<D>) -> Result<(), Failure> = match kernel {
+            "relu" => elementwise::relu_special,
+            "sigmoid" => elementwise::sigmoid_special,
+            _ => |_| Ok(()),
+        };
+        checks.push(Check { kernel, approximate, sides, shapes, at, special });
+    };
+    add("multiply", 1, elementwise::sizes, elementwise::multiply);
+    add("relu", 1, elementwise::sizes, elementwise::relu);
+    add("sigmoid", 1, elementwise::sizes, elementwise::sigmoid);
+    add("update", 1, elementwise::sizes, elementwise::update);
+    add("standardise", 2, elementwise::matrices, elementwise::standardise);
+    add("sum", 1, reduce::sizes, reduce::sum);
+    add("dot", 1, reduce::sizes, reduce::dot);
+    add("column_sums", 2, reduce::matrices, reduce::column_sums);
+    add("column_moments", 2, reduce::matrices, reduce::column_moments);
+    add("column_moments_finish", 2, reduce::matrices, reduce::column_moments_finish);
+    add("matrix_vector", 2, descent::matrix_vectors, descent::matrix_vector);
+    add("linear_error", 1, reduce::sizes, descent::linear_error);
+    add("linear_cost", 1, reduce::sizes, descent::linear_cost);
+    add("gradient", 2, reduce::matrices, descent::gradient);
+    add("gradient_finish", 2, reduce::matrices, descent::gradient_finish);
+    macro_rules! products {
+        ($shapes:path, $grid:path: $($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => { $(
+            add(stringify!($kernel), 3, $shapes, |case, shape| {
+                matmul::product(case.kernels.$kernel, $grid, [$a_transposed, $b_transposed], case, shape)
+            });
+        )* };
+    }
+    products! { matmul::naive_shapes, kernels::matmul::naive::grid:
+        matmul_naive false false;
+        matmul_naive_tn true false;
+        matmul_naive_nt false true;
+        matmul_naive_tt true true;
+    }
+    products! { matmul::tile_shapes, kernels::matmul::tiled::grid:
+        matmul_tiled false false;
+        matmul_tiled_tn true false;
+        matmul_tiled_nt false true;
+        matmul_tiled_tt true true;
+    }
+    macro_rules! layers {
+        ($($kernel:ident $activation:expr;)*) => { $(
+            add(stringify!($kernel), 3, matmul::tile_shapes, |case, shape| {
+                dense::layer(case.kernels.$kernel, $activation, case, shape)
+            });
+        )* };
+    }
+    layers! {
+        dense_identity std::convert::identity;
+        dense_relu dense::relu;
+        dense_sigmoid dense::sigmoid;
+    }
     checks
 }
 
 /// All (m, n) with m from `rows` and n from `columns`, but not m = n.
-fn shapes(rows: &[usize], columns: &[usize]) -> Vec<(usize, usize)> {
-    let all = rows.iter().flat_map(|&m| columns.iter().map(move |&n| (m, n)));
-    all.filter(|(m, n)| m != n).collect()
+fn shapes(rows: &[usize], columns: &[usize]) -> Vec<Shape> {
+    let all = rows.iter().flat_map(|&m| columns.iter().map(move |&n| [m, n, 1]));
+    all.filter(|[m, n, _]| m != n).collect()
 }

@@ -2,19 +2,19 @@ use cuda_std::Device;
 use kernels::reduce::strided::LOADS;
 use kernels::reduce::{block, column_moments as moments, column_sums, strip};
 
-use super::shapes;
-use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally, gamma, sums};
+use super::{Case, Shape, shapes};
+use crate::{Data, Expected, Failure, Source, gamma, sums};
 
 /// What a block takes in at a time.
 const CHUNK: usize = block::THREADS as usize * LOADS;
 
 /// Around the edges of blocks, more than once round the largest grid, and four by seed.
-pub fn sizes(source: &mut Source) -> Vec<usize> {
+pub fn sizes(source: &mut Source) -> Vec<Shape> {
     let block = block::THREADS as usize;
     let mut sizes = vec![0, 1, block - 1, block, block + 1, CHUNK - 1, CHUNK, CHUNK + 1];
     sizes.push(block::MAX_BLOCKS * CHUNK + 3 * block + 5);
     sizes.extend((0..4).map(|_| source.size(2, 20 * CHUNK)));
-    sizes
+    sizes.into_iter().map(|n| [n, 1, 1]).collect()
 }
 
 /// The longest chain of additions in a sum of n values, and then of the blocks' sums.
@@ -23,41 +23,35 @@ pub fn depth(n: usize) -> usize {
     block::depth(n, blocks) + block::depth(blocks, 1)
 }
 
-pub fn sum<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
-    let (mut source, mut tally) = (Source::new(11), Tally::default());
-    for n in sizes(&mut source) {
-        let x = source.numbers(data, n);
-        let (value, magnitude) = sums(x.iter().map(|&x| f64::from(x)));
-        let blocks = block::grid(n)[0];
-        let (mut partials, mut total) = (rig.output(blocks as usize)?, rig.output(1)?);
-        rig.launch(kernels.sum, block::grid(n), (n as u32, &rig.upload(&x)?, &mut partials))?;
-        rig.download(&partials)?;
-        rig.launch(kernels.sum, [1, 1, 1], (blocks, &partials, &mut total))?;
-        let expected = [Expected::rounded(data, value, magnitude, depth(n))];
-        tally.compare(&format_args!("sum n = {n}"), &rig.download(&total)?, &expected)?;
-    }
-    Ok(tally)
+pub fn sum<D: Device>(case: &mut Case<D>, [n, ..]: Shape) -> Result<(), Failure> {
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    let x = source.numbers(data, n);
+    let (value, magnitude) = sums(x.iter().map(|&x| f64::from(x)));
+    let blocks = block::grid(n)[0];
+    let (mut partials, mut total) = (rig.output(blocks as usize)?, rig.output(1)?);
+    rig.launch(kernels.sum, block::grid(n), (n as u32, &rig.upload(&x)?, &mut partials))?;
+    rig.download(&partials)?;
+    rig.launch(kernels.sum, [1, 1, 1], (blocks, &partials, &mut total))?;
+    let expected = [Expected::rounded(data, value, magnitude, depth(n))];
+    tally.compare(&format_args!("sum n = {n}"), &rig.download(&total)?, &expected)
 }
 
-pub fn dot<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
-    let (mut source, mut tally) = (Source::new(12), Tally::default());
-    for n in sizes(&mut source) {
-        let (a, b) = (source.numbers(data, n), source.numbers(data, n));
-        let (value, magnitude) = sums(a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)));
-        let blocks = block::grid(n)[0];
-        let (mut partials, mut total) = (rig.output(blocks as usize)?, rig.output(1)?);
-        let (a, b) = (rig.upload(&a)?, rig.upload(&b)?);
-        rig.launch(kernels.dot, block::grid(n), (n as u32, &a, &b, &mut partials))?;
-        rig.download(&partials)?;
-        rig.launch(kernels.sum, [1, 1, 1], (blocks, &partials, &mut total))?;
-        let expected = [Expected::rounded(data, value, magnitude, depth(n))];
-        tally.compare(&format_args!("dot n = {n}"), &rig.download(&total)?, &expected)?;
-    }
-    Ok(tally)
+pub fn dot<D: Device>(case: &mut Case<D>, [n, ..]: Shape) -> Result<(), Failure> {
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    let (a, b) = (source.numbers(data, n), source.numbers(data, n));
+    let (value, magnitude) = sums(a.iter().zip(&b).map(|(&a, &b)| f64::from(a) * f64::from(b)));
+    let blocks = block::grid(n)[0];
+    let (mut partials, mut total) = (rig.output(blocks as usize)?, rig.output(1)?);
+    let (a, b) = (rig.upload(&a)?, rig.upload(&b)?);
+    rig.launch(kernels.dot, block::grid(n), (n as u32, &a, &b, &mut partials))?;
+    rig.download(&partials)?;
+    rig.launch(kernels.sum, [1, 1, 1], (blocks, &partials, &mut total))?;
+    let expected = [Expected::rounded(data, value, magnitude, depth(n))];
+    tally.compare(&format_args!("dot n = {n}"), &rig.download(&total)?, &expected)
 }
 
 /// Around the edges of strips and of row blocks, and six by seed.
-pub fn matrices(source: &mut Source) -> Vec<(usize, usize)> {
+pub fn matrices(source: &mut Source) -> Vec<Shape> {
     let (rows, columns) = (strip::ROWS as usize, strip::COLUMNS as usize);
     let block = strip::ROWS_OF_BLOCK;
     let edges = [
@@ -74,31 +68,28 @@ pub fn matrices(source: &mut Source) -> Vec<(usize, usize)> {
         4 * block + 3,
     ];
     let mut cases = shapes(&edges, &[0, 1, columns - 1, columns, columns + 1]);
-    cases.extend((0..3).map(|_| (source.size(2, 700), source.size(2, 200))));
-    cases.extend((0..3).map(|_| (source.size(2, 7000), source.size(2, 10))));
+    cases.extend((0..3).map(|_| [source.size(2, 700), source.size(2, 200), 1]));
+    cases.extend((0..3).map(|_| [source.size(2, 7000), source.size(2, 10), 1]));
     cases
 }
 
-pub fn column_sums<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
-    let (mut source, mut tally) = (Source::new(13), Tally::default());
-    for (m, n) in matrices(&mut source) {
-        let x = source.numbers(data, m * n);
-        let blocks = column_sums::row_blocks(m, n);
-        let expected: Vec<_> = (0..n)
-            .map(|column| {
-                let (value, magnitude) = sums((0..m).map(|row| f64::from(x[row * n + column])));
-                Expected::rounded(data, value, magnitude, strip::depth(m, blocks) + strip::depth(blocks, 1))
-            })
-            .collect();
-        let (mut partials, mut total) = (rig.output(blocks * n)?, rig.output(n)?);
-        let arguments = (m as u32, n as u32, &rig.upload(&x)?, &mut partials);
-        rig.launch(kernels.column_sums, column_sums::grid(m, n), arguments)?;
-        rig.download(&partials)?;
-        let arguments = (blocks as u32, n as u32, &partials, &mut total);
-        rig.launch(kernels.column_sums, column_sums::finish_grid(n), arguments)?;
-        tally.compare(&format_args!("column_sums {m} x {n}"), &rig.download(&total)?, &expected)?;
-    }
-    Ok(tally)
+pub fn column_sums<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    let x = source.numbers(data, m * n);
+    let blocks = column_sums::row_blocks(m, n);
+    let expected: Vec<_> = (0..n)
+        .map(|column| {
+            let (value, magnitude) = sums((0..m).map(|row| f64::from(x[row * n + column])));
+            Expected::rounded(data, value, magnitude, strip::depth(m, blocks) + strip::depth(blocks, 1))
+        })
+        .collect();
+    let (mut partials, mut total) = (rig.output(blocks * n)?, rig.output(n)?);
+    let arguments = (m as u32, n as u32, &rig.upload(&x)?, &mut partials);
+    rig.launch(kernels.column_sums, column_sums::grid(m, n), arguments)?;
+    rig.download(&partials)?;
+    let arguments = (blocks as u32, n as u32, &partials, &mut total);
+    rig.launch(kernels.column_sums, column_sums::finish_grid(n), arguments)?;
+    tally.compare(&format_args!("column_sums {m} x {n}"), &rig.download(&total)?, &expected)
 }
 
 /// A matrix whose columns are hard in different ways: around 0; a mean of a thousand deviations; constant.
@@ -143,66 +134,52 @@ fn deviation_of(squares: f64, m: usize, largest: f64, depth: usize) -> Expected 
     Expected { value, bound: gamma(depth) * (2.0 * largest + value) }
 }
 
-pub fn column_moments<D: Device>(rig: &Rig<D>, kernels: &Kernels, data: Data) -> Result<Tally, Failure> {
-    let (mut source, mut tally) = (Source::new(14), Tally::default());
-    for (m, n) in matrices(&mut source) {
-        let x = hard_matrix(&mut source, data, m, n);
-        let blocks = moments::row_blocks(m, n);
-        let depth = strip::depth(m, blocks);
-        let (mut expected_means, mut expected_deviations) = (Vec::new(), Vec::new());
-        for block in 0..blocks {
-            let rows = strip::rows_of_block(m, blocks, block);
-            for column in 0..n {
-                let (mean, squares, largest) = two_passes(&x, n, column, rows.clone());
-                expected_means.push(mean_of(mean, squares, largest, depth));
-                expected_deviations.push(deviation_of(squares, rows.len(), largest, depth));
-            }
+pub fn column_moments<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    let x = hard_matrix(source, data, m, n);
+    let blocks = moments::row_blocks(m, n);
+    let depth = strip::depth(m, blocks);
+    let (mut expected_means, mut expected_deviations) = (Vec::new(), Vec::new());
+    for block in 0..blocks {
+        let rows = strip::rows_of_block(m, blocks, block);
+        for column in 0..n {
+            let (mean, squares, largest) = two_passes(&x, n, column, rows.clone());
+            expected_means.push(mean_of(mean, squares, largest, depth));
+            expected_deviations.push(deviation_of(squares, rows.len(), largest, depth));
         }
-        let (mut means, mut squares) = (rig.output(blocks * n)?, rig.output(blocks * n)?);
-        let arguments = (m as u32, n as u32, &rig.upload(&x)?, &mut means, &mut squares);
-        rig.launch(kernels.column_moments, moments::grid(m, n), arguments)?;
-        let deviations: Vec<f32> = (rig.download(&squares)?.iter().enumerate())
-            .map(|(i, &squares)| {
-                let rows = strip::rows_of_block(m, blocks, i / n).len().max(1);
-                (f64::from(squares) / rows as f64).sqrt() as f32
-            })
-            .collect();
-        let place = format!("column_moments {m} x {n}");
-        tally.compare(&format_args!("{place}: means"), &rig.download(&means)?, &expected_means)?;
-        tally.compare(&format_args!("{place}: deviations"), &deviations, &expected_deviations)?;
     }
-    Ok(tally)
+    let (mut means, mut squares) = (rig.output(blocks * n)?, rig.output(blocks * n)?);
+    let arguments = (m as u32, n as u32, &rig.upload(&x)?, &mut means, &mut squares);
+    rig.launch(kernels.column_moments, moments::grid(m, n), arguments)?;
+    let deviations: Vec<f32> = (rig.download(&squares)?.iter().enumerate())
+        .map(|(i, &squares)| {
+            let rows = strip::rows_of_block(m, blocks, i / n).len().max(1);
+            (f64::from(squares) / rows as f64).sqrt() as f32
+        })
+        .collect();
+    let place = format!("column_moments {m} x {n}");
+    tally.compare(&format_args!("{place}: means"), &rig.download(&means)?, &expected_means)?;
+    tally.compare(&format_args!("{place}: deviations"), &deviations, &expected_deviations)
 }
 
-pub fn column_moments_finish<D: Device>(
-    rig: &Rig<D>,
-    kernels: &Kernels,
-    data: Data,
-) -> Result<Tally, Failure> {
-    let (mut source, mut tally) = (Source::new(15), Tally::default());
-    for (m, n) in matrices(&mut source) {
-        let x = hard_matrix(&mut source, data, m, n);
-        let blocks = moments::row_blocks(m, n);
-        let depth = strip::depth(m, blocks) + strip::depth(blocks, 1);
-        let (mut expected_mean, mut expected_deviation) = (Vec::new(), Vec::new());
-        for column in 0..n {
-            let (mean, squares, largest) = two_passes(&x, n, column, 0..m);
-            expected_mean.push(mean_of(mean, squares, largest, depth));
-            expected_deviation.push(deviation_of(squares, m, largest, depth));
-        }
-        let (mut means, mut squares) = (rig.output(blocks * n)?, rig.output(blocks * n)?);
-        let arguments = (m as u32, n as u32, &rig.upload(&x)?, &mut means, &mut squares);
-        rig.launch(kernels.column_moments, moments::grid(m, n), arguments)?;
-        let (mut mean, mut deviation) = (rig.output(n)?, rig.output(n)?);
-        let arguments = (m as u32, n as u32, blocks as u32, &means, &squares, &mut mean, &mut deviation);
-        rig.launch(kernels.column_moments_finish, moments::finish_grid(n), arguments)?;
-        let place = format!("column_moments_finish {m} x {n}");
-        tally.compare(&format_args!("{place}: mean"), &rig.download(&mean)?, &expected_mean)?;
-        tally.compare(
-            &format_args!("{place}: deviation"),
-            &rig.download(&deviation)?,
-            &expected_deviation,
-        )?;
+pub fn column_moments_finish<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    let x = hard_matrix(source, data, m, n);
+    let blocks = moments::row_blocks(m, n);
+    let depth = strip::depth(m, blocks) + strip::depth(blocks, 1);
+    let (mut expected_mean, mut expected_deviation) = (Vec::new(), Vec::new());
+    for column in 0..n {
+        let (mean, squares, largest) = two_passes(&x, n, column, 0..m);
+        expected_mean.push(mean_of(mean, squares, largest, depth));
+        expected_deviation.push(deviation_of(squares, m, largest, depth));
     }
-    Ok(tally)
+    let (mut means, mut squares) = (rig.output(blocks * n)?, rig.output(blocks * n)?);
+    let arguments = (m as u32, n as u32, &rig.upload(&x)?, &mut means, &mut squares);
+    rig.launch(kernels.column_moments, moments::grid(m, n), arguments)?;
+    let (mut mean, mut deviation) = (rig.output(n)?, rig.output(n)?);
+    let arguments = (m as u32, n as u32, blocks as u32, &means, &squares, &mut mean, &mut deviation);
+    rig.launch(kernels.column_moments_finish, moments::finish_grid(n), arguments)?;
+    let place = format!("column_moments_finish {m} x {n}");
+    tally.compare(&format_args!("{place}: mean"), &rig.download(&mean)?, &expected_mean)?;
+    tally.compare(&format_args!("{place}: deviation"), &rig.download(&deviation)?, &expected_deviation)
 }
