@@ -1,0 +1,54 @@
+//! What must hold for any bytes. Each function takes what a fuzzer came up with, and panics where a promise is broken.
+//!
+//! They are called from two places: by cargo-fuzz (`tests/fuzz`), and by this crate's own test, which goes through the
+//! committed seeds and through random edits of them on every `cargo test`.
+
+mod checkpoint;
+mod csv;
+mod launch;
+mod model;
+
+pub use checkpoint::{a_checkpoint, checkpoint};
+pub use csv::csv;
+pub use launch::{Launch, launch};
+pub use model::model;
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use tempfile::NamedTempFile;
+
+/// A property, by the name of its fuzz target.
+pub type Property = (&'static str, fn(&[u8]));
+
+/// All properties.
+pub const ALL: &[Property] =
+    &[("checkpoint", checkpoint), ("csv", csv), ("launch", launch), ("model", model)];
+
+/// No message is longer.
+const LONGEST_MESSAGE: usize = 8192;
+
+thread_local! {
+    static FILE: RefCell<NamedTempFile> = RefCell::new(NamedTempFile::new().expect("a place for a file"));
+}
+
+/// A file with these contents, until this thread asks for the next one.
+fn file(contents: &[u8]) -> PathBuf {
+    FILE.with_borrow(|file| {
+        std::fs::write(file.path(), contents).expect("room for a small file");
+        file.path().to_owned()
+    })
+}
+
+/// Where messages say a problem is that was found in bytes rather than in a file.
+const BYTES: &str = "the bytes given";
+
+/// The message of an error at `place`, without the place: it must be one line that a screen holds and a terminal takes
+/// for text.
+fn message(error: &tilegrad::Error, place: &str) -> String {
+    let text = error.to_string();
+    assert!(text.len() <= LONGEST_MESSAGE, "a message of {} bytes: {text:.200}", text.len());
+    assert!(!text.contains(char::is_control), "a message with a control character: {text:?}");
+    let message = text.strip_prefix(place).and_then(|rest| rest.strip_prefix(": "));
+    message.unwrap_or_else(|| panic!("the message does not begin with {place}: {text}")).to_owned()
+}
