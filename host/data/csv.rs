@@ -390,6 +390,20 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pipes_are_read() {
+        use std::os::fd::AsRawFd;
+        let read = |text: &[u8]| {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(text).unwrap();
+            drop(writer);
+            Table::read_csv(format!("/dev/fd/{}", reader.as_raw_fd()), &["b".to_owned()])
+        };
+        assert_eq!(read(b"a,b\n1,2\n3,4\n").unwrap().values(), [2.0, 4.0]);
+        assert!(read(b"a,b\n1,2\n3,x\n").unwrap_err().to_string().contains("line 3, column \"b\""));
+    }
+
     #[test]
     fn names_as_long_as_a_file_are_not_compared() {
         let long = "a".repeat(1 << 20);

@@ -6,11 +6,10 @@ use kernel_suite::checks::{self, Case, Check, Shape};
 use kernel_suite::{Data, Kernels, Rig, Source, Tally};
 
 /// The most that the sides of a shape give when multiplied.
-const WORK: usize = 60_000;
-/// The longest of three sides. A block goes along all of k for each tile, however few of its threads have work.
-const SIDE_OF_THREE: usize = 300;
-/// The longest side otherwise.
-const SIDE: usize = 20_000;
+const WORK: usize = 30_000;
+/// The longest side of a shape of one, two and three. A row may take a warp, and a block goes along all of k, however few
+/// of its threads have work.
+const LONGEST: [usize; 3] = [20_000, 2_000, 300];
 
 /// The launch that the bytes describe passes its kernel's check.
 pub fn launch(bytes: &[u8]) {
@@ -51,7 +50,7 @@ impl Launch {
         let data = Data::ALL[usize::from(schedule & 1)];
         let mut shape = [1; 3];
         for side in &mut shape[..check.sides] {
-            *side = length(next(), next()) % if check.sides == 3 { SIDE_OF_THREE } else { SIDE };
+            *side = length(next(), next()) % (LONGEST[check.sides - 1] + 1);
         }
         while shape.iter().product::<usize>() > WORK {
             *shape.iter_mut().max().expect("three sides") /= 2;

@@ -8,7 +8,7 @@ mod csv;
 mod launch;
 mod model;
 
-pub use checkpoint::{a_checkpoint, checkpoint};
+pub use checkpoint::checkpoint;
 pub use csv::csv;
 pub use launch::{Launch, launch};
 pub use model::model;
@@ -17,6 +17,9 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use tempfile::NamedTempFile;
+use tilegrad::data::{Dataset, Output, Table};
+use tilegrad::engine::Loop;
+use tilegrad::models::{Checkpoints, LinearRegression, Scale};
 
 /// A property, by the name of its fuzz target.
 pub type Property = (&'static str, fn(&[u8]));
@@ -24,6 +27,33 @@ pub type Property = (&'static str, fn(&[u8]));
 /// All properties.
 pub const ALL: &[Property] =
     &[("checkpoint", checkpoint), ("csv", csv), ("launch", launch), ("model", model)];
+
+/// Files that are written today, of the training that [`checkpoint`](fn@checkpoint) resumes: the fuzz target that takes
+/// them, a name, and the bytes.
+pub fn files_of_today() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    /// The steps that were done.
+    const DONE: usize = 3;
+    let folder = tempfile::tempdir().expect("a place for a folder");
+    let path = folder.path().join("checkpoint");
+    let output = Output::new(&path).expect("a new file in it");
+    checkpoint::train(Checkpoints::begin(output).expect("there is none yet"), DONE)
+        .expect("data to learn from");
+    let model = |scale| {
+        let settings = LinearRegression::new().learning_rate(0.01).iterations(DONE).scale(scale);
+        let model = settings.fit(&Loop, &dataset()).expect("data to learn from");
+        model.to_bytes().expect("short names")
+    };
+    vec![
+        ("checkpoint", "three-steps.checkpoint", std::fs::read(path).expect("what training wrote")),
+        ("model", "scaled.safetensors", model(Scale::ZScore)),
+        ("model", "not-scaled.safetensors", model(Scale::None)),
+    ]
+}
+
+fn dataset() -> Dataset {
+    let x = Table::new(vec!["a".into(), "b".into()], vec![1.0, -2.0, 3.0, 0.5, 7.0, 1.5]).expect("a table");
+    Dataset::new(x, "y", vec![2.0, 4.0, 9.0]).expect("a data set")
+}
 
 /// No message is longer.
 const LONGEST_MESSAGE: usize = 8192;
