@@ -406,6 +406,25 @@ mod tests {
     }
 
     #[test]
+    fn steps_are_counted_to_the_next_checkpoint_or_it_waits_for_its_time() {
+        let writer = |every: fn(Checkpoints) -> Checkpoints| {
+            let (folder, output) = place();
+            let checkpoints = every(Checkpoints::begin(output).unwrap());
+            (checkpoints.of(settings().subject(&Loop, &dataset()), 20).unwrap().0, folder)
+        };
+        let due = |writer: &Writer| (0..=20).filter(|done| writer.is_due(*done, 20)).collect::<Vec<_>>();
+        let (counted, _folder) = writer(|checkpoints| checkpoints.every(7));
+        assert_eq!([0, 1, 6, 7, 20].map(|done| counted.steps_left(done)), [7, 6, 1, 7, 1]);
+        assert_eq!(due(&counted), [0, 7, 14, 20]);
+        let (mut timed, _folder) = writer(|checkpoints| checkpoints);
+        assert_eq!((timed.steps_left(0), due(&timed)), (usize::MAX, vec![0, 20]));
+        timed.last = Some(0);
+        assert_eq!(due(&timed), [20]);
+        timed.since -= EVERY;
+        assert_eq!(due(&timed), (1..=20).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn no_length_and_no_flipped_bit_is_a_panic() {
         let (_folder, output) = place();
         fit(&settings(), &Cpu, Checkpoints::begin(output.clone())).unwrap();

@@ -345,8 +345,8 @@ mod tests {
         assert_eq!(history.extend(&[8.0, 1.0, 2.0, 1.5]), Ok(()));
         assert_eq!(history.extend(&[2.001]), Err(Growth { iteration: 4, first_cost: 8.0, cost: 2.001 }));
         assert_eq!(ends(&[1.0, 2.5]), grown(1, 1.0, 2.5));
-        assert_eq!(ends(&[1.0, 1e-9, 1.999e-6]), Ok(3));
-        assert_eq!(ends(&[1.0, 1e-9, 2.001e-6]), grown(2, 1.0, 2.001e-6));
+        assert_eq!(ends(&[4.0, 1e-9, 7.99e-6]), Ok(3));
+        assert_eq!(ends(&[4.0, 1e-9, 8.01e-6]), grown(2, 4.0, 8.01e-6));
         assert_eq!(ends(&[0.0, 0.99 * smallest]), Ok(2));
         assert_eq!(ends(&[0.0, 1.01 * smallest]), grown(1, 0.0, 1.01 * smallest));
         // At the end: a hundredth above the lowest, or a ten-thousandth of the first.
