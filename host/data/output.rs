@@ -112,7 +112,8 @@ impl Output {
         persist: fn(NamedTempFile, PathBuf) -> Result<File, tempfile::PersistError>,
     ) -> io::Result<File> {
         let mut temporary = self.temporary()?;
-        temporary.write_all(contents)?;
+        // Not through `temporary`, whose errors name a file that nobody knows.
+        temporary.as_file_mut().write_all(contents)?;
         if let Ok(found) = fs::metadata(&self.real) {
             temporary.as_file().set_permissions(found.permissions())?;
         }
