@@ -2,6 +2,7 @@
 
 mod error;
 
+pub mod bench;
 pub mod cuda;
 pub mod data;
 pub mod engine;

@@ -81,6 +81,8 @@ fn main() {
         compare_measures_every_engine
         compare_without_the_loop_has_no_reference
         compare_refuses_wrong_options
+        bench_counts_on_the_emulator
+        bench_refuses_what_it_cannot_do
         doctor_lists_every_engine
     };
     trials.push(
@@ -422,7 +424,12 @@ fn one_sample_can_be_trained_on() {
 
 fn help_has_examples() {
     let place = Place::new();
-    for arguments in [&["train", "linear", "--help"][..], &["predict", "--help"], &["compare", "--help"]] {
+    for arguments in [
+        &["train", "linear", "--help"][..],
+        &["predict", "--help"],
+        &["compare", "--help"],
+        &["bench", "--help"],
+    ] {
         let help = place.succeeds(arguments);
         assert!(help.contains("Examples:\n  tilegrad "), "{help}");
     }
@@ -934,4 +941,43 @@ fn doctor_lists_every_engine() {
         assert!(out.contains(text), "no {text:?} in {out}");
     }
     assert!(out.contains("Compilers for the kernels"), "{out}");
+}
+
+fn bench_counts_on_the_emulator() {
+    let place = Place::new();
+    let table = place.succeeds(&["bench", "--filter", "column_sums", "--json", "counts.json"]);
+    let lines: Vec<&str> = table.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(lines.len(), 3, "{table}");
+    assert_eq!(
+        lines[1].split_whitespace().collect::<Vec<_>>()[..6],
+        ["column_sums", "1024×64", "2048", "8192", "100%", "8"]
+    );
+    let report = json(&place.read("counts.json"));
+    assert_eq!(report["device"], "emulator");
+    let kernel = &report["kernels"][0];
+    assert_eq!((&kernel["kernel"], &kernel["shape"]), (&"column_sums".into(), &"1024×64".into()));
+    for (name, count) in
+        [("global_loads.requests", 2048), ("global_loads.bytes", 262_144), ("sectors_read", 8192)]
+    {
+        assert_eq!(kernel["counters"][name], count, "{name}");
+    }
+    assert_eq!(kernel["floor_read"], 262_144);
+}
+
+fn bench_refuses_what_it_cannot_do() {
+    let place = Place::new();
+    place.refuses(2, &["no kernel's name contains `convolution`"], &["bench", "--filter", "convolution"]);
+    for device in ["loop", "cpu", "cuda"] {
+        place.refuses(
+            2,
+            &["timing the kernels on", device, "is not built yet"],
+            &["bench", "--device", device],
+        );
+    }
+    place.refuses(2, &["'--device <DEVICE>': the devices are"], &["bench", "--device", "tpu"]);
+    place.refuses(
+        2,
+        &["cannot write", "nowhere"],
+        &["bench", "--filter", "relu", "--json", "nowhere/counts.json"],
+    );
 }

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
+use tilegrad::bench::symmetric;
 use tilegrad::engine::{Activation, Engine};
 use tilegrad::report::{TextTable, significant};
 use tilegrad::{Error, Result};
@@ -215,12 +216,6 @@ impl Work {
             x,
         })
     }
-}
-
-/// A number in [−1, 1) from 24 random bits.
-fn symmetric(bits: u32) -> f32 {
-    const STEPS: f32 = (1_u32 << 23) as f32;
-    (bits >> 8) as f32 / STEPS - 1.0
 }
 
 /// The measurement, on any engine.

@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. Exit codes: 0 ok, 1 failed while running,
 //! 2 wrong usage or bad input, 3 the device that was asked for is not usable.
 
+mod bench;
 mod compare;
 mod device;
 mod doctor;
@@ -37,6 +38,8 @@ enum Command {
     Predict(predict::Options),
     /// Compare the engines: one descent step and one dense layer on each
     Compare(compare::Options),
+    /// Say what each kernel asks of the hardware, at fixed shapes
+    Bench(bench::Options),
     /// Say which engines can be used here, and why others cannot
     Doctor,
 }
@@ -47,6 +50,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Train(train::Model::Linear(options)) => options.run(),
         Command::Predict(options) => options.run(),
         Command::Compare(options) => options.run(),
+        Command::Bench(options) => options.run(),
         Command::Doctor => doctor::run(),
     };
     match result {

@@ -302,6 +302,11 @@ fn everything_else() {
     // `exp` has two.
     assert_eq!(counters.multiply_adds, 3 * (64 + 3));
     assert_eq!((counters.divisions, counters.approximations, counters.conversions), (3 * 2, 3 * 3, 3));
+    let entries = counters.entries();
+    assert!(
+        entries.contains(&("copies.requests".to_string(), 9))
+            && entries.contains(&("barriers".to_string(), 6))
+    );
     let (all, requests) = (counters.global(), counters.atomics.requests + counters.copies.requests);
     assert_eq!(all.requests, requests);
 }

@@ -17,8 +17,8 @@ pub struct Global<T> {
     length: usize,
     shadow: *const Shadow,
     name: &'static str,
-    /// Whether the launch counts.
-    counted: bool,
+    /// How many elements are read with no other question: all, or none if the launch counts.
+    plain: usize,
 }
 
 /// Global memory that a kernel reads and writes. On a GPU it is a bare pointer; here it knows its length, and who
@@ -59,17 +59,17 @@ impl<T: Copy> Global<T> {
             length,
             shadow: std::ptr::null(),
             name: "",
-            counted: false,
+            plain: length,
         }
     }
 
     pub(crate) fn new(values: &[T], shadow: &Shadow) -> Self {
-        Global { pointer: values.as_ptr(), length: values.len(), shadow, name: "", counted: false }
+        Global { pointer: values.as_ptr(), length: values.len(), shadow, name: "", plain: values.len() }
     }
 
     /// The parameter of this name in the kernel that is running.
     pub(crate) fn named(self, name: &'static str) -> Self {
-        Global { name, counted: lane().block().launch().counts(), ..self }
+        Global { name, plain: if lane().block().launch().counts() { 0 } else { self.length }, ..self }
     }
 
     /// The value of an element.
@@ -79,17 +79,45 @@ impl<T: Copy> Global<T> {
     #[inline]
     #[track_caller]
     pub unsafe fn read(self, index: usize) -> T {
-        self.count(Instruction::Load, index, 1);
-        self.get(index)
+        if index >= self.plain {
+            self.check_and_count(index);
+        }
+        // SAFETY: in range.
+        unsafe { self.fetch(index) }
     }
 
     /// The value of an element, checked but not counted.
     #[inline]
     #[track_caller]
     pub(crate) fn get(self, index: usize) -> T {
+        self.check(index);
+        // SAFETY: in range.
+        unsafe { self.fetch(index) }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn check(self, index: usize) {
         if index >= self.length {
             out_of_range("read", index, self.name, self.length);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[track_caller]
+    fn check_and_count(self, index: usize) {
+        self.check(index);
+        self.count(Instruction::Load, index, 1);
+    }
+
+    /// The value of an element.
+    ///
+    /// # Safety
+    /// `index` is in range.
+    #[inline]
+    #[track_caller]
+    unsafe fn fetch(self, index: usize) -> T {
         // SAFETY: the shadow lives as long as the buffer, which is borrowed for the launch.
         if !unsafe { (*self.shadow).is_written(index) } {
             unwritten(index, self.name);
@@ -102,7 +130,7 @@ impl<T: Copy> Global<T> {
     #[inline]
     #[track_caller]
     pub(crate) fn count(self, instruction: Instruction, index: usize, elements: usize) {
-        if self.counted {
+        if self.plain < self.length {
             count::<T>(instruction, self.pointer, index, elements);
         }
     }

@@ -117,6 +117,13 @@ impl Counters {
         SECTOR * self.sectors_written
     }
 
+    /// All counts with their names: "blocks", "global_loads.requests" and so on.
+    pub fn entries(&self) -> Vec<(String, u64)> {
+        let mut entries = Vec::new();
+        self.list("", &mut entries);
+        entries
+    }
+
     /// All requests to global memory.
     pub fn global(&self) -> GlobalRequests {
         let mut all = self.global_loads;
@@ -158,7 +165,18 @@ fn ratio(a: u64, b: u64) -> f64 {
     if b == 0 { 0.0 } else { a as f64 / b as f64 }
 }
 
-macro_rules! add {
+/// Counts that have names.
+trait List {
+    fn list(&self, name: &str, entries: &mut Vec<(String, u64)>);
+}
+
+impl List for u64 {
+    fn list(&self, name: &str, entries: &mut Vec<(String, u64)>) {
+        entries.push((name.to_string(), *self));
+    }
+}
+
+macro_rules! fields {
     ($($type:ident { $($field:ident)* })*) => { $(
         impl AddAssign for $type {
             fn add_assign(&mut self, other: Self) {
@@ -167,9 +185,15 @@ macro_rules! add {
                 $(self.$field += $field;)*
             }
         }
+        impl List for $type {
+            fn list(&self, name: &str, entries: &mut Vec<(String, u64)>) {
+                let dot = if name.is_empty() { "" } else { "." };
+                $(self.$field.list(&format!("{name}{dot}{}", stringify!($field)), entries);)*
+            }
+        }
     )* };
 }
-add! {
+fields! {
     Counters {
         blocks warps global_loads global_stores atomics copies shared_loads shared_stores shared_copies
         sectors_of_blocks sectors_read sectors_written barriers warp_barriers shuffles votes matrix_products

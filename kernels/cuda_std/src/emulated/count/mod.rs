@@ -35,8 +35,14 @@ pub(crate) fn set_counting(counting: bool) {
 #[inline]
 pub(crate) fn count_operation(which: fn(&mut Counters) -> &mut u64) {
     if COUNTING.get() {
-        lane().block().count(which);
+        add_operation(which);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn add_operation(which: fn(&mut Counters) -> &mut u64) {
+    lane().block().count(which);
 }
 
 /// Notes an access of the running thread, for a kernel that is counted.
