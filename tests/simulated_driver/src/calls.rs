@@ -8,6 +8,9 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use crate::Needs::{Context, Nothing, Start};
 use crate::*;
 
+/// What stands for a context, a stream, a module or a function: a number, in the driver's type.
+type Handle = *mut c_void;
+
 /// As many as an A100 has.
 const MULTIPROCESSORS: c_int = 108;
 /// Threads that a multiprocessor of an A100 has at once.
@@ -205,7 +208,8 @@ pub unsafe extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> u32 {
 
 /// Makes a context current on this thread; none if it is null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuCtxSetCurrent(context: usize) -> u32 {
+pub unsafe extern "C" fn cuCtxSetCurrent(context: Handle) -> u32 {
+    let context = context.addr();
     call("cuCtxSetCurrent", Start, |driver| {
         driver.fault.map_or(Ok(()), Err)?;
         if context > 0 && !driver.holds.contains_key(&(context as c_int - 1)) {
@@ -303,9 +307,9 @@ fn problem(ptx: &str) -> Option<String> {
 
 /// Unloads a module.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuModuleUnload(module: usize) -> u32 {
-    give_back("cuModuleUnload", module as u64, |driver| {
-        driver.remove(module as u64, |kind| matches!(kind, Kind::Module))
+pub unsafe extern "C" fn cuModuleUnload(module: Handle) -> u32 {
+    give_back("cuModuleUnload", module.addr() as u64, |driver| {
+        driver.remove(module.addr() as u64, |kind| matches!(kind, Kind::Module))
     })
 }
 
@@ -313,16 +317,16 @@ pub unsafe extern "C" fn cuModuleUnload(module: usize) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuModuleGetFunction(
     function: *mut usize,
-    module: usize,
+    module: Handle,
     name: *const c_char,
 ) -> u32 {
     call("cuModuleGetFunction", Context, |driver| {
-        driver.module(module as u64)?;
+        driver.module(module.addr() as u64)?;
         // SAFETY: a name ends with a zero byte.
         let name = unsafe { CStr::from_ptr(name) }.to_bytes();
         let found = KERNELS.iter().position(|kernel| kernel.entry().as_bytes() == name).ok_or(NOT_FOUND)?;
         // SAFETY: the caller gives a place for the handle.
-        unsafe { put(function, module + 1 + found) }
+        unsafe { put(function, module.addr() + 1 + found) }
     })
 }
 
@@ -359,19 +363,19 @@ pub unsafe extern "C" fn cuStreamCreate(stream: *mut usize, flags: c_uint) -> u3
 
 /// Waits for a stream: here its work is done.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamSynchronize(stream: usize) -> u32 {
+pub unsafe extern "C" fn cuStreamSynchronize(stream: Handle) -> u32 {
     call("cuStreamSynchronize", Context, |driver| {
-        driver.queue(stream as u64)?;
-        driver.run(stream as u64)
+        driver.queue(stream.addr() as u64)?;
+        driver.run(stream.addr() as u64)
     })
 }
 
 /// Destroys a stream, after its work.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuStreamDestroy_v2(stream: usize) -> u32 {
-    give_back("cuStreamDestroy", stream as u64, |driver| {
-        driver.run(stream as u64)?;
-        driver.remove(stream as u64, |kind| matches!(kind, Kind::Stream(_)))
+pub unsafe extern "C" fn cuStreamDestroy_v2(stream: Handle) -> u32 {
+    give_back("cuStreamDestroy", stream.addr() as u64, |driver| {
+        driver.run(stream.addr() as u64)?;
+        driver.remove(stream.addr() as u64, |kind| matches!(kind, Kind::Stream(_)))
     })
 }
 
@@ -427,23 +431,23 @@ impl Driver {
 
 /// Queues a copy from the host, whose memory is not pinned and so read before the call returns.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, stream: usize) -> u32 {
+pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, stream: Handle) -> u32 {
     call("cuMemcpyHtoDAsync", Context, |driver| {
         driver.check_copy(to, from.addr(), bytes)?;
         // SAFETY: the caller gives `bytes` bytes; they are aligned, as was checked.
         let words = unsafe { std::slice::from_raw_parts(from.cast::<f32>(), bytes / 4) }.to_vec();
-        driver.queue(stream as u64)?.push_back(Work::ToDevice { address: to, words });
+        driver.queue(stream.addr() as u64)?.push_back(Work::ToDevice { address: to, words });
         Ok(())
     })
 }
 
 /// Queues a copy to the host.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usize, stream: usize) -> u32 {
+pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usize, stream: Handle) -> u32 {
     call("cuMemcpyDtoHAsync", Context, |driver| {
         driver.check_copy(from, to.addr(), bytes)?;
         let work = Work::ToHost { to: to.expose_provenance(), address: from, words: bytes / 4 };
-        driver.queue(stream as u64)?.push_back(work);
+        driver.queue(stream.addr() as u64)?.push_back(work);
         Ok(())
     })
 }
@@ -451,7 +455,7 @@ pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usi
 /// Queues a kernel. The values of its parameters are read before the call returns.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuLaunchKernel(
-    function: usize,
+    function: Handle,
     grid_x: c_uint,
     grid_y: c_uint,
     grid_z: c_uint,
@@ -459,7 +463,7 @@ pub unsafe extern "C" fn cuLaunchKernel(
     block_y: c_uint,
     block_z: c_uint,
     shared_bytes: c_uint,
-    stream: usize,
+    stream: Handle,
     parameters: *const *const c_void,
     extra: *const *const c_void,
 ) -> u32 {
@@ -469,14 +473,14 @@ pub unsafe extern "C" fn cuLaunchKernel(
         }
         let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
         // SAFETY: the caller's promise is the driver's.
-        unsafe { driver.launch(function, grid, block, shared_bytes, stream, parameters) }
+        unsafe { driver.launch(function.addr(), grid, block, shared_bytes, stream.addr(), parameters) }
     })
 }
 
 /// The same for a kernel whose blocks wait for each other: refused if they cannot all be resident.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuLaunchCooperativeKernel(
-    function: usize,
+    function: Handle,
     grid_x: c_uint,
     grid_y: c_uint,
     grid_z: c_uint,
@@ -484,7 +488,7 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernel(
     block_y: c_uint,
     block_z: c_uint,
     shared_bytes: c_uint,
-    stream: usize,
+    stream: Handle,
     parameters: *const *const c_void,
 ) -> u32 {
     call("cuLaunchCooperativeKernel", Context, |driver| {
@@ -495,7 +499,7 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernel(
             return Err(COOPERATIVE_LAUNCH_TOO_LARGE);
         }
         // SAFETY: the caller's promise is the driver's.
-        unsafe { driver.launch(function, grid, block, shared_bytes, stream, parameters) }
+        unsafe { driver.launch(function.addr(), grid, block, shared_bytes, stream.addr(), parameters) }
     })
 }
 

@@ -169,15 +169,21 @@ struct Driver {
 }
 
 static DRIVER: LazyLock<Mutex<Driver>> = LazyLock::new(|| {
+    // Miri has no end of a process to wait for.
+    #[cfg(not(miri))]
     // SAFETY: `at_exit` may be called at any time, and once.
-    unsafe { atexit(at_exit) };
+    unsafe {
+        atexit(at_exit)
+    };
     Mutex::new(Driver::new(&std::env::var("SIMULATED_CUDA").unwrap_or_default()))
 });
 
+#[cfg(not(miri))]
 unsafe extern "C" {
     fn atexit(function: extern "C" fn()) -> c_int;
 }
 
+#[cfg(not(miri))]
 extern "C" fn at_exit() {
     if let Some(file) = std::env::var_os("SIMULATED_CUDA_REPORT")
         && let Err(error) = std::fs::write(&file, lock().report())

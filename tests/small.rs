@@ -1,0 +1,91 @@
+//! The engines on a few numbers, little enough for Miri, which looks for undefined behaviour where they do without the
+//! compiler's checks: memory that begins at a cache line, products, launches, the calls of CUDA's driver.
+//!
+//! ```sh
+//! MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-tree-borrows -Zmiri-ignore-leaks" \
+//!     cargo +nightly miri test --test small
+//! ```
+//!
+//! Rayon's pool asks for the second and third flag, the emulator for the first. Under Miri the driver is the simulated
+//! one, linked; otherwise tests/cuda.rs loads it, and the test here is left out.
+
+use tilegrad::Result;
+use tilegrad::data::{Dataset, Table};
+use tilegrad::engine::{Activation, Cpu, Emulator, Engine, Layout, Loop};
+use tilegrad::models::LinearRegression;
+
+#[cfg(miri)]
+extern crate simulated_driver;
+
+/// The bits of what one step and a prediction give.
+fn train<E: Engine>(engine: &E) -> Result<Vec<f64>> {
+    let features = Table::new(vec!["a".to_owned()], vec![1.0, 2.0, 6.0])?;
+    let dataset = Dataset::new(features, "y", vec![3.0, 5.0, 4.0])?;
+    let model = LinearRegression::new().iterations(1).fit(engine, &dataset)?;
+    let predictions = model.predict(engine, dataset.features())?;
+    Ok([model.weights(), &[model.bias()], model.history(), &predictions].concat())
+}
+
+fn near(got: &[f64], expected: &[f64]) {
+    assert_eq!(got.len(), expected.len());
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - expected).abs() <= 1e-5 * expected.abs(), "{got} is not near {expected}");
+    }
+}
+
+/// Rows of more than a vector and less than two, so that there are groups of rows, single ones, and tails.
+#[test]
+fn every_operation_of_the_cpu_engine() {
+    fn all<E: Engine>(engine: &E) -> Result<Vec<f64>> {
+        let (rows, columns) = (5, 19);
+        let values: Vec<f32> = (0..rows * columns).map(|i| ((i * 7 + i / 5) % 13) as f32 - 6.0).collect();
+        let mut x = engine.upload(rows, columns, &values)?;
+        let y = engine.upload(rows, 1, &values[..rows])?;
+        let mut weights = engine.upload(columns, 1, &values[2..][..columns])?;
+        let mut bias = engine.upload(1, 1, &[0.5])?;
+        let mut results = engine.read(&engine.matrix_vector(&x, &weights, &bias)?)?;
+        results.extend(engine.read(&engine.gradient(&x, &y)?)?);
+        results.extend(engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)?);
+        results.extend(engine.read(&weights)?);
+        results.push(engine.cost_linear(&x, &y, &weights, &bias)?);
+        let units = engine.upload(columns, 2, &values[..2 * columns])?;
+        results.extend(engine.read(&engine.matmul(&x, Layout::Plain, &units, Layout::Plain)?)?);
+        results.extend(engine.read(&engine.matmul(&units, Layout::Transposed, &x, Layout::Transposed)?)?);
+        let shift = engine.upload(1, 2, &[0.25, -0.25])?;
+        for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid] {
+            let layer = engine.read(&engine.dense(&x, &units, &shift, activation)?)?;
+            results.extend(layer.iter().filter(|value| value.abs() > 1e-3));
+        }
+        let moments = engine.column_moments(&x)?;
+        engine.standardise(&mut x, &moments)?;
+        results.extend(engine.read(&x)?.iter().filter(|value| value.abs() > 1e-3));
+        Ok(results)
+    }
+    near(&all(&Cpu).unwrap(), &all(&Loop).unwrap());
+}
+
+#[test]
+fn training_on_the_cpu() {
+    near(&train(&Cpu).unwrap(), &train(&Loop).unwrap());
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "takes Miri many minutes, with its launches of 256 threads")]
+fn training_on_the_emulator() {
+    near(&train(&Emulator::new()).unwrap(), &train(&Loop).unwrap());
+}
+
+#[cfg(miri)]
+#[test]
+#[ignore = "takes Miri many minutes, with the PTX that is read"]
+fn a_product_through_the_driver() {
+    use tilegrad::engine::Cuda;
+
+    let engine = Cuda::open(0).unwrap();
+    let a = engine.upload(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let b = engine.upload(3, 1, &[7.0, 8.0, 9.0]).unwrap();
+    let bias = engine.upload(1, 1, &[1.0]).unwrap();
+    assert_eq!(engine.read(&engine.matrix_vector(&a, &b, &bias).unwrap()).unwrap(), [51.0, 123.0]);
+    assert!(engine.upload(1 << 20, 1 << 10, &[]).is_err());
+    assert!(Cuda::open(1).is_err());
+}
