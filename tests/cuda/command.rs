@@ -54,6 +54,61 @@ pub fn training_and_prediction_are_the_emulators_bit_for_bit() {
     assert!(results[0] == results[1], "{results:?}");
 }
 
+/// Training of 12 steps on a device, with the checkpoint in "c" and the rest to be added.
+const CHECKPOINTED: &str =
+    "train linear --data small.csv --target y --history h --json --model m --iterations 12 --device";
+
+pub fn training_goes_on_from_a_checkpoint_to_the_same_bits() {
+    let place = Place::new();
+    let run = |line: &str| {
+        let run = place.run("", &format!("{CHECKPOINTED} {line}"));
+        assert_eq!(run.code, 0, "{run:?}");
+        assert!(run.report.is_clean(), "{run:?}");
+        let mut summary = json(&run.stdout);
+        summary["seconds"].take();
+        (summary, place.read("m"), place.read("h"))
+    };
+    let never_stopped = run("cuda");
+    for stop in [1, 2, 5, 11, 12] {
+        let part = CHECKPOINTED.replace("12", &stop.to_string());
+        let part = place.run("", &format!("{part} cuda --checkpoint c --every 2"));
+        assert!(part.code == 0 && part.report.is_clean(), "{part:?}");
+        assert!(run("cuda --checkpoint c --resume") == never_stopped, "from {stop}");
+        if stop < 12 {
+            fs::remove_file(place.path("c")).expect("it is there");
+        }
+    }
+    // The emulator's bits are the same here; what is promised is promised for one engine.
+    let run = place.run("", &format!("{CHECKPOINTED} emulator --checkpoint c --resume"));
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(
+        run.stderr.contains("the engine was cuda, compute capability 8.0, and is emulator now"),
+        "{run:?}"
+    );
+}
+
+pub fn training_that_fails_leaves_a_checkpoint() {
+    let place = Place::new();
+    let run = |script: &str, more: &str| place.run(script, &format!("{CHECKPOINTED} cuda{more}"));
+    assert_eq!(run("", "").code, 0);
+    let never_stopped = (place.read("m"), place.read("h"));
+    let mut iterations = Vec::new();
+    // Kernels and waits, early and late.
+    for script in
+        ["kernel=5=700", "kernel=20=719", "fail=cuMemAlloc:60", "lost=200", "fail=cuLaunchKernel:70"]
+    {
+        let failed = run(script, " --checkpoint c --every 1");
+        assert_eq!((failed.code, failed.stdout.as_str()), (1, ""), "{script}: {failed:?}");
+        let left = tilegrad::models::Checkpoint::load(place.path("c"));
+        iterations.push(left.expect("it is whole").iteration());
+        let resumed = run("", " --checkpoint c --every 1 --resume");
+        assert_eq!(resumed.code, 0, "{script}: {resumed:?}");
+        assert!((place.read("m"), place.read("h")) == never_stopped, "{script}");
+        fs::remove_file(place.path("c")).expect("it is there");
+    }
+    assert!(iterations.contains(&0) && iterations.iter().any(|iteration| *iteration > 3), "{iterations:?}");
+}
+
 pub fn compare_takes_part() {
     let line = "compare --samples 70 --features 9 --iterations 1 --devices loop,cuda --json";
     let run = Place::new().run("", line);

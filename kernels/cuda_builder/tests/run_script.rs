@@ -31,6 +31,7 @@ fn bundle(cuda: u8, engines: u8) -> tempfile::TempDir {
     );
     executable(&root.join("bin/tests/engines"), &format!("#!/bin/sh\nexit {engines}\n"));
     executable(&root.join("bin/tests/determinism"), "#!/bin/sh\n");
+    executable(&root.join("bin/tests/checkpoint"), "#!/bin/sh\n");
     fs::write(root.join("manifest.json"), "{\"commit\": \"0123\"}\n").unwrap();
     folder
 }
@@ -72,6 +73,7 @@ fn outcomes() {
         "kernels",
         "engines",
         "determinism",
+        "checkpoint",
         "train on loop",
         "train on cpu",
         "train on cuda",

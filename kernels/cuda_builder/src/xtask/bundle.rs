@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::{Result, cargo, run, target_folder, workspace};
 
 /// The tests that make sense where there is a GPU: the others test the command's errors and the compiler's.
-const TESTS: [&str; 3] = ["kernels", "engines", "determinism"];
+const TESTS: [&str; 4] = ["kernels", "engines", "determinism", "checkpoint"];
 
 /// The script that runs everything in the bundle.
 const SCRIPT: &str = include_str!("run.sh");

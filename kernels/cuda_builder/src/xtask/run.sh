@@ -3,10 +3,10 @@
 #
 #   ./run.sh [--require-gpu] RESULTS [STEP...]
 #
-# Steps, in this order unless named: doctor kernels engines determinism train compare bench. Each leaves its output in the folder
-# RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is skipped without one, and said;
-# --require-gpu makes that a failure, also of the tests that are ignored without one. A step has LIMIT seconds (300).
-# Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
+# Steps, in this order unless named: doctor kernels engines determinism checkpoint train compare bench. Each leaves its
+# output in the folder RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is skipped
+# without one, and said; --require-gpu makes that a failure, also of the tests that are ignored without one. A step has
+# LIMIT seconds (300). Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
 #
 # The step sanitize, which has to be named, runs the kernels' tests, the engine's and a training under each of the four
 # tools of NVIDIA's compute-sanitizer (on the PATH, or named by COMPUTE_SANITIZER). It needs a GPU, and fails on any
@@ -14,7 +14,7 @@
 set -u
 
 usage() {
-    echo "usage: ./run.sh [--require-gpu] RESULTS [doctor|kernels|engines|determinism|train|compare|bench|sanitize]..." >&2
+    echo "usage: ./run.sh [--require-gpu] RESULTS [doctor|kernels|engines|determinism|checkpoint|train|compare|bench|sanitize]..." >&2
     exit 2
 }
 
@@ -28,9 +28,9 @@ case $1 in -*|"") usage ;; esac
 mkdir -p "$1" || exit 2
 results=$(cd "$1" && pwd) || exit 2
 shift
-[ $# -ge 1 ] || set -- doctor kernels engines determinism train compare bench
+[ $# -ge 1 ] || set -- doctor kernels engines determinism checkpoint train compare bench
 for step; do
-    case $step in doctor|kernels|engines|determinism|train|compare|bench|sanitize) ;; *) usage ;; esac
+    case $step in doctor|kernels|engines|determinism|checkpoint|train|compare|bench|sanitize) ;; *) usage ;; esac
 done
 
 cd "$(dirname "$0")" || exit 2
@@ -114,7 +114,7 @@ for step; do
         doctor)
             run doctor doctor.txt bin/tilegrad doctor
             cat "$results/doctor.txt" ;;
-        kernels|engines|determinism)
+        kernels|engines|determinism|checkpoint)
             run "$step" "$step.txt" "bin/tests/$step"
             # The tests that could not run are listed by name.
             grep -a -E '(ignored|test result)' "$results/$step.txt"
