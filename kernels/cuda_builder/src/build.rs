@@ -69,6 +69,7 @@ pub struct CudaBuilder {
     arch: String,
     compiler: Option<Compiler>,
     target_folder: Option<PathBuf>,
+    example: Option<String>,
 }
 
 /// Kernels as PTX.
@@ -94,6 +95,7 @@ impl CudaBuilder {
             arch: "sm_80".to_string(),
             compiler: None,
             target_folder: None,
+            example: None,
         }
     }
 
@@ -113,6 +115,12 @@ impl CudaBuilder {
     /// current folder. It must not be the target folder of a cargo that waits for this build.
     pub fn target_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.target_folder = Some(folder.into());
+        self
+    }
+
+    /// Compiles this example of the crate, which is a `cdylib`, in place of its library.
+    pub fn example(mut self, name: &str) -> Self {
+        self.example = Some(name.to_string());
         self
     }
 
@@ -136,14 +144,18 @@ impl CudaBuilder {
         fs::create_dir_all(&folder).map_err(Error::io("write", &folder))?;
         let folder = fs::canonicalize(&folder).map_err(Error::io("read", &folder))?;
 
-        let output = command(&compiler, &kernels, &self.arch, &folder)
+        let output = command(&compiler, &kernels, &self.arch, &folder, self.example.as_deref())
             .output()
             .map_err(Error::io("start", &compiler.cargo))?;
         let messages = String::from_utf8_lossy(&output.stderr).into_owned();
         if !output.status.success() {
             return Err(Error::Compile { arch: self.arch, compiler: compiler.version, messages });
         }
-        let path = folder.join(TARGET).join("release/deps/kernels.s");
+        let release = folder.join(TARGET).join("release");
+        let path = match &self.example {
+            None => release.join("deps/kernels.s"),
+            Some(name) => newest(&release.join("examples"), &format!("{name}-"))?,
+        };
         let raw = fs::read_to_string(&path).map_err(|_| Error::NoOutput { path })?;
         let ptx = finish(&raw)?;
         no_machine_paths(&ptx, [kernels.as_path(), &folder])?;
@@ -163,7 +175,18 @@ pub fn compute_capability(arch: &str) -> Result<u32, Error> {
         .ok_or_else(|| Error::Architecture(arch.to_string()))
 }
 
-fn command(compiler: &Compiler, kernels: &Path, arch: &str, folder: &Path) -> Command {
+/// The assembly in `folder` that was written last, of those whose names begin so: cargo adds a hash to examples' names.
+fn newest(folder: &Path, prefix: &str) -> Result<PathBuf, Error> {
+    let entries = fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten();
+    let paths = entries.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+        name.starts_with(prefix) && name.ends_with(".s")
+    });
+    let written = |path: &PathBuf| fs::metadata(path).and_then(|file| file.modified()).ok();
+    paths.max_by_key(written).ok_or_else(|| Error::NoOutput { path: folder.join(format!("{prefix}*.s")) })
+}
+
+fn command(compiler: &Compiler, kernels: &Path, arch: &str, folder: &Path, example: Option<&str>) -> Command {
     let mut command = Command::new(&compiler.cargo);
     for (name, _) in env::vars_os().filter(|(name, _)| belongs_to_outer_build(name)) {
         command.env_remove(name);
@@ -183,12 +206,16 @@ fn command(compiler: &Compiler, kernels: &Path, arch: &str, folder: &Path) -> Co
         .env("RUSTC_WORKSPACE_WRAPPER", "")
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags)
         .env("CARGO_BUILD_BUILD_DIR", folder)
-        .args(["rustc", "--release", "--lib", "--crate-type=cdylib", "--locked", "--quiet", "--color=never"])
+        .args(["rustc", "--release", "--locked", "--quiet", "--color=never"])
         .args(["-Zbuild-std=core", "-Zpanic-immediate-abort", "--target", TARGET, "--target-dir"])
         .arg(folder);
     for setting in PROFILE {
         command.arg("--config").arg(format!("profile.release.{setting}"));
     }
+    match example {
+        None => command.args(["--lib", "--crate-type=cdylib"]),
+        Some(name) => command.args(["--example", name]),
+    };
     command.args(["--", "--emit=asm"]);
     command
 }

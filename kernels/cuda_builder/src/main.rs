@@ -9,7 +9,7 @@ usage: cargo xtask COMMAND
 
   kernels           compile the kernels and write kernels/ptx/ and its manifest anew
   kernels --verify  compile the kernels and compare with kernels/ptx/, which stays as it is
-  check             assemble kernels/ptx/ with ptxas: no stack, no spills, registers within the launch bounds
+  check             assemble kernels/ptx/ and every function with ptxas: no stack, no spills, registers within the launch bounds
   bundle            build and collect what a GPU machine without Rust needs, in target/bundle";
 
 fn main() -> ExitCode {

@@ -21,6 +21,8 @@ pub unsafe fn floats(x: Global<f32>, y: GlobalMut<f32>) {
     y.write(4, float::exp2_approx(value));
     y.write(5, float::exp(value));
     y.write(6, float::to_tf32(value));
+    let [low, high] = float::unpack_bf16(float::pack_bf16(value, -value));
+    y.write(7, low - high);
 }
 
 /// Where a thread is.
@@ -68,6 +70,25 @@ pub unsafe fn shared(x: Global<f32>, y: GlobalMut<f32>) {
     tile.write(i, tile.read(i) + count.read(0) as f32);
     y.write4(4 * i, tile.read4(4 * i));
     y.write4(4 * i, y.read4(4 * i));
+}
+
+/// The tensor cores, and the loads for them.
+#[kernel(block = [32, 1, 1])]
+pub unsafe fn matrices(x: Global<f32>, y: GlobalMut<f32>) {
+    let tile = shared_array![f32; 128];
+    let halves = shared_array![u32; 128];
+    let lane = warp::lane_id() as usize;
+    tile.write4(4 * lane, x.read4(4 * lane));
+    halves.write(lane, float::pack_bf16(x.read(lane), 1.0));
+    thread::sync_threads();
+    let a = warp::ldmatrix_x4(tile, 4 * lane);
+    let b = warp::ldmatrix_x2(tile, lane % 16 * 4);
+    let [c] = warp::ldmatrix_x1(tile, lane % 8 * 4);
+    let product = warp::mma_m16n8k8(a, b, [c; 4]);
+    let a = warp::ldmatrix_x4_transposed(halves, 4 * lane);
+    let [low, high] = warp::ldmatrix_x2_transposed(halves, lane % 16 * 4);
+    let [other] = warp::ldmatrix_x1_transposed(halves, lane % 8 * 4);
+    y.write4(4 * lane, warp::mma_m16n8k16_bf16(a, [low ^ other, high], product));
 }
 
 /// Atomics.

@@ -26,6 +26,12 @@ pub fn exp(x: f32) -> f32 {
     power * power_of_two(half) * power_of_two(k.wrapping_sub(half))
 }
 
+/// The two values of [`pack_bf16`], the low half first. Exact.
+#[inline(always)]
+pub fn unpack_bf16(pair: u32) -> [f32; 2] {
+    [f32::from_bits(pair << 16), f32::from_bits(pair & 0xffff_0000)]
+}
+
 /// 2ᵏ for −126 ≤ k ≤ 127.
 #[inline(always)]
 fn power_of_two(k: i32) -> f32 {

@@ -63,13 +63,13 @@
 //! - Three or more blocks that read an element before another writes it: two readers are remembered. With release and
 //!   acquire, a race with the third may be missed.
 //! - Fences, and atomics other than addition, load and store; generic addresses; dynamic shared memory; clusters,
-//!   tensor maps, `wgmma`, `ldmatrix`.
+//!   tensor maps, `wgmma`.
 //! - Shared arrays count against the limit when they are reached; on a GPU, all that the kernel mentions count.
 //! - Threads that have returned do not take part in a barrier on a GPU either; here their absence is a fault, because
 //!   `barrier.sync.aligned` wants whole warps. A shuffle from a lane that takes no part is a fault even if its
 //!   value is not used.
 //! - A loop that never ends and touches no memory hangs the emulator too.
-//! - `ex2.approx` and `rsqrt.approx` are rounded to nearest here; the tensor cores' sums are exact, and rounded once.
+//! - `ex2.approx` and `rsqrt.approx` are rounded to nearest here; the tensor cores' sums are made in `f64`.
 //!   All other arithmetic gives the same bits as the GPU: `mul_add` is fused, `a * b + c` is not.
 //!
 //! # Why this crate is here

@@ -8,12 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cuda_builder::{Entry, Manifest};
+use cuda_builder::{CudaBuilder, Entry, Manifest};
 
 use super::{Result, target_folder, workspace};
 
 /// The architectures that the PTX is assembled for: the oldest that is supported, and Hopper.
 const ASSEMBLED: [&str; 2] = ["sm_80", "sm_90"];
+/// The example of `cuda_std` that calls everything that a kernel may call.
+const EXAMPLE: &str = "every_function";
 
 /// Registers of a multiprocessor, and how many a warp is given at a time (compute capability 8.0 and 9.0).
 const REGISTERS: u64 = 65_536;
@@ -29,58 +31,72 @@ struct Use {
     spill_bytes: u32,
 }
 
-/// Assembles `kernels/ptx/` and prints a table; any finding is an error.
+/// Assembles `kernels/ptx/`, and an example that calls everything that a kernel may call, and prints a table; any
+/// finding is an error.
 pub fn check() -> Result<()> {
     let workspace = workspace()?;
-    let ptxas = find_ptxas(&target_folder(&workspace)?)?;
+    let target = target_folder(&workspace)?;
+    let ptxas = find_ptxas(&target)?;
     let folder = workspace.join("kernels/ptx");
     let manifest = Manifest::read(&folder)?;
     manifest.modules(&folder)?;
     let mut findings = Vec::new();
     for module in &manifest.modules {
-        for arch in ASSEMBLED {
-            let output = Command::new(&ptxas)
-                .args(["--verbose", "--gpu-name", arch, "--output-file"])
-                .arg(if cfg!(windows) { "NUL" } else { "/dev/null" })
-                .arg(folder.join(&module.file))
-                .output()
-                .map_err(|error| format!("cannot start {}: {error}", ptxas.display()))?;
-            let said = [output.stderr, output.stdout].concat();
-            let said = String::from_utf8_lossy(&said);
-            if !output.status.success() {
-                return Err(format!("ptxas refuses {} for {arch}:\n{said}", module.file).into());
-            }
-            let uses = parse(&said);
-            println!("{} for {arch}", module.file);
-            println!(
-                "  {:<24} {:>9} {:>9} {:>12} {:>6} {:>6}",
-                "kernel", "registers", "threads", "shared bytes", "stack", "spills"
-            );
-            for entry in &module.entries {
-                let Some(used) = uses.get(&entry.name) else {
-                    findings.push(format!("{arch}: ptxas says nothing of {}", entry.name));
-                    continue;
-                };
-                let threads = entry.max_threads.map_or(0, product);
-                let Use { registers, shared_bytes, stack_bytes, spill_bytes } = used;
-                println!(
-                    "  {:<24} {registers:>9} {threads:>9} {shared_bytes:>12} {stack_bytes:>6} {spill_bytes:>6}",
-                    entry.name
-                );
-                findings.extend(
-                    findings_of(entry, used)
-                        .into_iter()
-                        .map(|what| format!("{arch}: {}: {what}", entry.name)),
-                );
-            }
-            findings.extend(remarks(&said).map(|line| format!("{arch}: {line}")));
-        }
+        findings.extend(assemble(&ptxas, &folder.join(&module.file), &module.entries)?);
     }
+    let nvptx = target.join("nvptx");
+    let builder = CudaBuilder::new(workspace.join("kernels/cuda_std")).example(EXAMPLE).target_folder(&nvptx);
+    let example = builder.build()?;
+    let path = nvptx.join(format!("{EXAMPLE}.ptx"));
+    fs::write(&path, &example.ptx).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    findings.extend(assemble(&ptxas, &path, &example.entries)?);
     if findings.is_empty() {
         println!("no stack, no spills, no warnings, registers within the launch bounds");
         return Ok(());
     }
     Err(format!("{} findings:\n  {}", findings.len(), findings.join("\n  ")).into())
+}
+
+/// Assembles one file for each architecture, prints what its kernels use, and returns what is wrong.
+fn assemble(ptxas: &Path, path: &Path, entries: &[Entry]) -> Result<Vec<String>> {
+    let name = path.file_name().unwrap_or_default().display();
+    let mut findings = Vec::new();
+    for arch in ASSEMBLED {
+        let output = Command::new(ptxas)
+            .args(["--verbose", "--gpu-name", arch, "--output-file"])
+            .arg(if cfg!(windows) { "NUL" } else { "/dev/null" })
+            .arg(path)
+            .output()
+            .map_err(|error| format!("cannot start {}: {error}", ptxas.display()))?;
+        let said = [output.stderr, output.stdout].concat();
+        let said = String::from_utf8_lossy(&said);
+        if !output.status.success() {
+            return Err(format!("ptxas refuses {name} for {arch}:\n{said}").into());
+        }
+        let uses = parse(&said);
+        println!("{name} for {arch}");
+        println!(
+            "  {:<24} {:>9} {:>9} {:>12} {:>6} {:>6}",
+            "kernel", "registers", "threads", "shared bytes", "stack", "spills"
+        );
+        for entry in entries {
+            let Some(used) = uses.get(&entry.name) else {
+                findings.push(format!("{arch}: ptxas says nothing of {}", entry.name));
+                continue;
+            };
+            let threads = entry.max_threads.map_or(0, product);
+            let Use { registers, shared_bytes, stack_bytes, spill_bytes } = used;
+            println!(
+                "  {:<24} {registers:>9} {threads:>9} {shared_bytes:>12} {stack_bytes:>6} {spill_bytes:>6}",
+                entry.name
+            );
+            findings.extend(
+                findings_of(entry, used).into_iter().map(|what| format!("{arch}: {}: {what}", entry.name)),
+            );
+        }
+        findings.extend(remarks(&said).map(|line| format!("{arch}: {line}")));
+    }
+    Ok(findings)
 }
 
 /// What is wrong with a kernel that needs this.

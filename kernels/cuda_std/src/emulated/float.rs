@@ -37,6 +37,18 @@ pub fn exp2_approx(x: f32) -> f32 {
     f64::from(x).exp2() as f32
 }
 
+/// Two values rounded to bf16 (8 bits of significand, the exponents of `f32`), ties to even: `low` in the low half. A
+/// NaN becomes 0x7fff.
+#[inline]
+pub fn pack_bf16(low: f32, high: f32) -> u32 {
+    count_operation(|counters| &mut counters.conversions);
+    let round = |x: f32| {
+        let bits = x.to_bits();
+        if x.is_nan() { 0x7fff } else { bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16 }
+    };
+    round(low) | round(high) << 16
+}
+
 /// `x` rounded to the 10 fraction bits of tf32, ties away from zero.
 #[inline]
 pub fn to_tf32(x: f32) -> f32 {

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `thread`, `warp`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
+//! | `thread`, `warp`, `matrix`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
 //! | `emulator`, `order`, `fault` | the host's side: settings, memory, what went wrong |
 //! | `launch` | a grid: blocks in parallel, or all resident at once |
 //! | `count` | what a launch does, counted as the hardware would |
@@ -21,6 +21,7 @@ pub mod float;
 mod global;
 mod lane;
 mod launch;
+mod matrix;
 mod order;
 mod release;
 mod run;

@@ -134,7 +134,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     /// The value of an element, checked but not counted.
     #[inline]
     #[track_caller]
-    fn get(self, index: usize) -> T {
+    pub(crate) fn get(self, index: usize) -> T {
         self.access(index, Kind::READ);
         // SAFETY: in range, as `access` has checked.
         T::from_bits(unsafe { self.data.add(index).read() })

@@ -16,6 +16,11 @@ use super::lane::{Lane, State, lane};
 use super::release::{Known, join};
 use crate::word::Word;
 
+pub use super::matrix::{
+    ldmatrix_x1, ldmatrix_x1_transposed, ldmatrix_x2, ldmatrix_x2_transposed, ldmatrix_x4,
+    ldmatrix_x4_transposed, mma_m16n8k8, mma_m16n8k16_bf16,
+};
+
 /// The operations of a warp that are under way.
 #[derive(Default)]
 pub(crate) struct Warp {
@@ -35,6 +40,11 @@ struct Meeting {
 }
 
 impl Warp {
+    /// The lanes that the block has.
+    pub fn launched(&self) -> u32 {
+        self.launched
+    }
+
     /// Begins a block with this many threads from the warp's first on.
     pub fn reset(&mut self, threads: u16) {
         self.launched = if threads >= 32 { u32::MAX } else { (1 << threads) - 1 };
@@ -43,7 +53,7 @@ impl Warp {
 }
 
 /// What the lanes of an operation have brought.
-struct Inputs<'a, I> {
+pub(crate) struct Inputs<'a, I> {
     members: u32,
     pointers: [*const (); 32],
     values: PhantomData<&'a I>,
@@ -52,7 +62,7 @@ struct Inputs<'a, I> {
 impl<I: Copy> Inputs<'_, I> {
     /// What a lane has brought, if it takes part.
     #[inline]
-    fn get(&self, lane: u32) -> Option<I> {
+    pub fn get(&self, lane: u32) -> Option<I> {
         // SAFETY: a member has left a pointer to its value, and waits until it has its answer.
         ((self.members >> lane) & 1 == 1).then(|| unsafe { *self.pointers[lane as usize].cast::<I>() })
     }
@@ -60,7 +70,7 @@ impl<I: Copy> Inputs<'_, I> {
 
 /// Waits for all lanes of `mask`; gives each what `answer` says for it. `meet` is called when all are there.
 #[track_caller]
-fn collective<I: Copy + 'static, O: Copy + 'static>(
+pub(crate) fn collective<I: Copy + 'static, O: Copy + 'static>(
     what: &'static str,
     mask: u32,
     input: I,
@@ -207,7 +217,7 @@ fn order(lane: &Lane, members: u32) {
 }
 
 /// Other operations order no memory: they are counted, that is all.
-fn count(which: fn(&mut Counters) -> &mut u64) -> impl FnOnce(&Lane, u32) {
+pub(crate) fn count(which: fn(&mut Counters) -> &mut u64) -> impl FnOnce(&Lane, u32) {
     move |lane, _| lane.block().count(which)
 }
 
@@ -283,42 +293,4 @@ fn vote_of(what: &'static str, mask: u32, vote: bool) -> u32 {
             .filter(|&lane| votes.get(lane) == Some(true))
             .fold(0, |bits, lane| bits | (1 << lane))
     })
-}
-
-/// D = A B + C with the tensor cores: A (16 × 8) and B (8 × 8) of tf32, C and D (16 × 8) of `f32`. All 32 lanes take
-/// part; with g = lane / 4 and q = lane % 4 a lane holds
-///
-/// - `a`: A\[g]\[q], A\[g + 8]\[q], A\[g]\[q + 4], A\[g + 8]\[q + 4]
-/// - `b`: B\[q]\[g], B\[q + 4]\[g]
-/// - `c`, and what is returned: C\[g]\[2q], C\[g]\[2q + 1], C\[g + 8]\[2q], C\[g + 8]\[2q + 1]
-///
-/// Of `a` and `b` the last 13 bits are ignored; [`to_tf32`](crate::float::to_tf32) rounds. The order of the sums, and
-/// their rounding inside, are the hardware's own: here each is exact and rounded once.
-#[track_caller]
-pub fn mma_m16n8k8(a: [f32; 4], b: [f32; 2], c: [f32; 4]) -> [f32; 4] {
-    if lane().warp().launched != u32::MAX {
-        fault("mma_m16n8k8 in a warp of fewer than 32 threads".to_string());
-    }
-    let tf32 = |x: f32| f64::from(f32::from_bits(x.to_bits() & !0x1fff));
-    collective(
-        "mma_m16n8k8",
-        u32::MAX,
-        (a, b, c),
-        count(|counters| &mut counters.matrix_products),
-        |lane, inputs| {
-            let fragment = |lane| inputs.get(lane).expect("all lanes take part");
-            let (group, quad) = (lane / 4, lane % 4);
-            let (_, _, c) = fragment(lane);
-            std::array::from_fn(|register| {
-                let row = group as usize + register / 2 * 8;
-                let column = quad as usize * 2 + register % 2;
-                let sum = (0..8).fold(f64::from(c[register]), |sum, k| {
-                    let (a, _, _) = fragment((row % 8 * 4 + k % 4) as u32);
-                    let (_, b, _) = fragment((column * 4 + k % 4) as u32);
-                    tf32(a[row / 8 + k / 4 * 2]).mul_add(tf32(b[k / 4]), sum)
-                });
-                sum as f32
-            })
-        },
-    )
 }

@@ -39,3 +39,20 @@ one_operand! {
     exp2_approx: "ex2.approx.f32"
     to_tf32: "cvt.rna.tf32.f32"
 }
+
+/// `cvt.rn.bf16x2.f32`
+#[inline(always)]
+pub fn pack_bf16(low: f32, high: f32) -> u32 {
+    let pair: u32;
+    // SAFETY: arithmetic on registers.
+    unsafe {
+        asm!(
+            "cvt.rn.bf16x2.f32 {pair}, {high}, {low};",
+            pair = out(reg32) pair,
+            high = in(reg32) high,
+            low = in(reg32) low,
+            options(pure, nomem, nostack, preserves_flags),
+        )
+    };
+    pair
+}

@@ -238,7 +238,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     }
 
     #[inline(always)]
-    fn element(self, index: usize) -> u32 {
+    pub(super) fn element(self, index: usize) -> u32 {
         self.address.wrapping_add((index as u32).wrapping_mul(4))
     }
 

@@ -4,6 +4,7 @@
 use core::arch::asm;
 
 use super::thread::{block_dim_x, block_dim_y, thread_idx_x, thread_idx_y, thread_idx_z};
+use crate::memory::SharedArray;
 use crate::word::Word;
 
 /// `%laneid`
@@ -101,4 +102,74 @@ pub fn mma_m16n8k8(a: [f32; 4], b: [f32; 2], c: [f32; 4]) -> [f32; 4] {
         )
     };
     [d0, d1, d2, d3]
+}
+
+/// `mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32`
+#[inline(always)]
+pub fn mma_m16n8k16_bf16(a: [u32; 4], b: [u32; 2], c: [f32; 4]) -> [f32; 4] {
+    let [mut d0, mut d1, mut d2, mut d3] = c;
+    // SAFETY: arithmetic on the warp's registers.
+    unsafe {
+        asm!(
+            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 \
+             {{{d0}, {d1}, {d2}, {d3}}}, {{{a0}, {a1}, {a2}, {a3}}}, {{{b0}, {b1}}}, {{{d0}, {d1}, {d2}, {d3}}};",
+            d0 = inout(reg32) d0, d1 = inout(reg32) d1, d2 = inout(reg32) d2, d3 = inout(reg32) d3,
+            a0 = in(reg32) a[0], a1 = in(reg32) a[1], a2 = in(reg32) a[2], a3 = in(reg32) a[3],
+            b0 = in(reg32) b[0], b1 = in(reg32) b[1],
+            options(nomem, nostack, preserves_flags),
+        )
+    };
+    [d0, d1, d2, d3]
+}
+
+macro_rules! matrix_loads {
+    ($($name:ident $transposed_name:ident $shape:literal [$($register:ident),*];)*) => { $(
+        #[doc = concat!("`ldmatrix.sync.aligned.m8n8.", $shape, ".shared.b16`")]
+        ///
+        /// # Safety
+        /// All 32 lanes come here; the rows are in range and aligned to 16 bytes, and no thread writes there at the same
+        /// time.
+        #[inline(always)]
+        pub unsafe fn $name<T: Word, const N: usize>(
+            from: SharedArray<T, N>,
+            index: usize,
+        ) -> [T; [$(stringify!($register)),*].len()] {
+            $(let $register: u32;)*
+            // SAFETY: the caller's promise.
+            unsafe { matrix_loads!(@load concat!($shape, ".shared.b16"), from, index, [$($register),*]) };
+            [$(T::from_bits($register)),*]
+        }
+
+        #[doc = concat!("`ldmatrix.sync.aligned.m8n8.", $shape, ".trans.shared.b16`")]
+        ///
+        /// # Safety
+        #[doc = concat!("As `", stringify!($name), "`.")]
+        #[inline(always)]
+        pub unsafe fn $transposed_name<const N: usize>(
+            from: SharedArray<u32, N>,
+            index: usize,
+        ) -> [u32; [$(stringify!($register)),*].len()] {
+            $(let $register: u32;)*
+            // SAFETY: the caller's promise.
+            unsafe { matrix_loads!(@load concat!($shape, ".trans.shared.b16"), from, index, [$($register),*]) };
+            [$($register),*]
+        }
+    )* };
+    (@load $instruction:expr, $from:ident, $index:ident, [$first:ident $(, $register:ident)*]) => {
+        asm!(
+            concat!(
+                "ldmatrix.sync.aligned.m8n8.", $instruction,
+                " {{{", stringify!($first), "}", $(", {", stringify!($register), "}",)* "}}, [{address}];"
+            ),
+            $first = out(reg32) $first,
+            $($register = out(reg32) $register,)*
+            address = in(reg32) $from.element($index),
+            options(nostack, preserves_flags),
+        )
+    };
+}
+matrix_loads! {
+    ldmatrix_x1 ldmatrix_x1_transposed "x1" [a];
+    ldmatrix_x2 ldmatrix_x2_transposed "x2" [a, b];
+    ldmatrix_x4 ldmatrix_x4_transposed "x4" [a, b, c, d];
 }

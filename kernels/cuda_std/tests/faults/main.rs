@@ -4,6 +4,7 @@
 mod copies;
 mod global_races;
 mod host;
+mod matrices;
 mod meetings;
 mod range;
 mod shared_races;
