@@ -27,6 +27,8 @@ fn main() {
         training_on_the_loop_reaches_the_reference
         training_on_the_cpu_reaches_the_reference
         training_on_the_emulator_reaches_the_reference
+        few_samples_made_of_all_reach_the_reference_on_every_engine
+        auto_goes_over_few_samples_where_that_saves_time
         json_has_exactly_the_promised_keys
         the_text_shows_cost_weights_and_time
         results_go_to_standard_output_and_only_they
@@ -87,7 +89,7 @@ fn main() {
     };
     trials.push(
         Trial::test("training_on_cuda_reaches_the_reference", || {
-            reaches_the_reference("cuda");
+            reaches_the_reference("cuda", "auto");
             Ok(())
         })
         .with_ignored_flag(tilegrad::cuda::Gpu::open(0).is_err()),
@@ -246,16 +248,18 @@ fn column(csv: &str, name: &str) -> Vec<f64> {
     lines.map(|line| line.split(',').nth(j).and_then(|field| field.parse().ok()).expect("a number")).collect()
 }
 
-fn reaches_the_reference(device: &str) {
+fn reaches_the_reference(device: &str, method: &str) {
     let reference = json(&data("reference.json"));
     let reference = &reference["diabetes_linear"];
     let place = Place::new();
     let out = place.succeeds(&words(&format!(
-        "{DIABETES} --learning-rate 0.1 --iterations 1000 --device {device} --history history.csv --json"
+        "{DIABETES} --learning-rate 0.1 --iterations 1000 --device {device} --method {method} --history history.csv \
+         --json"
     )));
     let out = json(&out);
     assert_eq!(out["model"], "linear");
     assert_eq!(out["device"], device);
+    assert_eq!(out["method"], if method == "auto" { "direct" } else { method });
     assert_eq!(out["samples"], 442);
     assert_eq!(out["features"], reference["features"]);
     assert_eq!(out["target"], "progression");
@@ -279,15 +283,41 @@ fn reaches_the_reference(device: &str) {
 }
 
 fn training_on_the_loop_reaches_the_reference() {
-    reaches_the_reference("loop");
+    reaches_the_reference("loop", "auto");
 }
 
 fn training_on_the_cpu_reaches_the_reference() {
-    reaches_the_reference("cpu");
+    reaches_the_reference("cpu", "auto");
 }
 
 fn training_on_the_emulator_reaches_the_reference() {
-    reaches_the_reference("emulator");
+    reaches_the_reference("emulator", "auto");
+}
+
+fn few_samples_made_of_all_reach_the_reference_on_every_engine() {
+    for device in ["loop", "cpu", "emulator"] {
+        reaches_the_reference(device, "gram");
+    }
+    let out = Place::new().succeeds(&words(&format!("{DIABETES} --method gram --device loop")));
+    assert!(out.contains("442 samples") && out.contains("over 12 samples with the same gradient"), "{out}");
+}
+
+fn auto_goes_over_few_samples_where_that_saves_time() {
+    // 442 × 10 values take no time, unless a million times.
+    let place = Place::new();
+    let method = |arguments: &str| {
+        let run = place.run(&words(&format!("{DIABETES} --device cpu --json {arguments}")));
+        assert_eq!(run.code, 0, "{run:?}");
+        json(&run.stdout)["method"].as_str().map(str::to_owned)
+    };
+    assert_eq!(method("--iterations 100").as_deref(), Some("direct"));
+    assert_eq!(method("--iterations 100000").as_deref(), Some("gram"));
+    // What was begun is gone on with.
+    assert_eq!(method("--iterations 100 --checkpoint c").as_deref(), Some("direct"));
+    assert_eq!(method("--iterations 100000 --checkpoint c --resume").as_deref(), Some("direct"));
+    let other =
+        [words(DIABETES), words("--device cpu --method gram --iterations 100001 --checkpoint c --resume")];
+    place.refuses(2, &["of another training: the method was direct, and is gram now"], &other.concat());
 }
 
 fn json_has_exactly_the_promised_keys() {
@@ -295,7 +325,7 @@ fn json_has_exactly_the_promised_keys() {
     let out = json(&place.succeeds(&train("data.csv", &["--json"])));
     let keys: Vec<&str> = out.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut promised = words(
-        "model device samples features target iterations learning_rate cost weights bias weights_standardised bias_standardised seconds",
+        "model device method samples features target iterations learning_rate cost weights bias weights_standardised bias_standardised seconds",
     );
     promised.sort_unstable();
     assert_eq!(keys, promised);
@@ -445,6 +475,7 @@ fn wrong_usage_is_refused() {
         &["train", "linear"],
         &["train", "linear", "--data", "data.csv"],
         &["train", "linear", "--data", "data.csv", "--target", "y", "--scale", "minmax"],
+        &["train", "linear", "--data", "data.csv", "--target", "y", "--method", "magic"],
         &["train", "linear", "--data", "data.csv", "--target", "y", "--what"],
         &["train", "logarithmic", "--data", "data.csv", "--target", "y"],
         &["predict", "--data", "data.csv"],

@@ -20,17 +20,18 @@ const RUNS: usize = 20;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let on = |device: &'static str, shape: [usize; 2], iterations: usize| {
-        Trial::test(format!("twenty_runs_on_one_and_two_threads/{device}"), move || {
-            repeatable(device, shape, iterations)
+    let on = |device: &'static str, method: &'static str, shape: [usize; 2], iterations: usize| {
+        Trial::test(format!("twenty_runs_on_one_and_two_threads/{device}-{method}"), move || {
+            repeatable(device, method, shape, iterations)
         })
     };
     let trials = vec![
-        on("loop", [1000, 20], 20),
-        on("cpu", [20_000, 70], 50),
-        on("emulator", [700, 13], 3),
-        on("simulated-cuda", [700, 13], 3).with_ignored_flag(simulated::library().is_err()),
-        on("cuda", [20_000, 70], 50).with_ignored_flag(Gpu::open(0).is_err()),
+        on("loop", "direct", [1000, 20], 20),
+        on("cpu", "direct", [20_000, 70], 50),
+        on("cpu", "gram", [20_000, 70], 50),
+        on("emulator", "direct", [700, 13], 3),
+        on("simulated-cuda", "direct", [700, 13], 3).with_ignored_flag(simulated::library().is_err()),
+        on("cuda", "direct", [20_000, 70], 50).with_ignored_flag(Gpu::open(0).is_err()),
         Trial::test("other_data_give_other_bytes", other_data),
     ];
     libtest_mimic::run(&arguments, trials).exit();
@@ -54,7 +55,12 @@ fn table([samples, features]: [usize; 2], seed: u64) -> String {
 }
 
 /// What a training and a prediction leave: the model, the costs, the predictions.
-fn outputs(folder: &Path, device: &str, iterations: usize, threads: usize) -> Result<[Vec<u8>; 3], Failed> {
+fn outputs(
+    folder: &Path,
+    [device, method]: [&str; 2],
+    iterations: usize,
+    threads: usize,
+) -> Result<[Vec<u8>; 3], Failed> {
     let (simulated, device) = match device {
         "simulated-cuda" => (true, "cuda"),
         device => (false, device),
@@ -74,8 +80,8 @@ fn outputs(folder: &Path, device: &str, iterations: usize, threads: usize) -> Re
         }
     };
     let said = run(&format!(
-        "train linear --data data.csv --target y --iterations {iterations} --device {device} --model model \
-         --history history"
+        "train linear --data data.csv --target y --iterations {iterations} --device {device} --method {method} \
+         --model model --history history"
     ))?;
     if device == "cpu" && !said.contains(&format!("on cpu ({threads} thread")) {
         return Err(format!("not on {threads} threads: {said}").into());
@@ -85,13 +91,13 @@ fn outputs(folder: &Path, device: &str, iterations: usize, threads: usize) -> Re
     Ok([read("model")?, read("history")?, read("predictions")?])
 }
 
-fn repeatable(device: &str, shape: [usize; 2], iterations: usize) -> Result<(), Failed> {
+fn repeatable(device: &str, method: &str, shape: [usize; 2], iterations: usize) -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     fs::write(folder.path().join("data.csv"), table(shape, 1))?;
-    let first = outputs(folder.path(), device, iterations, 1)?;
+    let first = outputs(folder.path(), [device, method], iterations, 1)?;
     for run in 1..RUNS {
         let threads = 1 + run % 2;
-        let next = outputs(folder.path(), device, iterations, threads)?;
+        let next = outputs(folder.path(), [device, method], iterations, threads)?;
         for (i, name) in ["model", "history", "predictions"].into_iter().enumerate() {
             if next[i] != first[i] {
                 return Err(format!("run {run}, on {threads} threads: another {name} than the first").into());
@@ -106,11 +112,11 @@ fn other_data() -> Result<(), Failed> {
     let folder = tempfile::tempdir()?;
     let text = table([1000, 20], 1);
     fs::write(folder.path().join("data.csv"), &text)?;
-    let first = outputs(folder.path(), "cpu", 5, 1)?;
+    let first = outputs(folder.path(), ["cpu", "direct"], 5, 1)?;
     let (names, numbers) = text.split_once('\n').ok_or("there is a line of names")?;
     let changed = format!("{names}\n{}", numbers.replacen('5', "6", 1));
     fs::write(folder.path().join("data.csv"), changed)?;
-    match outputs(folder.path(), "cpu", 5, 1)? == first {
+    match outputs(folder.path(), ["cpu", "direct"], 5, 1)? == first {
         true => Err("the same bytes from other data".into()),
         false => Ok(()),
     }

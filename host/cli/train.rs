@@ -52,6 +52,10 @@ pub(super) struct Linear {
     /// How features are scaled: zscore is (x − mean) / standard deviation
     #[arg(long, value_name = "HOW", default_value = "zscore")]
     scale: Scale,
+    /// What each step goes over: direct takes all samples; gram takes features + 2 samples made of them, with the same
+    /// cost and gradient; auto takes gram where that saves time, and says so
+    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    method: Method,
     /// Where to compute: auto, loop, cpu, emulator, cuda or cuda:N. auto takes cuda if there is a usable GPU, else cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: Choice,
@@ -73,6 +77,23 @@ pub(super) struct Linear {
     /// Print one JSON object in place of text
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Method {
+    Auto,
+    Direct,
+    Gram,
+}
+
+impl From<Method> for tilegrad::models::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Auto => Self::Auto,
+            Method::Direct => Self::Direct,
+            Method::Gram => Self::Gram,
+        }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -125,7 +146,8 @@ impl Linear {
         let settings = LinearRegression::new()
             .learning_rate(self.learning_rate)
             .iterations(self.iterations)
-            .scale(self.scale.into());
+            .scale(self.scale.into())
+            .method(self.method.into());
         let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
         let bar = bar(self.iterations, done);
         let trained = device.run(Fit { settings: &settings, dataset: &dataset, checkpoints, bar })?;
@@ -229,6 +251,7 @@ fn bar(iterations: usize, done: usize) -> ProgressBar {
 struct Summary<'a> {
     model: &'a str,
     device: &'a str,
+    method: String,
     samples: usize,
     features: &'a [String],
     target: &'a str,
@@ -248,6 +271,7 @@ impl<'a> Summary<'a> {
         Summary {
             model: "linear",
             device,
+            method: model.training().method.to_string(),
             samples: model.training().samples,
             features: model.features(),
             target: model.target(),
@@ -275,7 +299,7 @@ fn text(Trained { model, engine, time }: &Trained) -> String {
     }
     table.row(["(bias)".to_owned(), significant(bias, DIGITS), significant(model.bias(), DIGITS)]);
     format!(
-        "linear regression: {}, {}, {} in {} on {}\n\
+        "linear regression: {}, {}, {} in {} on {}{}\n\
          cost {}, from {} before the first step\n\n\
          {table}\n\
          weight: change of {} for one unit of the feature; standardised: for one standard deviation\n",
@@ -284,6 +308,11 @@ fn text(Trained { model, engine, time }: &Trained) -> String {
         count(training.iterations, "step"),
         duration(*time),
         engine,
+        match training.method {
+            tilegrad::models::Method::Gram =>
+                format!(", over {} samples with the same gradient", model.features().len() + 2),
+            _ => String::new(),
+        },
         significant(training.cost, 7),
         significant(model.history()[0], 7),
         model.target(),

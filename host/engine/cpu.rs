@@ -1,11 +1,13 @@
 //! Vectorised `f32` on all cores.
 
+mod gram;
 mod passes;
 mod simd;
 
 use gemm::Parallelism;
 use pulp::Arch;
 
+pub(crate) use self::gram::gram;
 use self::passes::{Linear, RowMap, View};
 use super::{Activation, Engine, HostMatrix, Layout, Moments, check};
 use crate::Result;
@@ -43,6 +45,9 @@ use crate::Result;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 
+/// See [`Engine::products_per_value`].
+const PRODUCTS_PER_VALUE: f64 = 4.0;
+
 /// A matrix of the cpu engine.
 type Matrix = HostMatrix<f32>;
 
@@ -63,6 +68,10 @@ impl Engine for Cpu {
 
     fn arithmetic(&self) -> String {
         format!("cpu, {}", instruction_set())
+    }
+
+    fn products_per_value(&self) -> Option<f64> {
+        Some(PRODUCTS_PER_VALUE)
     }
 
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Matrix> {

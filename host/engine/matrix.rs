@@ -55,6 +55,11 @@ impl<T: Copy + Default> HostMatrix<T> {
         &self.values
     }
 
+    /// The values, row by row, to be changed.
+    pub(crate) fn values_mut(&mut self) -> &mut [T] {
+        &mut self.values
+    }
+
     /// Row `row`.
     pub(super) fn row(&self, row: usize) -> &[T] {
         &self.values[row * self.columns..][..self.columns]

@@ -16,6 +16,7 @@ mod matrix;
 mod reference;
 
 pub use cpu::Cpu;
+pub(crate) use cpu::gram;
 pub use cuda::Cuda;
 pub use device::{DeviceEngine, DeviceMatrix};
 pub use emulator::Emulator;
@@ -68,6 +69,13 @@ pub trait Engine {
 
     /// What decides the bits of its results: engines that answer the same give the same bits. "cpu, AVX2".
     fn arithmetic(&self) -> String;
+
+    /// How many products of two numbers, of those that AᵀA is summed of, the host computes in the time in which a step
+    /// of descent here goes over one value of X. `None` where that has not been measured. For
+    /// [`Method::Auto`](crate::models::Method::Auto).
+    fn products_per_value(&self) -> Option<f64> {
+        None
+    }
 
     /// A `rows` × `columns` matrix with a copy of `values`, row by row.
     ///

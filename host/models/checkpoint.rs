@@ -170,6 +170,11 @@ impl Checkpoint {
         &self.costs
     }
 
+    /// What a setting of the training was.
+    pub(super) fn setting(&self, name: &str) -> Option<&str> {
+        self.subject.settings.get(name)?.as_str()
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self, String> {
         let (subject, tensors): (Subject, _) = FORMAT.read(bytes)?;
         let costs = tensors.numbers(COSTS, None, f64::is_finite)?;
@@ -347,7 +352,7 @@ mod tests {
     use super::*;
     use crate::data::Table;
     use crate::engine::{Cpu, Loop};
-    use crate::models::{FittedLinear, LinearRegression};
+    use crate::models::{FittedLinear, LinearRegression, Method};
 
     fn dataset() -> Dataset {
         let columns = vec!["a".to_owned(), "b".to_owned()];
@@ -410,7 +415,7 @@ mod tests {
         let writer = |every: fn(Checkpoints) -> Checkpoints| {
             let (folder, output) = place();
             let checkpoints = every(Checkpoints::begin(output).unwrap());
-            (checkpoints.of(settings().subject(&Loop, &dataset()), 20).unwrap().0, folder)
+            (checkpoints.of(settings().subject(&Loop, &dataset(), Method::Direct), 20).unwrap().0, folder)
         };
         let due = |writer: &Writer| (0..=20).filter(|done| writer.is_due(*done, 20)).collect::<Vec<_>>();
         let (counted, _folder) = writer(|checkpoints| checkpoints.every(7));
@@ -445,7 +450,7 @@ mod tests {
 
     #[test]
     fn contents_that_cannot_be_are_refused() {
-        let on_cpu = settings().subject(&Cpu, &dataset());
+        let on_cpu = settings().subject(&Cpu, &dataset(), Method::Direct);
         let (costs, weights, bias) =
             (("costs", &[60.0, 50.0][..]), ("weights", &[0.5, 1.0][..]), ("bias", &[0.0][..]));
         assert_eq!(resumed(&Cpu, &on_cpu, &[costs, weights, bias]), "no error");
@@ -470,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_another_training_is_refused_with_what_differs() {
-        let subject = settings().subject(&Loop, &dataset());
+        let subject = settings().subject(&Loop, &dataset(), Method::Direct);
         let tensors: [(&str, &[f64]); 3] = [("costs", &[]), ("weights", &[0.0; 2]), ("bias", &[0.0])];
         type Change<'a> = &'a dyn Fn(&mut Subject);
         let with = |change: Change| {

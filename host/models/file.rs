@@ -113,6 +113,7 @@ impl FittedLinear {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Method;
 
     fn model() -> FittedLinear {
         FittedLinear {
@@ -125,6 +126,7 @@ mod tests {
                 learning_rate: 0.1,
                 iterations: 1000,
                 engine: "loop".to_owned(),
+                method: Method::Direct,
                 samples: 442,
                 cost: 0.1 + 0.2,
                 constant_features: vec!["a".to_owned()],

@@ -4,17 +4,20 @@ use serde::{Deserialize, Serialize};
 
 use super::checkpoint::Subject;
 use super::descent::{Descent, History};
-use super::{Checkpoints, Progress, Scale, Scaler, descent};
+use super::gram::{Compressed, compress};
+use super::{Checkpoints, Method, Progress, Scale, Scaler, descent};
 use crate::data::{Dataset, Table};
 use crate::engine::Engine;
 use crate::{Error, Result};
 
 /// Steps with which a learning rate is tried before it is suggested.
 const TRIAL_STEPS: usize = 10;
+/// The name of a setting in checkpoints.
+const METHOD: &str = "method";
 
 /// Linear regression: ŷ = Xw + b with the w and b that gradient descent finds for J = Σ(ŷ − y)² / (2m).
 ///
-/// Each step is w := w − α Xᵀe/m, b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0. The same
+/// [`Method`] says what the steps go over. Each step is w := w − α Xᵀe/m, b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0. The same
 /// data and settings give the same bits on the same engine.
 ///
 /// ```
@@ -28,16 +31,17 @@ pub struct LinearRegression {
     learning_rate: f64,
     iterations: usize,
     scale: Scale,
+    method: Method,
 }
 
 impl Default for LinearRegression {
     fn default() -> Self {
-        LinearRegression { learning_rate: 0.1, iterations: 1000, scale: Scale::ZScore }
+        LinearRegression { learning_rate: 0.1, iterations: 1000, scale: Scale::ZScore, method: Method::Auto }
     }
 }
 
 impl LinearRegression {
-    /// Learning rate 0.1, 1000 iterations, features scaled by [`Scale::ZScore`].
+    /// Learning rate 0.1, 1000 iterations, features scaled by [`Scale::ZScore`], [`Method::Auto`].
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,6 +61,12 @@ impl LinearRegression {
     /// How features are scaled before descent.
     pub fn scale(mut self, scale: Scale) -> Self {
         self.scale = scale;
+        self
+    }
+
+    /// What each step goes over: all samples, or a few that say the same.
+    pub fn method(mut self, method: Method) -> Self {
+        self.method = method;
         self
     }
 
@@ -108,16 +118,27 @@ impl LinearRegression {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedLinear> {
         descent::check(self.learning_rate, self.iterations)?;
-        let checkpoints = checkpoints
-            .map(|checkpoints| checkpoints.of(self.subject(engine, dataset), self.iterations))
-            .transpose()?;
         let table = dataset.features();
         let (samples, features) = (table.rows(), table.columns().len());
+        let resumed =
+            checkpoints.as_ref().and_then(Checkpoints::found).and_then(|found| found.setting(METHOD));
+        let method = self.method.resolve(engine, (samples, features), self.iterations, resumed);
+        let checkpoints = checkpoints
+            .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, method), self.iterations))
+            .transpose()?;
 
-        let mut x = engine.upload(samples, features, table.values())?;
-        let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
-        scaler.apply(engine, &mut x)?;
-        let y = engine.upload(samples, 1, dataset.y())?;
+        let (x, y, scaler, constant) = match method {
+            Method::Gram => {
+                let Compressed { samples, x, y, scaler, constant } = compress(dataset, self.scale)?;
+                (engine.upload(samples, features, &x)?, engine.upload(samples, 1, &y)?, scaler, constant)
+            }
+            _ => {
+                let mut x = engine.upload(samples, features, table.values())?;
+                let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
+                scaler.apply(engine, &mut x)?;
+                (x, engine.upload(samples, 1, dataset.y())?, scaler, constant)
+            }
+        };
         let (x, y) = (&x, &y);
         let zeros = |learning_rate| {
             let weights = engine.upload(features, 1, &vec![0.0; features])?;
@@ -187,6 +208,7 @@ impl LinearRegression {
                 learning_rate: self.learning_rate,
                 iterations: self.iterations,
                 engine: engine.arithmetic(),
+                method,
                 samples,
                 cost: history[self.iterations],
                 constant_features: constant.iter().map(|&j| table.columns()[j].clone()).collect(),
@@ -196,9 +218,12 @@ impl LinearRegression {
     }
 
     /// What decides the bits of each step.
-    pub(super) fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Subject {
-        let settings =
-            [("learning rate", self.learning_rate.into()), ("scale", self.scale.to_string().into())];
+    pub(super) fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset, method: Method) -> Subject {
+        let settings = [
+            ("learning rate", self.learning_rate.into()),
+            ("scale", self.scale.to_string().into()),
+            (METHOD, method.to_string().into()),
+        ];
         Subject::new("linear", settings, engine, dataset)
     }
 }
@@ -233,6 +258,8 @@ pub struct Training {
     pub iterations: usize,
     /// The engine's [arithmetic](Engine::arithmetic). Not how many threads it had: the model is the same with any number.
     pub engine: String,
+    /// What each step went over.
+    pub method: Method,
     /// The number of samples.
     pub samples: usize,
     /// The cost after the last step.
@@ -421,7 +448,10 @@ mod tests {
     fn a_model_says_what_it_was_trained_on_and_how() {
         let data = dataset(&["a", "b"], &[1.0, 5.0, 3.0, 8.0, 4.0, 6.0, 9.0, 7.0], &[1.0, 4.0, 3.0, 9.0]);
         let settings = LinearRegression::new().learning_rate(0.25).iterations(7).scale(Scale::None);
-        assert_eq!(settings, LinearRegression { learning_rate: 0.25, iterations: 7, scale: Scale::None });
+        assert_eq!(
+            settings,
+            LinearRegression { learning_rate: 0.25, iterations: 7, scale: Scale::None, method: Method::Auto }
+        );
         let settings = LinearRegression::new().learning_rate(0.25).iterations(7);
         let model = settings.fit(&Loop, &data).unwrap();
         assert_eq!((model.features(), model.target()), (data.features().columns(), "y"));

@@ -17,12 +17,15 @@ mod checkpoint;
 mod descent;
 mod file;
 mod format;
+mod gram;
 mod linear;
+mod method;
 mod network;
 mod scaler;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use descent::Progress;
 pub use linear::{FittedLinear, LinearRegression, Training};
+pub use method::Method;
 pub use network::{DenseLayer, DenseNetwork};
 pub use scaler::{Scale, Scaler};

@@ -52,12 +52,19 @@ impl Scaler {
         x: &E::Matrix,
         table: &Table,
     ) -> Result<(Self, Vec<usize>)> {
-        let features = table.columns().len();
-        let none = Moments { mean: vec![0.0; features], standard_deviation: vec![1.0; features] };
-        if scale == Scale::None {
-            return Ok((Scaler { scale, moments: none }, Vec::new()));
+        match scale {
+            Scale::ZScore => Self::from_moments(engine.column_moments(x)?, table),
+            Scale::None => Ok((Self::none(table.columns().len()), Vec::new())),
         }
-        let mut moments = engine.column_moments(x)?;
+    }
+
+    /// A scaler that leaves this many features as they are.
+    pub(super) fn none(features: usize) -> Self {
+        Self::from_parts(Scale::None, vec![0.0; features], vec![1.0; features])
+    }
+
+    /// As [`Scaler::fit`] by z-score, from the moments of `table`'s columns.
+    pub(super) fn from_moments(mut moments: Moments, table: &Table) -> Result<(Self, Vec<usize>)> {
         let same = same_in_all_rows(table);
         let mut constant = Vec::new();
         for (j, name) in table.columns().iter().enumerate() {
@@ -80,7 +87,7 @@ impl Scaler {
                 )));
             }
         }
-        Ok((Scaler { scale, moments }, constant))
+        Ok((Scaler { scale: Scale::ZScore, moments }, constant))
     }
 
     /// A scaler from its parts, one mean and deviation for each feature.

@@ -1,0 +1,295 @@
+//! A data set for the linear model made as small as it can be: as many samples as features, and two.
+//!
+//! The cost of the linear model and its gradient are sums over samples of products of two columns of A = (1 X y), so
+//! AᵀA/m is all that they take of the data. Any other (1 X′ y′) of p samples with the same AᵀA/p has the same cost and the same
+//! gradient at all weights, so descent on it takes the same steps, and each of them reads p × n numbers rather than
+//! m × n. With p = n + 2 there always is one:
+//!
+//! 1. AᵀA = RᵀR with R upper triangular (Cholesky). The first column of A is ones, so that of R is (√m, 0, …, 0)ᵀ.
+//! 2. The reflection H that takes (1, 0, …, 0)ᵀ to (1, …, 1)ᵀ/√p (Householder) makes that column constant and leaves
+//!    RᵀR as it is.
+//! 3. Divided by √(m/p), it is a column of ones.
+//!
+//! Means and standard deviations of the features can be read off R: √m times the mean is in its first row, and the rest of
+//! the column has the length √m σ.
+//!
+//! AᵀA is summed in `f64` of values less their mean in the first rows, so that means far from 0 cost no digits. The
+//! one rounding that is left, of X′ and y′ to `f32`, is as that of the standardised X itself.
+
+use rayon::prelude::*;
+
+use crate::Result;
+use crate::data::Dataset;
+use crate::engine::{HostMatrix, Moments, gram};
+use crate::models::{Scale, Scaler};
+
+/// Rows from whose mean values are counted.
+const FIRST: usize = 256;
+/// Rows that one thread takes, at least.
+const ROWS: usize = 32;
+
+/// (1 X′ y′), without the ones.
+pub(super) struct Compressed {
+    pub samples: usize,
+    /// Scaled, samples × features.
+    pub x: Vec<f32>,
+    pub y: Vec<f32>,
+    pub scaler: Scaler,
+    /// The numbers of the features that are constant.
+    pub constant: Vec<usize>,
+}
+
+/// As few samples as there can be with the same cost and gradient, for features scaled as `scale` says.
+///
+/// # Errors
+/// As [`Scaler::fit`]; or there is no memory for (features + 2)² numbers of 64 bits.
+pub(super) fn compress(dataset: &Dataset, scale: Scale) -> Result<Compressed> {
+    let table = dataset.features();
+    let (m, n) = (table.rows(), table.columns().len());
+    let p = n + 2;
+    let (x, y) = (table.values(), dataset.y());
+
+    let first = m.min(FIRST);
+    let mut shift = vec![0.0; p];
+    for i in 0..first {
+        let values = x[i * n..][..n].iter().chain([&y[i]]);
+        shift[1..].iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value) / first as f64);
+    }
+    let mut r = gram((m, p), |rows, part| {
+        for (i, to) in rows.zip(part.chunks_exact_mut(p)) {
+            to[0] = 1.0;
+            let values = x[i * n..][..n].iter().chain([&y[i]]);
+            for ((to, &value), shift) in to[1..].iter_mut().zip(values).zip(&shift[1..]) {
+                *to = f64::from(value) - shift;
+            }
+        }
+    })?;
+    cholesky(&mut r);
+
+    let root = (m as f64).sqrt();
+    let row = |i: usize| i * p;
+    let mean = |r: &HostMatrix<f64>, j: usize| shift[j] + r.values()[j] / root;
+    let moments = Moments {
+        mean: (1..=n).map(|j| mean(&r, j)).collect(),
+        standard_deviation: (1..=n)
+            .map(|j| (1..=j).map(|i| r.values()[row(i) + j].powi(2)).sum::<f64>().sqrt() / root)
+            .collect(),
+    };
+    let (scaler, constant) = match scale {
+        Scale::ZScore => Scaler::from_moments(moments, table)?,
+        Scale::None => (Scaler::none(n), Vec::new()),
+    };
+
+    // From values less their shift to scaled ones, and from sums to means.
+    let factor = (m as f64 / p as f64).sqrt();
+    let means: Vec<f64> = (0..p).map(|j| mean(&r, j)).collect();
+    for (j, mean) in means.iter().enumerate().skip(1) {
+        let (center, deviation) = match j <= n {
+            true => (scaler.mean()[j - 1], scaler.standard_deviation()[j - 1]),
+            false => (0.0, 1.0),
+        };
+        let is_constant = constant.binary_search(&(j - 1)).is_ok();
+        for i in 0..p {
+            let value = &mut r.values_mut()[row(i) + j];
+            *value = match i {
+                _ if is_constant => 0.0,
+                0 => (mean - center) / deviation * root / factor,
+                _ => *value / deviation / factor,
+            };
+        }
+    }
+    reflect(&mut r);
+
+    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+    let rows = || r.values().chunks_exact(p);
+    let x = rows().flat_map(|row| narrow(&row[1..=n])).collect();
+    let y = rows().map(|row| row[n + 1] as f32).collect();
+    Ok(Compressed { samples: p, x, y, scaler, constant })
+}
+
+/// R with RᵀR = G in place of the upper triangle of G = AᵀA, row by row. The lower triangle is 0 and stays so.
+///
+/// A pivot that is no more than the rounding errors in it means a column that depends on those before it: its row
+/// of R is 0. That changes RᵀR by no more than rounding does, so no condition is asked of A.
+fn cholesky(g: &mut HostMatrix<f64>) {
+    let p = g.shape().0;
+    let noise: Vec<f64> = (0..p).map(|j| p as f64 * f64::EPSILON * g.values()[j * p + j]).collect();
+    for (j, noise) in noise.into_iter().enumerate() {
+        let (done, rest) = g.values_mut().split_at_mut((j + 1) * p);
+        let row = &mut done[j * p..];
+        let pivot = row[j];
+        if pivot <= noise {
+            row.fill(0.0);
+            continue;
+        }
+        let root = pivot.sqrt();
+        row[j..].iter_mut().for_each(|value| *value /= root);
+        let row = &*row;
+        rest.par_chunks_exact_mut(p).with_min_len(ROWS).enumerate().for_each(|(at, below)| {
+            let i = j + 1 + at;
+            below[i..].iter_mut().zip(&row[i..]).for_each(|(value, above)| *value -= row[i] * above);
+        });
+    }
+}
+
+/// H R in place of R (p × p), with the symmetric orthogonal H = I − vvᵀ/v₁, v = (1, 0, …, 0)ᵀ − (1, …, 1)ᵀ/√p.
+fn reflect(r: &mut HostMatrix<f64>) {
+    let p = r.shape().0;
+    let part = 1.0 / (p as f64).sqrt();
+    let (first, rest) = r.values_mut().split_at_mut(p);
+    // vᵀR
+    let mut product: Vec<f64> = first.iter().map(|value| value * (1.0 - part)).collect();
+    for row in rest.chunks_exact(p) {
+        product.iter_mut().zip(row).for_each(|(sum, value)| *sum -= part * value);
+    }
+    first.iter_mut().zip(&product).for_each(|(value, product)| *value -= product);
+    for row in rest.chunks_exact_mut(p) {
+        row.iter_mut().zip(&product).for_each(|(value, product)| *value += product * part / (1.0 - part));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Table;
+    use crate::engine::{Engine, Loop};
+
+    /// Unit roundoff of `f32`.
+    const U: f64 = 1.0 / 16_777_216.0;
+
+    /// Numbers that look random.
+    fn numbers(count: usize, seed: u32) -> impl Iterator<Item = f32> {
+        let mut state = seed;
+        std::iter::repeat_with(move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .take(count)
+    }
+
+    /// m × n, columns with means and deviations of their own, and a target that depends on them.
+    fn dataset(m: usize, n: usize) -> Dataset {
+        let mut x: Vec<f32> = numbers(m * n, 7).collect();
+        for row in x.chunks_exact_mut(n) {
+            row.iter_mut()
+                .enumerate()
+                .for_each(|(j, value)| *value = *value * (j + 1) as f32 + 3.0 * j as f32);
+        }
+        let noise = numbers(m, 11);
+        let y =
+            x.chunks_exact(n).zip(noise).map(|(row, noise)| row.iter().sum::<f32>() + noise + 20.0).collect();
+        let names = (0..n).map(|j| format!("x{j}")).collect();
+        Dataset::new(Table::new(names, x).unwrap(), "y", y).unwrap()
+    }
+
+    fn length(values: impl IntoIterator<Item = f64>) -> f64 {
+        values.into_iter().map(|value| value * value).sum::<f64>().sqrt()
+    }
+
+    /// Weights and bias after `steps` steps on the reference, which computes in `f64`, and the costs.
+    fn descend(x: &HostMatrix<f64>, y: &[f32], rate: f64, steps: usize) -> (Vec<f64>, Vec<f64>) {
+        let (m, n) = x.shape();
+        let y = Loop.upload(m, 1, y).unwrap();
+        let mut weights = Loop.upload(n, 1, &vec![0.0; n]).unwrap();
+        let mut bias = Loop.upload(1, 1, &[0.0]).unwrap();
+        let costs = Loop.descend_linear(x, &y, &mut weights, &mut bias, rate, steps).unwrap();
+        ([Loop.read(&weights).unwrap(), Loop.read(&bias).unwrap()].concat(), costs)
+    }
+
+    /// The way down is that of all samples, within the bound that follows from the rounding of X′ and y′ to `f32`.
+    ///
+    /// Rounding changes each column of X′, and y′, by at most u of its length. With lengths divided by √p (rms) that moves
+    /// component j of the gradient by at most u·rms(xⱼ)·(rms(e) + Σ rms(xₗ)|wₗ| + rms(y)) to first order. A step with
+    /// a rate below 2/λ shortens what was wrong before it, so k steps are wrong by at most k·α times the largest.
+    #[test]
+    fn the_same_way_down() {
+        for (m, n, scale) in
+            [(400, 5, Scale::ZScore), (1000, 1, Scale::ZScore), (300, 40, Scale::None), (7, 9, Scale::ZScore)]
+        {
+            let data = dataset(m, n);
+            let small = compress(&data, scale).unwrap();
+            assert_eq!((small.samples, small.x.len(), small.y.len()), (n + 2, n * (n + 2), n + 2));
+
+            let mut x = Loop.upload(m, n, data.features().values()).unwrap();
+            let (scaler, _) = Scaler::fit(scale, &Loop, &x, data.features()).unwrap();
+            for (ours, theirs) in [
+                (small.scaler.mean(), scaler.mean()),
+                (small.scaler.standard_deviation(), scaler.standard_deviation()),
+            ] {
+                assert!(
+                    ours.iter().zip(theirs).all(|(a, b)| (a - b).abs() <= 2.0 * U * b.abs()),
+                    "{ours:?} {theirs:?}"
+                );
+            }
+            // The same scaler for both, so that only the samples differ.
+            small.scaler.apply(&Loop, &mut x).unwrap();
+            let compressed = Loop.upload(n + 2, n, &small.x).unwrap();
+
+            let rms =
+                |values: &mut dyn Iterator<Item = f64>, count: usize| length(values) / (count as f64).sqrt();
+            let column = |j: usize| rms(&mut (0..m).map(|i| x.values()[i * n + j]), m);
+            let columns: Vec<f64> = (0..n).map(column).chain([1.0]).collect();
+            let rms_y = rms(&mut data.y().iter().map(|&value| f64::from(value)), m);
+            // λ is at most the trace.
+            let rate = 1.0 / columns.iter().map(|rms| rms * rms).sum::<f64>();
+            for steps in [1, 50] {
+                let (direct, costs) = descend(&x, data.y(), rate, steps);
+                let (weights, small_costs) = descend(&compressed, &small.y, rate, steps);
+                // Weights, errors and costs are at most as large as at the start, or at the end.
+                let reach = columns.iter().zip(&direct).map(|(rms, w)| rms * w.abs()).sum::<f64>() + rms_y;
+                let largest = (2.0 * costs[0]).sqrt();
+                let bound = steps as f64
+                    * rate
+                    * length(columns.iter().copied())
+                    * U
+                    * 1.01
+                    * (2.0 * largest + 2.0 * reach);
+                let off = length(direct.iter().zip(&weights).map(|(a, b)| a - b));
+                assert!(off <= bound, "{m} × {n}, {steps} steps: off by {off:e}, bound {bound:e}");
+                for (a, b) in costs.iter().zip(&small_costs) {
+                    let allowed = 4.0 * largest * (U * 2.0 * reach + bound * length(columns.iter().copied()));
+                    assert!((a - b).abs() <= allowed, "{m} × {n}: cost {a}, {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn constant_and_dependent_columns_and_few_samples_do_no_harm() {
+        let columns = ["a", "c", "twice a", "d"].map(str::to_owned).to_vec();
+        let x: Vec<f32> =
+            numbers(50, 3).zip(numbers(50, 5)).flat_map(|(a, d)| [a, 0.1, 2.0 * a, d]).collect();
+        let y: Vec<f32> = numbers(50, 9).collect();
+        for samples in [1, 2, 3, 50] {
+            let table = Table::new(columns.clone(), x[..4 * samples].to_vec()).unwrap();
+            let data = Dataset::new(table, "y", y[..samples].to_vec()).unwrap();
+            let small = compress(&data, Scale::ZScore).unwrap();
+            assert!(small.x.iter().chain(&small.y).all(|value| value.is_finite()));
+            assert!(small.x.iter().skip(1).step_by(4).all(|&value| value == 0.0), "{:?}", small.x);
+            assert_eq!(small.constant, if samples == 1 { vec![0, 1, 2, 3] } else { vec![1] });
+            let x = Loop.upload(small.samples, 4, &small.x).unwrap();
+            let (weights, costs) = descend(&x, &small.y, 0.2, 300);
+            assert_eq!(weights[1], 0.0);
+            assert!((weights[0] - weights[2]).abs() <= 1e-5, "{weights:?}");
+            let noise = 1e-12 * costs[0];
+            assert!(costs.windows(2).all(|pair| pair[1] <= pair[0] + noise), "{costs:?}");
+        }
+    }
+
+    #[test]
+    fn a_mean_far_from_zero_costs_no_digits() {
+        let columns = vec!["a".to_owned()];
+        let x: Vec<f32> = numbers(600, 3).map(|value| 1e6 + (8.0 * value).round() / 8.0).collect();
+        let y: Vec<f32> = x.iter().map(|value| 2.0 * (value - 1e6) + 5.0).collect();
+        let data = Dataset::new(Table::new(columns, x.clone()).unwrap(), "y", y).unwrap();
+        let small = compress(&data, Scale::ZScore).unwrap();
+        let table = Loop.upload(600, 1, &x).unwrap();
+        let moments = Loop.column_moments(&table).unwrap();
+        let deviation = small.scaler.standard_deviation()[0];
+        assert!((deviation - moments.standard_deviation[0]).abs() <= U * deviation);
+        let (weights, costs) = descend(&Loop.upload(3, 1, &small.x).unwrap(), &small.y, 1.0, 60);
+        // The mean itself is rounded to `f32`, by 1/32 at most, and y with it.
+        assert!((weights[0] / deviation - 2.0).abs() <= 1e-6, "{weights:?}");
+        assert!(costs[59] <= 1e-10, "{costs:?}");
+    }
+}
