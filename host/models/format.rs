@@ -4,6 +4,8 @@
 //! of `f64`. The same contents give the same bytes.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
@@ -15,6 +17,9 @@ use crate::{Error, Result};
 
 /// The entry in a file's metadata.
 const ENTRY: &str = "tilegrad";
+
+/// The longest header that safetensors takes, in bytes.
+const LONGEST_HEADER: u64 = 100_000_000;
 
 /// A kind of file, and the words for it in messages.
 pub(super) struct Format {
@@ -165,5 +170,30 @@ pub(super) fn load<T>(
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(refuse("this is not a file".to_owned()));
     }
-    read(&std::fs::read(path).map_err(unreadable)?).map_err(refuse)
+    let mut file = File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut bytes).map_err(unreadable)?;
+    // Of a file of another kind, which may be of any size, these are no length of a header: no more is read of it.
+    if bytes.as_array().is_some_and(|length| u64::from_le_bytes(*length) <= LONGEST_HEADER) {
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    read(&bytes).map_err(refuse)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_of_another_kind_is_not_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a,b\n1,2\n").unwrap();
+        file.as_file().set_len(1 << 30).unwrap();
+        let length = |path: &Path| load(path, |bytes| Ok(bytes.len()), |_| unreachable!());
+        assert_eq!(length(file.path()).unwrap(), 8);
+        std::fs::write(file.path(), [2, 0, 0, 0, 0, 0, 0, 0, b'{', b'}']).unwrap();
+        assert_eq!(length(file.path()).unwrap(), 10);
+        std::fs::write(file.path(), "abc").unwrap();
+        assert_eq!(length(file.path()).unwrap(), 3);
+    }
 }
