@@ -151,6 +151,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn values_are_row_by_row() {
+        let matrix = HostMatrix::upload(2, 2, &[1.0, 2.0, 3.0, 4.0], f64::from).unwrap();
+        assert_eq!((matrix.shape(), matrix.values()), ((2, 2), &[1.0, 2.0, 3.0, 4.0][..]));
+        assert_eq!(matrix.row(1), [3.0, 4.0]);
+    }
+
+    #[test]
     fn values_begin_at_a_cache_line_and_are_as_many_as_were_asked_for() {
         fn check<T: Copy + Default + PartialEq + From<u8>>(length: usize) {
             let mut reserved = Aligned::<T>::reserve(length).unwrap();
