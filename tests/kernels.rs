@@ -35,6 +35,9 @@ fn main() -> ExitCode {
             );
         }
     }
+    trials.push(Trial::test("matmul/rungs-agree/emulator", || {
+        Ok(checks::rungs_agree(&Rig::emulator(Order::Forward), &Kernels::ours())?)
+    }));
     trials.extend(gpu::trials(&results));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {

@@ -188,11 +188,15 @@ fn descents<D: Device>(cases: &mut Vec<Case<D>>) {
 /// m, n and k of the products, and batch, units and inputs of the layers.
 const PRODUCTS: [[usize; 3]; 2] = [[256, 256, 64], [100, 60, 50]];
 
+/// Parts of k, for a product that is split.
+const SPLITS: usize = 2;
+
 type Product = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 type ProductGrid = fn(usize, usize) -> [u32; 3];
+type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 
 fn products<D: Device>(cases: &mut Vec<Case<D>>) {
-    use matmul::{naive, tiled};
+    use matmul::{naive, pipelined, register_tiled, split_k, tiled, vectorised, warp_tiled};
     let rungs: [(&'static Product, ProductGrid); _] = [
         (&naive::MATMUL_NAIVE, naive::grid),
         (&naive::MATMUL_NAIVE_TN, naive::grid),
@@ -202,6 +206,19 @@ fn products<D: Device>(cases: &mut Vec<Case<D>>) {
         (&tiled::MATMUL_TILED_TN, tiled::grid),
         (&tiled::MATMUL_TILED_NT, tiled::grid),
         (&tiled::MATMUL_TILED_TT, tiled::grid),
+        (&register_tiled::MATMUL_REGISTER_TILED, register_tiled::grid),
+        (&vectorised::MATMUL_VECTORISED, vectorised::grid),
+        (&pipelined::MATMUL_PIPELINED, pipelined::grid),
+        (&warp_tiled::MATMUL_WARP_TILED, warp_tiled::grid),
+        (&warp_tiled::MATMUL_WARP_TILED_TN, warp_tiled::grid),
+        (&warp_tiled::MATMUL_WARP_TILED_NT, warp_tiled::grid),
+        (&warp_tiled::MATMUL_WARP_TILED_TT, warp_tiled::grid),
+    ];
+    let splits = [
+        &split_k::MATMUL_SPLIT_K,
+        &split_k::MATMUL_SPLIT_K_TN,
+        &split_k::MATMUL_SPLIT_K_NT,
+        &split_k::MATMUL_SPLIT_K_TT,
     ];
     for [m, n, k] in PRODUCTS {
         for (kernel, grid) in rungs {
@@ -210,17 +227,46 @@ fn products<D: Device>(cases: &mut Vec<Case<D>>) {
                 reads { a: m * k, b: k * n } writes { c: m * n }
             });
         }
+        for kernel in splits {
+            cases.push(case! {
+                kernel, format!("{m}×{n}×{k}"), split_k::grid(m, n, SPLITS),
+                (m as u32, n as u32, k as u32, &a, &b, &mut partials),
+                reads { a: m * k, b: k * n } writes { partials: SPLITS * m * n }
+            });
+        }
+        cases.push(case! {
+            &split_k::MATMUL_SPLIT_K_FINISH, format!("{m}×{n}"), split_k::finish_grid(m, n),
+            (m as u32, n as u32, SPLITS as u32, &partials, &mut c),
+            reads { partials: SPLITS * m * n } writes { c: m * n }
+        });
     }
 }
 
 fn layers<D: Device>(cases: &mut Vec<Case<D>>) {
-    use dense::tiled;
+    use dense::{split_k, tiled, warp_tiled};
+    let rungs: [(&'static Layer, ProductGrid); _] = [
+        (&tiled::DENSE_IDENTITY, tiled::grid),
+        (&tiled::DENSE_RELU, tiled::grid),
+        (&tiled::DENSE_SIGMOID, tiled::grid),
+        (&warp_tiled::DENSE_WARP_TILED_IDENTITY, warp_tiled::grid),
+        (&warp_tiled::DENSE_WARP_TILED_RELU, warp_tiled::grid),
+        (&warp_tiled::DENSE_WARP_TILED_SIGMOID, warp_tiled::grid),
+    ];
+    let finishes =
+        [&split_k::DENSE_SPLIT_K_IDENTITY, &split_k::DENSE_SPLIT_K_RELU, &split_k::DENSE_SPLIT_K_SIGMOID];
     for [batch, units, inputs] in PRODUCTS {
-        for kernel in [&tiled::DENSE_IDENTITY, &tiled::DENSE_RELU, &tiled::DENSE_SIGMOID] {
+        for (kernel, grid) in rungs {
             cases.push(case! {
-                kernel, format!("{batch}×{units}×{inputs}"), tiled::grid(batch, units),
+                kernel, format!("{batch}×{units}×{inputs}"), grid(batch, units),
                 (batch as u32, units as u32, inputs as u32, &input, &weights, &bias, &mut out),
                 reads { input: batch * inputs, weights: inputs * units, bias: units } writes { out: batch * units }
+            });
+        }
+        for kernel in finishes {
+            cases.push(case! {
+                kernel, format!("{batch}×{units}"), split_k::finish_grid(batch, units),
+                (batch as u32, units as u32, SPLITS as u32, &partials, &bias, &mut out),
+                reads { partials: SPLITS * batch * units, bias: units } writes { out: batch * units }
             });
         }
     }

@@ -23,8 +23,9 @@ impl Cuda {
             gpu.info().capability,
             gpu.info().driver
         );
+        let capability = gpu.info().capability;
         // Its approximate functions may differ between generations of GPUs; all else is rounded as IEEE 754 says.
-        let arithmetic = format!("cuda, compute capability {}", gpu.info().capability);
-        Ok(DeviceEngine::on(gpu, description, arithmetic))
+        let arithmetic = format!("cuda, compute capability {capability}");
+        Ok(DeviceEngine::on(gpu, description, arithmetic).for_architecture(capability))
     }
 }

@@ -7,9 +7,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cuda_std::{Arguments, Buffer, Device, Kernel, Parameters};
-use kernels::{dense, descent, elementwise, matmul, reduce};
+use kernels::matmul::split_k;
+use kernels::{descent, elementwise, reduce};
 
+use super::product::{self, Rung};
 use super::{Activation, Engine, Layout, Moments, check};
+use crate::cuda::Version;
 use crate::{Error, Result};
 
 /// The most elements of a matrix: with this many every kernel's grid is within CUDA's limits.
@@ -20,6 +23,8 @@ pub struct DeviceEngine<D: Device> {
     device: D,
     description: String,
     arithmetic: String,
+    /// Its compute capability, if it has one.
+    architecture: Option<Version>,
     /// Tells this engine's matrices from those of another engine on the same type of device.
     identity: u64,
 }
@@ -46,7 +51,13 @@ impl<D: Device> DeviceEngine<D> {
     pub fn on(device: D, description: String, arithmetic: String) -> Self {
         static ENGINES: AtomicU64 = AtomicU64::new(0);
         let identity = ENGINES.fetch_add(1, Ordering::Relaxed);
-        DeviceEngine { device, description, arithmetic, identity }
+        DeviceEngine { device, description, arithmetic, architecture: None, identity }
+    }
+
+    /// The same engine with the fastest kernels for GPUs of this compute capability. Results have the same bits.
+    #[must_use]
+    pub fn for_architecture(self, capability: Version) -> Self {
+        DeviceEngine { architecture: Some(capability), ..self }
     }
 
     /// Fails if one of `matrices` belongs to another engine: its memory may be in another place, and what was
@@ -120,6 +131,12 @@ where
         let (rows, columns) = sides(operation, shape)?;
         let buffer = self.allocate(shape.0 * shape.1)?;
         Ok(DeviceMatrix { rows, columns, buffer, engine: self.identity })
+    }
+
+    /// Memory for the partial sums of an m × n product that is split along k.
+    fn partials(&self, splits: usize, m: usize, n: usize) -> Result<Buffer<f32, D>> {
+        // Not more than `splits` times C, which is small where there are several.
+        self.allocate(splits * m * n)
     }
 
     /// # Safety
@@ -392,16 +409,27 @@ where
         let (m, n, k) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         self.own("matmul", [a, b])?;
         let mut c = self.matrix("matmul", (m, n))?;
-        let kernel = match (a_layout, b_layout) {
-            (Layout::Plain, Layout::Plain) => &matmul::tiled::MATMUL_TILED,
-            (Layout::Transposed, Layout::Plain) => &matmul::tiled::MATMUL_TILED_TN,
-            (Layout::Plain, Layout::Transposed) => &matmul::tiled::MATMUL_TILED_NT,
-            (Layout::Transposed, Layout::Transposed) => &matmul::tiled::MATMUL_TILED_TT,
-        };
-        // The sides of matrices: they fit.
-        let arguments = (m as u32, n as u32, k as u32, &a.buffer, &b.buffer, &mut c.buffer);
-        // SAFETY: op(A) is m × k and op(B) k × n, as was checked; C was made m × n.
-        unsafe { self.launch(kernel, matmul::tiled::grid(m, n), arguments) }?;
+        let rung = product::rung(self.architecture, m, n, k);
+        let (kernel, grid) = (rung.product(a_layout, b_layout), rung.grid(m, n));
+        let (rows, columns, steps) = (m as u32, n as u32, k as u32); // the sides of matrices: they fit
+        match rung {
+            Rung::SplitK { splits } if splits > 1 => {
+                let mut partials = self.partials(splits, m, n)?;
+                // SAFETY: op(A) is m × k and op(B) k × n, as was checked; the partial sums were made for the grid.
+                unsafe {
+                    self.launch(kernel, grid, (rows, columns, steps, &a.buffer, &b.buffer, &mut partials))
+                }?;
+                let arguments = (rows, columns, splits as u32, &partials, &mut c.buffer);
+                let (finish, grid) = (&split_k::MATMUL_SPLIT_K_FINISH, split_k::finish_grid(m, n));
+                // SAFETY: as above; C was made m × n.
+                unsafe { self.launch(finish, grid, arguments) }?;
+            }
+            _ => {
+                let arguments = (rows, columns, steps, &a.buffer, &b.buffer, &mut c.buffer);
+                // SAFETY: op(A) is m × k and op(B) k × n, as was checked; C was made m × n.
+                unsafe { self.launch(kernel, grid, arguments) }?;
+            }
+        }
         Ok(c)
     }
 
@@ -412,19 +440,31 @@ where
         bias: &Self::Matrix,
         activation: Activation,
     ) -> Result<Self::Matrix> {
-        let (batch, units, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
+        let (batch, units, inputs) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         self.own("dense", [input, weights, bias])?;
         let mut out = self.matrix("dense", (batch, units))?;
-        let kernel = match activation {
-            Activation::Identity => &dense::tiled::DENSE_IDENTITY,
-            Activation::Relu => &dense::tiled::DENSE_RELU,
-            Activation::Sigmoid => &dense::tiled::DENSE_SIGMOID,
-        };
-        let sizes = (input.rows, weights.columns, input.columns);
-        let arguments =
-            (sizes.0, sizes.1, sizes.2, &input.buffer, &weights.buffer, &bias.buffer, &mut out.buffer);
-        // SAFETY: weights are inputs × units and bias 1 × units, as was checked; out was made batch × units.
-        unsafe { self.launch(kernel, dense::tiled::grid(batch, units), arguments) }?;
+        let rung = product::rung(self.architecture, batch, units, inputs);
+        let (rows, columns, steps) = (input.rows, weights.columns, input.columns);
+        if let Some(kernel) = rung.layer(activation) {
+            let arguments =
+                (rows, columns, steps, &input.buffer, &weights.buffer, &bias.buffer, &mut out.buffer);
+            // SAFETY: weights are inputs × units and bias 1 × units, as was checked; out was made batch × units.
+            unsafe { self.launch(kernel, rung.grid(batch, units), arguments) }?;
+            return Ok(out);
+        }
+        let kernel = rung.product(Layout::Plain, Layout::Plain);
+        let grid = rung.grid(batch, units);
+        let splits = grid[1];
+        let mut partials = self.partials(splits as usize, batch, units)?;
+        // SAFETY: as above; the partial sums were made for the grid.
+        unsafe {
+            self.launch(kernel, grid, (rows, columns, steps, &input.buffer, &weights.buffer, &mut partials))
+        }?;
+        let arguments = (rows, columns, splits, &partials, &bias.buffer, &mut out.buffer);
+        // SAFETY: as above.
+        unsafe {
+            self.launch(product::layer_finish(activation), split_k::finish_grid(batch, units), arguments)
+        }?;
         Ok(out)
     }
 }

@@ -13,6 +13,7 @@ mod cuda;
 mod device;
 mod emulator;
 mod matrix;
+mod product;
 mod reference;
 
 pub use cpu::Cpu;

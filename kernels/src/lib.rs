@@ -18,7 +18,15 @@
 //! | [`matmul::tile`] | what the rungs of the product share |
 //! | [`matmul::naive`] | the product, everything from global memory |
 //! | [`matmul::tiled`] | tiles in shared memory: each value is read once for 32 threads |
+//! | [`matmul::register_tiled`] | 64 elements a thread, in registers |
+//! | [`matmul::epilogue`] | what is done to an element before it is written |
+//! | [`matmul::vectorised`] | four values a load |
+//! | [`matmul::pipelined`] | the next tiles are copied while these are multiplied |
+//! | [`matmul::warp_tiled`] | a tile a warp, 128 elements a thread; operands transposed on the way |
+//! | [`matmul::split_k`] | blocks along k, for products with few tiles |
 //! | [`dense::tiled`] | a layer of a network: bias and activation in the product's epilogue |
+//! | [`dense::warp_tiled`] | the same by the best rung |
+//! | [`dense::split_k`] | the same after a split product |
 //!
 //! Each file begins with the formula and its shapes, who computes what, the bytes and operations and so the
 //! limit, what the barriers keep apart, what changed from the file before, and the command that runs it.
@@ -35,6 +43,7 @@
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch))]
 #![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::needless_range_loop, reason = "indices say which value meets which")]
 
 pub mod dense;
 pub mod descent;

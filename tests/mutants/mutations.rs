@@ -15,6 +15,13 @@ pub struct Group {
 const ELEMENTWISE: &[&str] = &["multiply", "relu", "sigmoid", "update", "standardise"];
 const NAIVE: &[&str] = &["matmul_naive", "matmul_naive_tn", "matmul_naive_nt", "matmul_naive_tt"];
 const TILED: &[&str] = &["matmul_tiled", "matmul_tiled_tn", "matmul_tiled_nt", "matmul_tiled_tt"];
+const WARP_TILED: &[&str] =
+    &["matmul_warp_tiled", "matmul_warp_tiled_tn", "matmul_warp_tiled_nt", "matmul_warp_tiled_tt"];
+const SPLIT_K: &[&str] = &["matmul_split_k", "matmul_split_k_tn", "matmul_split_k_nt", "matmul_split_k_tt"];
+const FINISH: &[&str] =
+    &["matmul_split_k_finish", "dense_split_k_identity", "dense_split_k_relu", "dense_split_k_sigmoid"];
+const DENSE_WARP_TILED: &[&str] =
+    &["dense_warp_tiled_identity", "dense_warp_tiled_relu", "dense_warp_tiled_sigmoid"];
 const DENSE: &[&str] = &["dense_identity", "dense_relu", "dense_sigmoid"];
 
 /// All mistakes.
@@ -496,6 +503,117 @@ pub const GROUPS: &[Group] = &[
         mistakes: &[["A not transposed", "multiply::<true, true>", "multiply::<false, true>"]],
     },
     Group {
+        file: "matmul/register_tiled.rs",
+        users: &[],
+        kernels: &["matmul_register_tiled"],
+        mistakes: &[
+            ["first barrier dropped", "thread::sync_threads();\n        for l", "for l"],
+            ["second barrier dropped", "thread::sync_threads();\n        start +=", "start +="],
+            [
+                "mask of rows",
+                "let inside = row < rows && column < columns;",
+                "let inside = column < columns;",
+            ],
+            ["mask of columns", "let inside = row < rows && column < columns;", "let inside = row < rows;"],
+            ["tail of k lost", "while start < k", "while start + TILE_K <= k"],
+            ["a thread's rows together", "a_tile.read((y + S * i)", "a_tile.read((y * OWN + i)"],
+            ["x and y swapped", "b_tile.read(l * T + x", "b_tile.read(l * T + y"],
+            ["bounds of rows", "if row < m && column < n", "if column < n"],
+            ["bounds of columns", "if row < m && column < n", "if row < m"],
+        ],
+    },
+    Group {
+        file: "matmul/vectorised.rs",
+        users: &[],
+        kernels: &["matmul_vectorised"],
+        mistakes: &[
+            ["first barrier dropped", "thread::sync_threads();\n        multiply", "multiply"],
+            ["second barrier dropped", "thread::sync_threads();\n        start +=", "start +="],
+            ["four though not aligned", "if columns.is_multiple_of(V)", "if true"],
+            ["four written though not aligned", "if n.is_multiple_of(V)", "if true"],
+            ["past the end of a row", "if column + i < columns", "if column + i <= columns"],
+            ["past the last row", "    if row < rows {", "    if row <= rows {"],
+            [
+                "not turned",
+                "(a_column + i) * pitch(T) + a_row",
+                "(a_row / TILE_K * V + i) * pitch(T) + a_column",
+            ],
+            ["rows of C not bounded", "if row < m {", "if true {"],
+            [
+                "columns of C not bounded",
+                "if column < n {\n            // SAFETY: a multiple",
+                "{\n            // SAFETY: a multiple",
+            ],
+            [
+                "one value of four",
+                "mul_add(a[i][row], b[j][column], sum)",
+                "mul_add(a[i][0], b[j][column], sum)",
+            ],
+            ["last of the tile lost", "for l in 0..TILE_K {", "for l in 0..TILE_K - 1 {"],
+        ],
+    },
+    Group {
+        file: "matmul/pipelined.rs",
+        users: &[],
+        kernels: &["matmul_pipelined"],
+        mistakes: &[
+            ["copies not waited for", "cp_async_wait_group::<PENDING>()", "cp_async_wait_group::<2>()"],
+            ["a group is not closed", "        cp_async_commit();\n    };", "    };"],
+            ["barrier dropped", "        thread::sync_threads();\n", ""],
+            ["slot in use is filled", "copy(free, start", "copy(slot, start"],
+            ["the same tile again", "start + (slots - 1) * TILE_K", "start"],
+            ["last step lost", "while start < range.end", "while start + TILE_K < range.end"],
+            [
+                "lines not clamped",
+                "(self.first + line + step).min(self.lines - 1)",
+                "(self.first + line + step)",
+            ],
+            ["fours not clamped", "(self.first + line).min(self.lines - V)", "(self.first + line)"],
+            ["four though not aligned", "} else if self.lines.is_multiple_of(V) {", "} else if true {"],
+            ["A beyond k", "self.source, source, start + l < end", "self.source, source, true"],
+            [
+                "B beyond k",
+                "cp_async4_or_zero(tile, index, self.source, l * self.lines + first, l < end)",
+                "cp_async4_or_zero(tile, index, self.source, l * self.lines + first, true)",
+            ],
+        ],
+    },
+    Group {
+        file: "matmul/warp_tiled.rs",
+        users: &[],
+        kernels: WARP_TILED,
+        mistakes: &[
+            ["row of warps", "warp / WARPS[1] * (tile", "warp % WARPS[1] * (tile"],
+            ["lanes in the same place", "lane / 2 % LANES[0]", "lane / 4 % LANES[0]"],
+            ["tile of A does not move", "lines: m, first: first_row", "lines: m, first: 0"],
+            ["columns of C of the first tile", "columns.after(first_column)", "columns"],
+        ],
+    },
+    Group {
+        file: "matmul/warp_tiled.rs",
+        users: &[],
+        kernels: &["matmul_warp_tiled"],
+        mistakes: &[["A transposed", "[false, false], a, b", "[true, false], a, b"]],
+    },
+    Group {
+        file: "matmul/warp_tiled.rs",
+        users: &[],
+        kernels: &["matmul_warp_tiled_tn"],
+        mistakes: &[["A not transposed", "[true, false], a, b", "[false, false], a, b"]],
+    },
+    Group {
+        file: "matmul/warp_tiled.rs",
+        users: &[],
+        kernels: &["matmul_warp_tiled_nt"],
+        mistakes: &[["wrong operand transposed", "[false, true], a, b", "[true, false], a, b"]],
+    },
+    Group {
+        file: "matmul/warp_tiled.rs",
+        users: &[],
+        kernels: &["matmul_warp_tiled_tt"],
+        mistakes: &[["B not transposed", "[true, true], a, b", "[true, false], a, b"]],
+    },
+    Group {
         file: "matmul/tiled.rs",
         users: &["dense/tiled.rs"],
         kernels: DENSE,
@@ -510,8 +628,7 @@ pub const GROUPS: &[Group] = &[
         users: &[],
         kernels: DENSE,
         mistakes: &[
-            ["bias dropped", "acc + bias.read(column)", "acc"],
-            ["bias by row", "bias.read(column)", "bias.read(row)"],
+            ["bias by row", "epilogue.bias(column)", "epilogue.bias(row)"],
             ["bounds of rows", "if row < m && column < n", "if column < n"],
             ["bounds of columns", "if row < m && column < n", "if row < m"],
             ["transposed output", "out.write(row * n + column", "out.write(column * m + row"],
@@ -520,17 +637,22 @@ pub const GROUPS: &[Group] = &[
         ],
     },
     Group {
+        file: "matmul/epilogue.rs",
+        users: &["dense/tiled.rs"],
+        kernels: DENSE,
+        mistakes: &[["bias dropped", "G::apply(sum + bias)", "G::apply(sum)"]],
+    },
+    Group {
+        file: "matmul/epilogue.rs",
+        users: &["dense/tiled.rs"],
+        kernels: &["dense_relu", "dense_sigmoid"],
+        mistakes: &[["activation before the bias", "G::apply(sum + bias)", "G::apply(sum) + bias"]],
+    },
+    Group {
         file: "dense/tiled.rs",
         users: &[],
         kernels: &["dense_relu"],
-        mistakes: &[
-            ["activation dropped", "layer::<Relu>", "layer::<Identity>"],
-            [
-                "activation before the bias",
-                "G::apply(acc + bias.read(column))",
-                "G::apply(acc) + bias.read(column)",
-            ],
-        ],
+        mistakes: &[["activation dropped", "layer::<Relu>", "layer::<Identity>"]],
     },
     Group {
         file: "dense/tiled.rs",
@@ -539,11 +661,6 @@ pub const GROUPS: &[Group] = &[
         mistakes: &[
             ["activation dropped", "layer::<Sigmoid>", "layer::<Identity>"],
             ["another activation", "layer::<Sigmoid>", "layer::<Relu>"],
-            [
-                "activation before the bias",
-                "G::apply(acc + bias.read(column))",
-                "G::apply(acc) + bias.read(column)",
-            ],
         ],
     },
     Group {
@@ -551,5 +668,92 @@ pub const GROUPS: &[Group] = &[
         users: &[],
         kernels: &["dense_identity"],
         mistakes: &[["an activation", "layer::<Identity>", "layer::<Relu>"]],
+    },
+    Group {
+        file: "matmul/warp_tiled.rs",
+        users: &["dense/warp_tiled.rs"],
+        kernels: DENSE_WARP_TILED,
+        mistakes: &[
+            ["lanes in the same place", "lane / 2 % LANES[0]", "lane / 4 % LANES[0]"],
+            [
+                "epilogue dropped",
+                "columns.after(first_column), epilogue, c)",
+                "columns.after(first_column), Plain, c)",
+            ],
+        ],
+    },
+    Group {
+        file: "matmul/vectorised.rs",
+        users: &["matmul/pipelined.rs", "matmul/warp_tiled.rs", "dense/warp_tiled.rs"],
+        kernels: DENSE_WARP_TILED,
+        mistakes: &[["bias of the first column", "epilogue.bias(column + x)", "epilogue.bias(column)"]],
+    },
+    Group {
+        file: "dense/warp_tiled.rs",
+        users: &[],
+        kernels: &["dense_warp_tiled_identity"],
+        mistakes: &[["an activation", "Layer::<Identity>", "Layer::<Relu>"]],
+    },
+    Group {
+        file: "dense/warp_tiled.rs",
+        users: &[],
+        kernels: &["dense_warp_tiled_relu"],
+        mistakes: &[["activation dropped", "Layer::<Relu>", "Layer::<Identity>"]],
+    },
+    Group {
+        file: "dense/warp_tiled.rs",
+        users: &[],
+        kernels: &["dense_warp_tiled_sigmoid"],
+        mistakes: &[["another activation", "Layer::<Sigmoid>", "Layer::<Relu>"]],
+    },
+    Group {
+        file: "matmul/split_k.rs",
+        users: &[],
+        kernels: SPLIT_K,
+        mistakes: &[
+            ["splits not a multiple of a step", ".next_multiple_of(TILE_K)", ""],
+            ["ranges overlap", "..((split + 1) * depth).min(k)", "..((split + 1) * depth + 1).min(k)"],
+            ["every split in one place", "let before = split * m;", "let before = 0;"],
+            ["rows of C not bounded", "[before + m, n]", "[before + m + 1, n]"],
+        ],
+    },
+    Group {
+        file: "matmul/split_k.rs",
+        users: &[],
+        kernels: &["matmul_split_k"],
+        mistakes: &[["A transposed", "[false, false], a, b", "[true, false], a, b"]],
+    },
+    Group {
+        file: "matmul/split_k.rs",
+        users: &["dense/split_k.rs"],
+        kernels: FINISH,
+        mistakes: &[
+            ["last split lost", "strided(0, splits as usize, 1", "strided(0, splits as usize - 1, 1"],
+            ["first split lost", "strided(0, splits as usize, 1", "strided(1, splits as usize, 1"],
+            ["bounds of columns", "if row >= m || column >= n", "if row >= m"],
+            [
+                "partials transposed",
+                "(split * m + row) * n + column",
+                "(row * splits as usize + split) * n + column",
+            ],
+        ],
+    },
+    Group {
+        file: "dense/split_k.rs",
+        users: &[],
+        kernels: &["dense_split_k_identity"],
+        mistakes: &[["an activation", "Layer::<Identity>", "Layer::<Relu>"]],
+    },
+    Group {
+        file: "dense/split_k.rs",
+        users: &[],
+        kernels: &["dense_split_k_relu"],
+        mistakes: &[["activation dropped", "Layer::<Relu>", "Layer::<Identity>"]],
+    },
+    Group {
+        file: "dense/split_k.rs",
+        users: &[],
+        kernels: &["dense_split_k_sigmoid"],
+        mistakes: &[["another activation", "Layer::<Sigmoid>", "Layer::<Relu>"]],
     },
 ];

@@ -23,8 +23,9 @@ const RUSTC_FLAGS: [&str; 4] = [
     "-Clinker=true",
     "-Zmir-enable-passes=-JumpThreading",
     "-Cllvm-args=-simplifycfg-max-small-block-size=0",
-    // Without it the loops over k stay rolled and their accumulators go to the stack.
-    "-Cllvm-args=-unroll-threshold=4000",
+    // Without it the loops over accumulators stay rolled, and these go to the stack. The longest such loop writes a
+    // thread's 128 elements of the warp-tiled layer, with a sigmoid for each.
+    "-Cllvm-args=-unroll-threshold=16000",
 ];
 
 /// Settings of cargo's release profile: one unit with all of `core` that it needs, and a trap for a panic.

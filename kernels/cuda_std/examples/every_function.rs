@@ -5,7 +5,10 @@
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch))]
 
-use cuda_std::memory::{cp_async, cp_async_commit, cp_async_wait_all, cp_async_wait_group, cp_async4};
+use cuda_std::memory::{
+    cp_async, cp_async_commit, cp_async_or_zero, cp_async_wait_all, cp_async_wait_group, cp_async4,
+    cp_async4_or_zero, opaque,
+};
 use cuda_std::{prelude::*, warp::FULL_MASK};
 
 const THREADS: u32 = 256;
@@ -63,6 +66,8 @@ pub unsafe fn shared(x: Global<f32>, y: GlobalMut<f32>) {
     cp_async_commit();
     cp_async_wait_group::<1>();
     cp_async4(tile, 4 * i, x, 4 * i);
+    cp_async_or_zero(tile, i, x, i, i < 8);
+    cp_async4_or_zero(tile, opaque(4 * i), x, 4 * i, i < 8);
     cp_async_wait_all();
     thread::sync_threads();
     count.write(0, 1);

@@ -1,3 +1,5 @@
 //! Dense layers of a neural network.
 
+pub mod split_k;
 pub mod tiled;
+pub mod warp_tiled;

@@ -9,52 +9,21 @@
 //!       ─┴──────┴ └──────┘                            A_out[row][column] = g(z)
 //! ```
 //!
-//! **Cost.** As the product, and 4 bytes a column for b. In kernels of their own, the bias and g would each
-//! read and write batch × units elements once more: 16 bytes an element that are saved here.
+//! **Cost.** As the product, and 4 bytes a column for b.
 //!
 //! **Barriers.** Those of the product. The epilogue has none: a thread writes what it computed.
 //!
-//! **What changed.** From the tiled product: the epilogue. It is a type parameter, so each kernel is
-//! compiled with its own g and has no `if` for it. Against separate kernels: not measured yet.
+//! **What changed.** From the tiled product: the epilogue. Against separate kernels: not measured yet.
 //!
 //! **Run it.** `cargo test --release --test kernels dense`
 
 use cuda_std::prelude::*;
 
-use crate::elementwise::{relu_of, sigmoid_of};
+use crate::matmul::epilogue::{Activation, Epilogue, Identity, Layer, Relu, Sigmoid};
 use crate::matmul::tile::tile_start;
 use crate::matmul::tiled::{TILE, element};
 
 pub use crate::matmul::tiled::grid;
-
-/// What the epilogue applies to each element.
-trait Activation {
-    /// g(z)
-    fn apply(z: f32) -> f32;
-}
-
-struct Identity;
-struct Relu;
-struct Sigmoid;
-
-impl Activation for Identity {
-    #[inline(always)]
-    fn apply(z: f32) -> f32 {
-        z
-    }
-}
-impl Activation for Relu {
-    #[inline(always)]
-    fn apply(z: f32) -> f32 {
-        relu_of(z)
-    }
-}
-impl Activation for Sigmoid {
-    #[inline(always)]
-    fn apply(z: f32) -> f32 {
-        sigmoid_of(z)
-    }
-}
 
 #[inline(always)]
 unsafe fn layer<G: Activation>(
@@ -72,7 +41,8 @@ unsafe fn layer<G: Activation>(
     unsafe {
         let acc = element::<false, false>([m, n, k], [first_row, first_column], input, weights);
         if row < m && column < n {
-            out.write(row * n + column, G::apply(acc + bias.read(column)));
+            let epilogue = Layer::<G>::new(bias);
+            out.write(row * n + column, epilogue.apply(acc, epilogue.bias(column)));
         }
     }
 }

@@ -53,7 +53,25 @@ table! {
     matmul_tiled_tn: (u32, u32, u32, In, In, Out) = matmul::tiled::MATMUL_TILED_TN;
     matmul_tiled_nt: (u32, u32, u32, In, In, Out) = matmul::tiled::MATMUL_TILED_NT;
     matmul_tiled_tt: (u32, u32, u32, In, In, Out) = matmul::tiled::MATMUL_TILED_TT;
+    matmul_register_tiled: (u32, u32, u32, In, In, Out) = matmul::register_tiled::MATMUL_REGISTER_TILED;
+    matmul_vectorised: (u32, u32, u32, In, In, Out) = matmul::vectorised::MATMUL_VECTORISED;
+    matmul_pipelined: (u32, u32, u32, In, In, Out) = matmul::pipelined::MATMUL_PIPELINED;
+    matmul_warp_tiled: (u32, u32, u32, In, In, Out) = matmul::warp_tiled::MATMUL_WARP_TILED;
+    matmul_warp_tiled_tn: (u32, u32, u32, In, In, Out) = matmul::warp_tiled::MATMUL_WARP_TILED_TN;
+    matmul_warp_tiled_nt: (u32, u32, u32, In, In, Out) = matmul::warp_tiled::MATMUL_WARP_TILED_NT;
+    matmul_warp_tiled_tt: (u32, u32, u32, In, In, Out) = matmul::warp_tiled::MATMUL_WARP_TILED_TT;
+    matmul_split_k: (u32, u32, u32, In, In, Out) = matmul::split_k::MATMUL_SPLIT_K;
+    matmul_split_k_tn: (u32, u32, u32, In, In, Out) = matmul::split_k::MATMUL_SPLIT_K_TN;
+    matmul_split_k_nt: (u32, u32, u32, In, In, Out) = matmul::split_k::MATMUL_SPLIT_K_NT;
+    matmul_split_k_tt: (u32, u32, u32, In, In, Out) = matmul::split_k::MATMUL_SPLIT_K_TT;
+    matmul_split_k_finish: (u32, u32, u32, In, Out) = matmul::split_k::MATMUL_SPLIT_K_FINISH;
     dense_identity: (u32, u32, u32, In, In, In, Out) = dense::tiled::DENSE_IDENTITY;
     dense_relu: (u32, u32, u32, In, In, In, Out) = dense::tiled::DENSE_RELU;
     dense_sigmoid: (u32, u32, u32, In, In, In, Out) = dense::tiled::DENSE_SIGMOID;
+    dense_warp_tiled_identity: (u32, u32, u32, In, In, In, Out) = dense::warp_tiled::DENSE_WARP_TILED_IDENTITY;
+    dense_warp_tiled_relu: (u32, u32, u32, In, In, In, Out) = dense::warp_tiled::DENSE_WARP_TILED_RELU;
+    dense_warp_tiled_sigmoid: (u32, u32, u32, In, In, In, Out) = dense::warp_tiled::DENSE_WARP_TILED_SIGMOID;
+    dense_split_k_identity: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_IDENTITY;
+    dense_split_k_relu: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_RELU;
+    dense_split_k_sigmoid: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_SIGMOID;
 }

@@ -43,36 +43,22 @@ pub unsafe fn cp_async<T: Word, const N: usize>(
     from: Global<T>,
     source: usize,
 ) {
-    count(to, index, from, source, 1);
-    start(to, index, from, source);
+    start::<T, N, 1>(to, index, from, source, true);
 }
 
-/// Counts a copy of so many elements.
+/// [`cp_async`] where `inside` is true; elsewhere a zero arrives, and nothing is read.
+///
+/// # Safety
+/// As [`cp_async`]; where `inside` is false, `source` need not be in range. (The emulator checks.)
 #[track_caller]
-fn count<T: Word, const N: usize>(
+pub unsafe fn cp_async_or_zero<T: Word, const N: usize>(
     to: SharedArray<T, N>,
     index: usize,
     from: Global<T>,
     source: usize,
-    elements: usize,
+    inside: bool,
 ) {
-    from.count(Instruction::Copy, source, elements);
-    to.count(Instruction::SharedCopy, index, elements);
-}
-
-/// Starts a copy of one element.
-#[track_caller]
-fn start<T: Word, const N: usize>(to: SharedArray<T, N>, index: usize, from: Global<T>, source: usize) {
-    let value = from.get(source);
-    to.access(index, Kind::COPY);
-    let mut copies = lane().copies.borrow_mut();
-    let group = copies.committed;
-    copies.pending.push(Copy {
-        group,
-        bits: value.to_bits(),
-        to: to.pointer(index),
-        shadow: to.shadow(index),
-    });
+    start::<T, N, 1>(to, index, from, source, inside);
 }
 
 /// [`cp_async`] of four elements in one instruction.
@@ -88,9 +74,46 @@ pub unsafe fn cp_async4<T: Word, const N: usize>(
 ) {
     to.aligned("copy", index);
     from.aligned(source);
-    count(to, index, from, source, 4);
-    for i in 0..4 {
-        start(to, index + i, from, source + i);
+    start::<T, N, 4>(to, index, from, source, true);
+}
+
+/// [`cp_async4`] where `inside` is true; elsewhere zeros arrive, and nothing is read.
+///
+/// # Safety
+/// As [`cp_async4`]; where `inside` is false, `source` need not be in range. (The emulator checks.)
+#[track_caller]
+pub unsafe fn cp_async4_or_zero<T: Word, const N: usize>(
+    to: SharedArray<T, N>,
+    index: usize,
+    from: Global<T>,
+    source: usize,
+    inside: bool,
+) {
+    to.aligned("copy", index);
+    from.aligned(source);
+    start::<T, N, 4>(to, index, from, source, inside);
+}
+
+/// Starts one instruction's copies of `ELEMENTS` elements, or of zeros in their places.
+#[track_caller]
+fn start<T: Word, const N: usize, const ELEMENTS: usize>(
+    to: SharedArray<T, N>,
+    index: usize,
+    from: Global<T>,
+    source: usize,
+    inside: bool,
+) {
+    if inside {
+        from.count(Instruction::Copy, source, ELEMENTS);
+    }
+    to.count(Instruction::SharedCopy, index, ELEMENTS);
+    for i in 0..ELEMENTS {
+        let bits = if inside { from.get(source + i).to_bits() } else { 0 };
+        to.access(index + i, Kind::COPY);
+        let mut copies = lane().copies.borrow_mut();
+        let group = copies.committed;
+        let (to, shadow) = (to.pointer(index + i), to.shadow(index + i));
+        copies.pending.push(Copy { group, bits, to, shadow });
     }
 }
 

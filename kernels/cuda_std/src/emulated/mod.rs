@@ -38,9 +38,12 @@ pub use order::Order;
 
 /// Global and shared memory, and the copies between them.
 pub mod memory {
-    pub use super::copy::{cp_async, cp_async_commit, cp_async_wait_all, cp_async_wait_group, cp_async4};
+    pub use super::copy::{
+        cp_async, cp_async_commit, cp_async_or_zero, cp_async_wait_all, cp_async_wait_group, cp_async4,
+        cp_async4_or_zero,
+    };
     pub use super::global::{Global, GlobalMut};
-    pub use super::shared::SharedArray;
     #[doc(hidden)]
     pub use super::shared::SharedSite;
+    pub use super::shared::{SharedArray, opaque};
 }

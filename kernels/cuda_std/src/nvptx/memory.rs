@@ -32,10 +32,28 @@ macro_rules! copy {
 }
 copy! { Global<T> [T] GlobalMut<T> [T] SharedArray<T, N> [T, const N: usize] }
 
-/// Four values that are loaded and stored by one instruction.
-#[repr(C, align(16))]
-#[derive(Clone, Copy)]
-struct Vector4([f32; 4]);
+/// `ld.global.v4.f32`. In assembly, as LLVM takes a load or a store of four values apart where one of them has a twin
+/// in another branch.
+///
+/// # Safety
+/// As for reading four values there, at a multiple of 16 bytes.
+#[inline(always)]
+unsafe fn read4(address: *const f32) -> [f32; 4] {
+    let (a, b, c, d): (f32, f32, f32, f32);
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "ld.global.v4.f32 {{{a}, {b}, {c}, {d}}}, [{address}];",
+            a = out(reg32) a,
+            b = out(reg32) b,
+            c = out(reg32) c,
+            d = out(reg32) d,
+            address = in(reg64) address,
+            options(pure, readonly, nostack, preserves_flags),
+        )
+    };
+    [a, b, c, d]
+}
 
 impl<T: Copy> Global<T> {
     /// `ld.global`
@@ -57,7 +75,7 @@ impl Global<f32> {
     #[inline(always)]
     pub unsafe fn read4(self, index: usize) -> [f32; 4] {
         // SAFETY: the caller's promise; CUDA's allocations are aligned to 256 bytes.
-        unsafe { self.0.add(index).cast::<Vector4>().read().0 }
+        unsafe { read4(self.0.add(index)) }
     }
 }
 
@@ -91,7 +109,7 @@ impl GlobalMut<f32> {
     #[inline(always)]
     pub unsafe fn read4(self, index: usize) -> [f32; 4] {
         // SAFETY: the caller's promise; CUDA's allocations are aligned to 256 bytes.
-        unsafe { self.0.add(index).cast::<Vector4>().read().0 }
+        unsafe { read4(self.0.add(index)) }
     }
 
     /// `st.global.v4.f32`
@@ -100,8 +118,19 @@ impl GlobalMut<f32> {
     /// As `write`, for four elements; `index` is a multiple of 4.
     #[inline(always)]
     pub unsafe fn write4(self, index: usize, values: [f32; 4]) {
+        let [a, b, c, d] = values;
         // SAFETY: the caller's promise; CUDA's allocations are aligned to 256 bytes.
-        unsafe { self.0.add(index).cast::<Vector4>().write(Vector4(values)) }
+        unsafe {
+            asm!(
+                "st.global.v4.f32 [{address}], {{{a}, {b}, {c}, {d}}};",
+                address = in(reg64) self.0.add(index),
+                a = in(reg32) a,
+                b = in(reg32) b,
+                c = in(reg32) c,
+                d = in(reg32) d,
+                options(nostack, preserves_flags),
+            )
+        }
     }
 
     /// `atom.relaxed.gpu.global.add.f32`
@@ -366,6 +395,54 @@ pub unsafe fn cp_async4<T: Word, const N: usize>(
     }
 }
 
+/// `cp.async.ca.shared.global`, 4 bytes, of which it reads none where `inside` is false
+///
+/// # Safety
+/// As `cp_async`; where `inside` is false, `source` need not be in range.
+#[inline(always)]
+pub unsafe fn cp_async_or_zero<T: Word, const N: usize>(
+    to: SharedArray<T, N>,
+    index: usize,
+    from: Global<T>,
+    source: usize,
+    inside: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "cp.async.ca.shared.global [{to}], [{from}], 4, {bytes};",
+            to = in(reg32) to.element(index),
+            from = in(reg64) from.0.wrapping_add(source),
+            bytes = in(reg32) if inside { 4 } else { 0 },
+            options(nostack, preserves_flags),
+        )
+    }
+}
+
+/// `cp.async.cg.shared.global`, 16 bytes, of which it reads none where `inside` is false
+///
+/// # Safety
+/// As `cp_async4`; where `inside` is false, `source` need not be in range.
+#[inline(always)]
+pub unsafe fn cp_async4_or_zero<T: Word, const N: usize>(
+    to: SharedArray<T, N>,
+    index: usize,
+    from: Global<T>,
+    source: usize,
+    inside: bool,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!(
+            "cp.async.cg.shared.global [{to}], [{from}], 16, {bytes};",
+            to = in(reg32) to.element(index),
+            from = in(reg64) from.0.wrapping_add(source),
+            bytes = in(reg32) if inside { 16 } else { 0 },
+            options(nostack, preserves_flags),
+        )
+    }
+}
+
 /// `cp.async.commit_group`
 #[inline(always)]
 pub fn cp_async_commit() {
@@ -385,4 +462,20 @@ pub fn cp_async_wait_group<const N: u32>() {
 pub fn cp_async_wait_all() {
     // SAFETY: orders copies; as it is not `nomem`, no access moves past it.
     unsafe { asm!("cp.async.wait_all;", options(nostack, preserves_flags)) }
+}
+
+/// `mov.b32`
+#[inline(always)]
+pub fn opaque(index: usize) -> usize {
+    let result: u32;
+    // SAFETY: copies a register.
+    unsafe {
+        asm!(
+            "mov.b32 {result}, {index};",
+            result = out(reg32) result,
+            index = in(reg32) index as u32,
+            options(nomem, nostack, preserves_flags),
+        )
+    };
+    result as usize
 }

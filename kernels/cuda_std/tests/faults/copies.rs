@@ -5,7 +5,10 @@ use super::*;
 /// This file, for [`at`].
 const HERE: (&str, &str) = (file!(), include_str!("copies.rs"));
 
-use cuda_std::memory::{cp_async, cp_async_commit, cp_async_wait_all, cp_async_wait_group, cp_async4};
+use cuda_std::memory::{
+    cp_async, cp_async_commit, cp_async_or_zero, cp_async_wait_all, cp_async_wait_group, cp_async4,
+    cp_async4_or_zero, opaque,
+};
 
 #[kernel(block = [32, 1, 1])]
 unsafe fn copy(wait: u32, barrier: u32, x: Global<f32>, y: GlobalMut<f32>) {
@@ -181,4 +184,58 @@ fn out_of_range() {
         format!("{head} (0,0,0) at {place}: global read of four elements at 2 of `x`: not a multiple of 4")
     );
     PARALLEL.launch(&PAST_THE_END, [1, 1, 1], (0, 0, &x)).unwrap();
+}
+
+/// Copies `count` values one by one and again in fours, and zeros behind them.
+#[kernel(block = [32, 1, 1])]
+unsafe fn padded(count: u32, wait: u32, x: Global<f32>, y: GlobalMut<f32>) {
+    let tile = shared_array![f32; 160]; // padded tile
+    let (count, fours) = (count as usize, opaque(32 + 4 * thread()));
+    cp_async_or_zero(tile, thread(), x, thread(), thread() < count); // starts a padded copy
+    cp_async4_or_zero(tile, fours, x, 4 * thread(), 4 * thread() < count); // starts four
+    if wait == 1 {
+        cp_async_wait_all();
+    }
+    thread::sync_threads();
+    y.write(thread(), tile.read(31 - thread())); // reads a padded copy
+    for i in 0..4 {
+        y.write(fours + i, tile.read(fours + i));
+    }
+}
+
+#[test]
+fn zeros_where_nothing_is_read() {
+    let run = |count: u32, wait: u32, length: usize| {
+        let mut y = counting(160);
+        PARALLEL.launch(&PADDED, [1, 1, 1], (count, wait, &counting(length), &mut y))?;
+        Ok::<_, Fault>(PARALLEL.download(&y).unwrap())
+    };
+    // All of x is read, and nothing behind it.
+    let value = |i: usize, count: usize| if i < count { i as f32 } else { 0.0 };
+    for count in [0, 4, 20] {
+        let single = (0..32).rev().map(|i| value(i, count));
+        let fours = (0..128).map(|i| value(i, count));
+        assert_eq!(run(count as u32, 1, count).unwrap(), single.chain(fours).collect::<Vec<_>>());
+    }
+    // A zero, too, has to be waited for.
+    let (read, copy, tile) = (
+        at(HERE, "reads a padded copy", "read("),
+        at(HERE, "starts a padded copy", "cp_async_or_zero("),
+        at(HERE, "padded tile", "shared_array!"),
+    );
+    assert_eq!(
+        run(4, 0, 4).unwrap_err().to_string(),
+        format!(
+            "kernel faults::copies::padded block (0,0,0) thread (0,0,0) at {read}: shared read of element 31 of the \
+             array of {tile}, into which thread (31,0,0) copies with cp_async at {copy} and has not waited for it"
+        )
+    );
+    let four = at(HERE, "starts four", "cp_async4_or_zero(");
+    assert_eq!(
+        run(20, 1, 18).unwrap_err().to_string(),
+        format!(
+            "kernel faults::copies::padded block (0,0,0) thread (4,0,0) at {four}: global read of element 18 of `x`, \
+             which has 18"
+        )
+    );
 }

@@ -1,12 +1,16 @@
 use cuda_std::{Device, Global, GlobalMut, Kernel};
-use kernels::dense::tiled::grid;
+use kernels::dense::split_k;
 
 use super::elementwise::sigmoid_of;
-use super::matmul::reference;
+use super::matmul::{partial_sums, reference};
 use super::{Case, Shape};
-use crate::{Expected, Failure};
+use crate::{Data, Expected, Failure};
 
 type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
+type Finish = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
+
+/// The reference for g(z) from that for z.
+type Activation = fn(Expected) -> Expected;
 
 /// The reference for σ(z) from that for z.
 pub fn sigmoid(z: Expected) -> Expected {
@@ -18,28 +22,57 @@ pub fn relu(z: Expected) -> Expected {
     Expected { value: z.value.max(0.0), ..z }
 }
 
-/// `activation` gives the reference for g(z) from that for z.
+/// g(Σ + b), each column with its own b.
+fn expected(
+    data: Data,
+    sums: Vec<(f64, f64)>,
+    bias: &[f32],
+    depth: usize,
+    activation: Activation,
+) -> Vec<Expected> {
+    let biases = bias.iter().map(|&b| f64::from(b)).cycle();
+    let with_bias = |((value, magnitude), b): ((f64, f64), f64)| {
+        activation(Expected::rounded(data, value + b, magnitude + b.abs(), depth + 1))
+    };
+    sums.into_iter().zip(biases).map(with_bias).collect()
+}
+
+/// A layer in one launch.
 pub fn layer<D: Device>(
     kernel: &Layer,
-    activation: fn(Expected) -> Expected,
+    grid: fn(usize, usize) -> [u32; 3],
+    activation: Activation,
     case: &mut Case<D>,
     [batch, units, inputs]: Shape,
 ) -> Result<(), Failure> {
     let &mut Case { rig, data, ref mut source, ref mut tally, .. } = case;
     let (input, weights) = (source.numbers(data, batch * inputs), source.numbers(data, inputs * units));
     let bias = source.numbers(data, units);
-    let expected: Vec<_> = reference([batch, units, inputs], [false, false], &input, &weights)
-        .into_iter()
-        .enumerate()
-        .map(|(i, (value, magnitude))| {
-            let b = f64::from(bias[i % units]);
-            activation(Expected::rounded(data, value + b, magnitude + b.abs(), inputs + 1))
-        })
-        .collect();
+    let sums = reference([batch, units, inputs], 0..inputs, [false, false], &input, &weights);
+    let expected = expected(data, sums, &bias, inputs, activation);
     let mut out = rig.output(batch * units)?;
     let (input, weights, bias) = (rig.upload(&input)?, rig.upload(&weights)?, rig.upload(&bias)?);
     let arguments = (batch as u32, units as u32, inputs as u32, &input, &weights, &bias, &mut out);
     rig.launch(kernel, grid(batch, units), arguments)?;
     let place = format_args!("{} batch, units, inputs = {batch}, {units}, {inputs}", kernel.entry());
+    tally.compare(&place, &rig.download(&out)?, &expected)
+}
+
+/// The second launch of a layer whose product was split.
+pub fn finish<D: Device>(
+    kernel: &Finish,
+    activation: Activation,
+    case: &mut Case<D>,
+    [batch, units, splits]: Shape,
+) -> Result<(), Failure> {
+    let &mut Case { rig, data, ref mut source, ref mut tally, .. } = case;
+    let (partials, sums, depth) = partial_sums(source, data, [batch, units, splits]);
+    let bias = source.numbers(data, units);
+    let expected = expected(data, sums, &bias, depth, activation);
+    let mut out = rig.output(batch * units)?;
+    let (partials, bias) = (rig.upload(&partials)?, rig.upload(&bias)?);
+    let arguments = (batch as u32, units as u32, splits as u32, &partials, &bias, &mut out);
+    rig.launch(kernel, split_k::finish_grid(batch, units), arguments)?;
+    let place = format_args!("{} batch, units, splits = {batch}, {units}, {splits}", kernel.entry());
     tally.compare(&place, &rig.download(&out)?, &expected)
 }

@@ -7,6 +7,7 @@ mod matmul;
 mod reduce;
 
 use cuda_std::Device;
+pub use matmul::rungs_agree;
 
 use crate::{Data, Failure, Kernels, Rig, Source, Tally};
 
@@ -115,17 +116,57 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         matmul_tiled_nt false true;
         matmul_tiled_tt true true;
     }
-    macro_rules! layers {
-        ($($kernel:ident $activation:expr;)*) => { $(
-            add(stringify!($kernel), 3, matmul::tile_shapes, |case, shape| {
-                dense::layer(case.kernels.$kernel, $activation, case, shape)
+    products! { matmul::large_shapes, kernels::matmul::register_tiled::grid: matmul_register_tiled false false; }
+    products! { matmul::large_shapes, kernels::matmul::vectorised::grid: matmul_vectorised false false; }
+    products! { matmul::large_shapes, kernels::matmul::pipelined::grid: matmul_pipelined false false; }
+    products! { matmul::large_shapes, kernels::matmul::warp_tiled::grid:
+        matmul_warp_tiled false false;
+        matmul_warp_tiled_tn true false;
+        matmul_warp_tiled_nt false true;
+        matmul_warp_tiled_tt true true;
+    }
+    macro_rules! splits {
+        ($($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => { $(
+            add(stringify!($kernel), 3, matmul::split_k_shapes, |case, shape| {
+                matmul::split(case.kernels.$kernel, [$a_transposed, $b_transposed], case, shape)
             });
         )* };
     }
-    layers! {
+    splits! {
+        matmul_split_k false false;
+        matmul_split_k_tn true false;
+        matmul_split_k_nt false true;
+        matmul_split_k_tt true true;
+    }
+    add("matmul_split_k_finish", 3, matmul::finish_shapes, matmul::split_k_finish);
+    macro_rules! layers {
+        ($shapes:path, $grid:path: $($kernel:ident $activation:expr;)*) => { $(
+            add(stringify!($kernel), 3, $shapes, |case, shape| {
+                dense::layer(case.kernels.$kernel, $grid, $activation, case, shape)
+            });
+        )* };
+    }
+    layers! { matmul::tile_shapes, kernels::dense::tiled::grid:
         dense_identity std::convert::identity;
         dense_relu dense::relu;
         dense_sigmoid dense::sigmoid;
+    }
+    layers! { matmul::large_shapes, kernels::dense::warp_tiled::grid:
+        dense_warp_tiled_identity std::convert::identity;
+        dense_warp_tiled_relu dense::relu;
+        dense_warp_tiled_sigmoid dense::sigmoid;
+    }
+    macro_rules! finishes {
+        ($($kernel:ident $activation:expr;)*) => { $(
+            add(stringify!($kernel), 3, matmul::finish_shapes, |case, shape| {
+                dense::finish(case.kernels.$kernel, $activation, case, shape)
+            });
+        )* };
+    }
+    finishes! {
+        dense_split_k_identity std::convert::identity;
+        dense_split_k_relu dense::relu;
+        dense_split_k_sigmoid dense::sigmoid;
     }
     checks
 }

@@ -1,0 +1,191 @@
+//! Which rung of the ladder computes a product: chosen by its shape and by the device's architecture.
+//!
+//! All rungs but split-K add an element's products in the same order, so the choice among them does not change a bit (but
+//! for the sign of a zero that underflow has left).
+//! Whether a product is split, and in how many, is decided by the shape alone: results have the same bits on every
+//! architecture and on the emulator.
+
+use cuda_std::{Global, GlobalMut, Kernel};
+use kernels::dense;
+use kernels::matmul::{split_k, tiled, warp_tiled};
+
+use super::{Activation, Layout};
+use crate::cuda::Version;
+
+/// A kernel for a product: m, n, k, A, B, C.
+pub(super) type Product = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
+/// A kernel for a layer: batch, units, inputs, input, weights, bias, out.
+pub(super) type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
+/// A kernel that finishes a layer whose product was split: batch, units, splits, partials, bias, out.
+pub(super) type LayerFinish = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
+
+/// A rung of the ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rung {
+    /// Tiles of 32 × 32.
+    Tiled,
+    /// Tiles of 64 × 64, and so many blocks for each of them.
+    SplitK {
+        /// Blocks that share a tile's range of k; at least 1.
+        splits: usize,
+    },
+    /// Tiles of 128 × 128.
+    WarpTiled,
+}
+
+/// From which sizes on a rung is taken, on one architecture.
+struct Row {
+    /// The oldest compute capability that the row is for.
+    since: Version,
+    /// So many tiles of 128 × 128 make the warp-tiled rung the fastest.
+    warp_tiled: usize,
+    /// A side this long, both of C's, makes split-K faster than the tiled rung.
+    split_k: usize,
+}
+
+/// Newest architecture first. **Not measured**: each figure is an estimate. `warp_tiled` is the number of
+/// multiprocessors (A100: 108, H100 and H200: 132), below which some of them would have no tile. `split_k` is half of a
+/// tile's side and one: with less, more than half of a tile's columns or rows would be computed for nothing.
+const TABLE: [Row; 2] = [
+    Row { since: Version::new(9, 0), warp_tiled: 132, split_k: 33 },
+    Row { since: Version::new(8, 0), warp_tiled: 108, split_k: 33 },
+];
+
+/// The rung for an m × n product over k on a device of this architecture; the emulator has none, and takes the oldest.
+pub(super) fn rung(architecture: Option<Version>, m: usize, n: usize, k: usize) -> Rung {
+    let [.., oldest] = &TABLE;
+    let row = TABLE.iter().find(|row| architecture.is_some_and(|ours| ours >= row.since)).unwrap_or(oldest);
+    let tiles = m.div_ceil(warp_tiled::TILE) * n.div_ceil(warp_tiled::TILE);
+    match split_k::splits(m, n, k) {
+        1 if tiles >= row.warp_tiled => Rung::WarpTiled,
+        1 if m.min(n) < row.split_k => Rung::Tiled,
+        splits => Rung::SplitK { splits },
+    }
+}
+
+impl Rung {
+    /// The kernel for the product.
+    pub(super) fn product(self, a: Layout, b: Layout) -> &'static Product {
+        let [plain, a_transposed, b_transposed, both] = match self {
+            Rung::Tiled => [
+                &tiled::MATMUL_TILED,
+                &tiled::MATMUL_TILED_TN,
+                &tiled::MATMUL_TILED_NT,
+                &tiled::MATMUL_TILED_TT,
+            ],
+            Rung::SplitK { .. } => [
+                &split_k::MATMUL_SPLIT_K,
+                &split_k::MATMUL_SPLIT_K_TN,
+                &split_k::MATMUL_SPLIT_K_NT,
+                &split_k::MATMUL_SPLIT_K_TT,
+            ],
+            Rung::WarpTiled => [
+                &warp_tiled::MATMUL_WARP_TILED,
+                &warp_tiled::MATMUL_WARP_TILED_TN,
+                &warp_tiled::MATMUL_WARP_TILED_NT,
+                &warp_tiled::MATMUL_WARP_TILED_TT,
+            ],
+        };
+        match (a, b) {
+            (Layout::Plain, Layout::Plain) => plain,
+            (Layout::Transposed, Layout::Plain) => a_transposed,
+            (Layout::Plain, Layout::Transposed) => b_transposed,
+            (Layout::Transposed, Layout::Transposed) => both,
+        }
+    }
+
+    /// The grid for the product's kernel.
+    pub(super) fn grid(self, m: usize, n: usize) -> [u32; 3] {
+        match self {
+            Rung::Tiled => tiled::grid(m, n),
+            Rung::SplitK { splits } => split_k::grid(m, n, splits),
+            Rung::WarpTiled => warp_tiled::grid(m, n),
+        }
+    }
+
+    /// The kernel for a whole layer; none for a rung that finishes it in a second launch.
+    pub(super) fn layer(self, activation: Activation) -> Option<&'static Layer> {
+        let [identity, relu, sigmoid] = match self {
+            Rung::Tiled => {
+                [&dense::tiled::DENSE_IDENTITY, &dense::tiled::DENSE_RELU, &dense::tiled::DENSE_SIGMOID]
+            }
+            Rung::SplitK { .. } => return None,
+            Rung::WarpTiled => [
+                &dense::warp_tiled::DENSE_WARP_TILED_IDENTITY,
+                &dense::warp_tiled::DENSE_WARP_TILED_RELU,
+                &dense::warp_tiled::DENSE_WARP_TILED_SIGMOID,
+            ],
+        };
+        Some(match activation {
+            Activation::Identity => identity,
+            Activation::Relu => relu,
+            Activation::Sigmoid => sigmoid,
+        })
+    }
+}
+
+/// The kernel that finishes a layer whose product was split.
+pub(super) fn layer_finish(activation: Activation) -> &'static LayerFinish {
+    match activation {
+        Activation::Identity => &dense::split_k::DENSE_SPLIT_K_IDENTITY,
+        Activation::Relu => &dense::split_k::DENSE_SPLIT_K_RELU,
+        Activation::Sigmoid => &dense::split_k::DENSE_SPLIT_K_SIGMOID,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOPPER: Option<Version> = Some(Version::new(9, 0));
+
+    #[test]
+    fn shapes_take_the_rung_that_fills_a_gpu() {
+        assert_eq!(rung(HOPPER, 4096, 4096, 4096), Rung::WarpTiled);
+        assert_eq!(rung(HOPPER, 64, 1000, 1000), Rung::SplitK { splits: 14 });
+        assert_eq!(rung(HOPPER, 700, 700, 60), Rung::SplitK { splits: 1 });
+        assert_eq!(rung(HOPPER, 5, 7, 60), Rung::Tiled);
+        for (m, n, k) in [(0, 0, 0), (0, 5, 5), (5, 0, 5), (5, 5, 0), (1, usize::MAX >> 40, 1)] {
+            assert!(
+                rung(None, m, n, k).grid(m, n).iter().all(|&side| side <= i32::MAX as u32),
+                "{m} {n} {k}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_architecture_does_not_decide_about_splits() {
+        let split = |rung| if let Rung::SplitK { splits } = rung { splits } else { 1 };
+        let sides = [1, 31, 33, 64, 65, 130, 700, 1000, 1500, 2000, 8000, 20_000, 100_000];
+        for m in sides {
+            for n in sides {
+                for k in [1, 60, 128, 1000, 5000] {
+                    let everywhere = [None, Some(Version::new(8, 0)), Some(Version::new(8, 9)), HOPPER];
+                    for architecture in everywhere {
+                        let splits = split(rung(architecture, m, n, k));
+                        assert_eq!(splits, split_k::splits(m, n, k), "{m} {n} {k}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn splits_cover_k_and_fill_a_gpu_without_flooding_it() {
+        for m in [1, 60, 64, 65, 300, 1000] {
+            for n in [1, 64, 100, 1000] {
+                for k in [0, 1, 63, 64, 127, 128, 129, 1000, 1001, 100_000] {
+                    let splits = split_k::splits(m, n, k);
+                    let depth = split_k::depth(k, splits);
+                    assert!(splits * depth >= k, "{m} {n} {k}: all of k");
+                    assert!((splits - 1) * depth < k.max(1), "{m} {n} {k}: no split without work");
+                    let [tiles, blocks, _] = split_k::grid(m, n, splits);
+                    assert!(
+                        splits == 1 || tiles * blocks <= 264,
+                        "{m} {n} {k}: {tiles} tiles, {splits} splits"
+                    );
+                }
+            }
+        }
+    }
+}
