@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tilegrad::data::{Dataset, Output};
 use tilegrad::engine::{Cpu, Cuda, Emulator, Engine, Loop};
-use tilegrad::models::{Checkpoint, Checkpoints, LinearRegression, Scale};
+use tilegrad::models::{Checkpoint, Checkpoints, LinearRegression, Method, Scale};
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -343,8 +343,13 @@ fn resumes_from_every_iteration<E: Engine>(engine: &E) {
     let place = Place::new();
     place.write("diabetes.csv", data("diabetes.csv"));
     let dataset = Dataset::read_csv(place.path("diabetes.csv"), "progression", None).expect("it is good");
-    for (scale, rate) in [(Scale::ZScore, 0.1), (Scale::None, 1e-5)] {
-        let settings = LinearRegression::new().iterations(ITERATIONS).learning_rate(rate).scale(scale);
+    for (scale, rate, method) in [
+        (Scale::ZScore, 0.1, Method::Direct),
+        (Scale::ZScore, 0.1, Method::Gram),
+        (Scale::None, 1e-5, Method::Direct),
+    ] {
+        let settings = LinearRegression::new().iterations(ITERATIONS).learning_rate(rate);
+        let settings = settings.scale(scale).method(method);
         let never_stopped = settings.fit(engine, &dataset).expect("it converges");
         let (file, copy) = (place.path("c"), |iteration: usize| place.path(&format!("c{iteration}")));
         let output = |path: &Path| Output::new(path).expect("it can be written");
@@ -611,12 +616,22 @@ fn divergence_is_the_same_after_resuming() {
     }
 }
 
+/// A process that ends with the test, also where that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Without `--every`. The process runs for longer than anyone waits, and is killed.
 fn a_checkpoint_comes_by_itself_and_one_process_has_the_file() {
     let place = Place::new();
     let line = format!("{TRAIN} --device emulator --iterations 10000000");
     let start = Instant::now();
-    let mut child = place.spawn(&line.split(' ').collect::<Vec<_>>());
+    let running = Running(place.spawn(&line.split(' ').collect::<Vec<_>>()));
     let wait_for = |condition: &dyn Fn() -> bool| {
         while !condition() {
             assert!(start.elapsed() < Duration::from_secs(120), "{:?}", place.names());
@@ -626,15 +641,16 @@ fn a_checkpoint_comes_by_itself_and_one_process_has_the_file() {
     };
     wait_for(&|| place.path("c").exists());
     assert_eq!(place.iteration(), 0, "there is one before the first step");
+    // Short, if they were not refused.
+    let late = format!("{TRAIN} --device emulator --iterations 3");
     let taken =
         "cannot write c: another process is writing to this file: wait until it has ended, or choose another";
-    place.refuses(2, taken, &format!("{line} --resume"));
-    place.refuses(2, taken, &line);
+    place.refuses(2, taken, &format!("{late} --resume"));
+    place.refuses(2, taken, &late);
     let time = wait_for(&|| place.iteration() > 0);
     assert!(time >= Duration::from_secs(9), "{time:?}");
-    place.refuses(2, taken, &format!("{line} --resume"));
-    child.kill().expect("a process of ours");
-    child.wait().expect("it ends");
+    place.refuses(2, taken, &format!("{late} --resume"));
+    drop(running);
     let done = place.iteration();
     place.succeeds(&format!("{TRAIN} --device emulator --iterations {} --resume", done + 1));
 }

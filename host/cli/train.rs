@@ -26,9 +26,9 @@ pub(super) enum Model {
   tilegrad train linear --data houses.csv --target price --checkpoint price.checkpoint --resume
 
 The last one can be stopped at any moment and started again: it goes on from its last checkpoint, to the same model bit
-for bit as if it had never stopped. With --resume, data, target, features, learning rate, scale and device must be those
-of the checkpoint; only --iterations and --every may be others. Training that diverges leaves the checkpoint before it
-did: remove it, and begin anew with another learning rate.")]
+for bit as if it had never stopped. With --resume, data, target, features, learning rate, scale, method and device must
+be those of the checkpoint; only --iterations and --every may be others. Training that diverges leaves the checkpoint
+before it did: remove it, and begin anew with another learning rate.")]
     Linear(Linear),
 }
 
