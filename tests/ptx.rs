@@ -75,3 +75,24 @@ fn entries_are_the_descriptors() {
         assert_eq!(entries, descriptors, "for {}", module.arch);
     }
 }
+
+/// Sums with them would depend on the order in which threads come.
+#[test]
+fn no_kernel_has_a_floating_point_atomic() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/ptx");
+    let mut modules = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "ptx") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains("fma.rn.f32"), "{}", path.display());
+            let mut instructions =
+                text.lines().filter(|line| line.contains("atom.") || line.contains("red."));
+            let float = instructions
+                .find(|line| [".f16", ".bf16", ".f32", ".f64"].iter().any(|of| line.contains(of)));
+            assert_eq!(float, None, "{}", path.display());
+            modules += 1;
+        }
+    }
+    assert!(modules > 0);
+}
