@@ -20,6 +20,8 @@ pub(super) const JIT_ERROR_LOG_BUFFER_SIZE_BYTES: c_uint = 6;
 pub(super) const MULTIPROCESSOR_COUNT: c_uint = 16;
 /// `CU_DEVICE_ATTRIBUTE_ECC_ENABLED`
 pub(super) const ECC_ENABLED: c_uint = 32;
+/// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`: needed above 48 KiB.
+pub(super) const MAX_DYNAMIC_SHARED_BYTES: c_uint = 8;
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`
 pub(super) const COMPUTE_CAPABILITY_MAJOR: c_uint = 75;
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR`
@@ -55,6 +57,7 @@ unsafe extern "C" {
         module: CUmodule,
         name: *const c_char,
     ) -> u32;
+    pub(super) fn cuFuncSetAttribute(function: CUfunction, attribute: c_uint, value: c_int) -> u32;
     pub(super) fn cuStreamCreate(stream: *mut CUstream, flags: c_uint) -> u32;
     pub(super) fn cuStreamSynchronize(stream: CUstream) -> u32;
     pub(super) fn cuStreamDestroy_v2(stream: CUstream) -> u32;

@@ -1,7 +1,7 @@
 //! A GPU: its context, the kernels' module, one stream, memory.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, CString, c_uint, c_void};
+use std::ffi::{CStr, CString, c_int, c_uint, c_void};
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +16,9 @@ const LOG_BYTES: usize = 16 << 10;
 
 /// The most blocks of a grid along x, y and z.
 const GRID_LIMIT: [u32; 3] = [i32::MAX as u32, 65535, 65535];
+
+/// Shared memory that a kernel has without asking for more.
+const STATIC_SHARED_BYTES: usize = 48 << 10;
 
 /// One GPU with the kernels loaded. Clones are the same GPU, stream and module.
 ///
@@ -200,6 +203,21 @@ impl Session {
                 kernel.path()
             )
         }?;
+        if kernel.shared_bytes() > STATIC_SHARED_BYTES {
+            // SAFETY: the handle is the module's.
+            unsafe {
+                call!(
+                    cuFuncSetAttribute(
+                        function,
+                        api::MAX_DYNAMIC_SHARED_BYTES,
+                        kernel.shared_bytes() as c_int
+                    ),
+                    "kernel {} wants {} bytes of dynamic shared memory",
+                    kernel.path(),
+                    kernel.shared_bytes()
+                )
+            }?;
+        }
         functions.insert(kernel.entry(), function);
         Ok(function)
     }
@@ -372,6 +390,7 @@ impl Device for Gpu {
         let mut parameters = arguments.bind();
         let mut pointers = parameters.pointers();
         let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (grid, kernel.block());
+        let shared_bytes = kernel.shared_bytes() as c_uint;
         let (stream, addresses) = (session.stream.handle, pointers.as_mut_ptr());
         let about = || format!("kernel {} on a grid of {grid:?}{}", kernel.path(), session.after_launches());
         // SAFETY: there is a pointer for each parameter in the PTX, to a value of its size; the driver copies the
@@ -381,7 +400,16 @@ impl Device for Gpu {
                 // Refused if not all blocks can be resident at once: they wait for each other.
                 call!(
                     cuLaunchCooperativeKernel(
-                        function, grid_x, grid_y, grid_z, block_x, block_y, block_z, 0, stream, addresses,
+                        function,
+                        grid_x,
+                        grid_y,
+                        grid_z,
+                        block_x,
+                        block_y,
+                        block_z,
+                        shared_bytes,
+                        stream,
+                        addresses,
                     ),
                     "{}",
                     about()
@@ -396,7 +424,7 @@ impl Device for Gpu {
                         block_x,
                         block_y,
                         block_z,
-                        0,
+                        shared_bytes,
                         stream,
                         addresses,
                         std::ptr::null_mut(),

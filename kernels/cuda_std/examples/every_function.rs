@@ -7,7 +7,7 @@
 
 use cuda_std::memory::{
     cp_async, cp_async_commit, cp_async_or_zero, cp_async_wait_all, cp_async_wait_group, cp_async4,
-    cp_async4_or_zero, opaque,
+    cp_async4_or_zero, dynamic_array, opaque,
 };
 use cuda_std::{prelude::*, warp::FULL_MASK};
 
@@ -75,6 +75,28 @@ pub unsafe fn shared(x: Global<f32>, y: GlobalMut<f32>) {
     tile.write(i, tile.read(i) + count.read(0) as f32);
     y.write4(4 * i, tile.read4(4 * i));
     y.write4(4 * i, y.read4(4 * i));
+}
+
+/// Dynamic shared memory: two arrays, 96 KiB.
+#[kernel(block = [THREADS, 1, 1], shared = 96 << 10)]
+pub unsafe fn dynamic(x: Global<f32>, y: GlobalMut<f32>) {
+    let values = dynamic_array::<f32, { 12 << 10 }>(0);
+    let words = dynamic_array::<u32, { 12 << 10 }>(12 << 10);
+    let i = thread::thread_idx_x() as usize;
+    values.write(i, x.read(i));
+    words.write(i, 7);
+    thread::sync_threads();
+    y.write(i, values.read(i ^ 1) + words.read(i ^ 2) as f32);
+}
+
+/// Dynamic shared memory in another kernel of the module.
+#[kernel(block = [THREADS, 1, 1], shared = 4 * THREADS as usize)]
+pub unsafe fn dynamic_copy(x: Global<f32>, y: GlobalMut<f32>) {
+    let values = dynamic_array::<f32, { THREADS as usize }>(0);
+    let i = thread::thread_idx_x() as usize;
+    cp_async(values, i, x, i);
+    cp_async_wait_all();
+    y.write(i, values.read(i));
 }
 
 /// The tensor cores, and the loads for them.

@@ -144,18 +144,29 @@ pub struct Kernel<P> {
     entry: &'static str,
     block: [u32; 3],
     cooperative: bool,
+    shared_bytes: usize,
     body: fn(&P),
 }
 
 impl<P> Kernel<P> {
     /// For `#[kernel]`: a descriptor of a kernel.
     pub const fn new(path: &'static str, entry: &'static str, block: [u32; 3], body: fn(&P)) -> Self {
-        Kernel { path, entry, block, cooperative: false, body }
+        Kernel { path, entry, block, cooperative: false, shared_bytes: 0, body }
     }
 
     /// For `#[kernel]`: the same kernel, with blocks that may wait for each other.
     pub const fn cooperative(self) -> Self {
         Kernel { cooperative: true, ..self }
+    }
+
+    /// For `#[kernel]`: the same kernel, with so many bytes of dynamic shared memory for each block.
+    pub const fn dynamic_shared(self, bytes: usize) -> Self {
+        Kernel { shared_bytes: bytes, ..self }
+    }
+
+    /// Bytes of dynamic shared memory of a block.
+    pub const fn shared_bytes(&self) -> usize {
+        self.shared_bytes
     }
 
     /// Whether blocks wait for each other, so that all of them must be resident: a cooperative launch.

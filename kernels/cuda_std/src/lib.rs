@@ -47,7 +47,8 @@
 //!   mask, or take a value from a lane that takes no part;
 //! - `cp_async` copies that are used before they are waited for, by the rules of commit groups;
 //! - threads that wait for what never comes, and blocks that wait for blocks which need not be running;
-//! - panics, and launches that every GPU refuses: too large a block or a grid, more than 48 KiB of shared arrays.
+//! - panics, and launches that every GPU refuses: too large a block or a grid, more than 48 KiB of shared arrays, or 163 KiB
+//!   with the dynamic ones.
 //!
 //! A kernel may have a race that no schedule shows in its results: it is found all the same, in any [`Order`]. What is
 //! found depends on the data: only what a thread does can be checked.
@@ -62,7 +63,7 @@
 //!   release and the next barrier counts as released.
 //! - Three or more blocks that read an element before another writes it: two readers are remembered. With release and
 //!   acquire, a race with the third may be missed.
-//! - Fences, and atomics other than addition, load and store; generic addresses; dynamic shared memory; clusters,
+//! - Fences, and atomics other than addition, load and store; generic addresses; clusters,
 //!   tensor maps, `wgmma`.
 //! - Shared arrays count against the limit when they are reached; on a GPU, all that the kernel mentions count.
 //! - Threads that have returned do not take part in a barrier on a GPU either; here their absence is a fault, because

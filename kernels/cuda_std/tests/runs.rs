@@ -2,6 +2,7 @@
 
 mod support;
 
+use cuda_std::memory::dynamic_array;
 use cuda_std::{Buffer, Device, Emulator, Kernel, Order, prelude::*};
 use proptest::prelude::{Just, Strategy, any, prop_assert_eq, prop_oneof, proptest};
 
@@ -384,4 +385,28 @@ fn launches_from_several_threads() {
 fn a_buffer_knows_its_length() {
     let x: Buffer<f32, Emulator> = Emulator::default().upload(&[1.0; 5]).unwrap();
     assert_eq!((x.len(), x.is_empty()), (5, false));
+}
+
+/// 96 KiB of dynamic shared memory in two arrays, the second of them also seen as bits by a third.
+#[kernel(block = [64, 1, 1], shared = 96 << 10)]
+unsafe fn dynamic(y: GlobalMut<u32>) {
+    const HALF: usize = 12 << 10;
+    let (words, floats) = (dynamic_array::<u32, HALF>(0), dynamic_array::<f32, HALF>(HALF));
+    let bits = dynamic_array::<u32, 64>(HALF);
+    let i = thread::thread_idx_x() as usize;
+    words.write(HALF - 1 - i, 7);
+    floats.write(i, i as f32);
+    thread::sync_threads();
+    y.write(i, words.read(HALF - 64 + i) + bits.read(i ^ 1));
+}
+
+#[test]
+fn dynamic_shared_memory() {
+    assert_eq!(DYNAMIC.shared_bytes(), 96 << 10);
+    for emulator in support::emulators() {
+        let mut y = emulator.allocate(64).unwrap();
+        emulator.launch(&DYNAMIC, [1, 1, 1], (&mut y,)).unwrap();
+        let expected: Vec<u32> = (0..64).map(|i: u32| 7 + ((i ^ 1) as f32).to_bits()).collect();
+        assert_eq!(emulator.download(&y).unwrap(), expected);
+    }
 }

@@ -333,6 +333,19 @@ pub unsafe extern "C" fn cuModuleGetFunction(
     })
 }
 
+/// Allows a kernel more dynamic shared memory, the one attribute that is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuFuncSetAttribute(function: Handle, attribute: c_uint, value: c_int) -> u32 {
+    const MAX_DYNAMIC_SHARED_SIZE_BYTES: c_uint = 8;
+    call("cuFuncSetAttribute", Context, |driver| {
+        driver.kernel(function.addr() as u64)?;
+        if attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES || !(0..=163 << 10).contains(&value) {
+            return Err(INVALID_VALUE);
+        }
+        Ok(())
+    })
+}
+
 impl Driver {
     /// Whether this is a module of the current context.
     fn module(&self, handle: u64) -> Answer {
@@ -521,8 +534,10 @@ impl Driver {
         let kernel = self.kernel(function as u64)?;
         let limits = [i32::MAX as u32, 65535, 65535];
         let beyond = grid.iter().zip(limits).any(|(&blocks, limit)| blocks == 0 || blocks > limit);
-        // Kernels are written for one shape of block, and declare their shared memory.
-        if beyond || block != kernel.block() || shared_bytes != 0 || parameters.is_null() {
+        // Kernels are written for one shape of block and so much dynamic shared memory.
+        let shared_bytes = shared_bytes as usize;
+        if beyond || block != kernel.block() || shared_bytes != kernel.shared_bytes() || parameters.is_null()
+        {
             return Err(INVALID_VALUE);
         }
         let bits = kernel.types().iter().enumerate().map(|(index, name)| {

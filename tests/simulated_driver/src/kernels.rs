@@ -11,6 +11,8 @@ pub trait Run: Sync {
     fn entry(&self) -> &'static str;
     /// Threads of a block.
     fn block(&self) -> [u32; 3];
+    /// Bytes of dynamic shared memory of a block.
+    fn shared_bytes(&self) -> usize;
     /// The types of its parameters in the PTX.
     fn types(&self) -> &'static [&'static str];
     /// Runs it on a grid, with the bits of each parameter.
@@ -63,6 +65,9 @@ macro_rules! run {
             }
             fn block(&self) -> [u32; 3] {
                 Kernel::block(self)
+            }
+            fn shared_bytes(&self) -> usize {
+                Kernel::shared_bytes(self)
             }
             fn types(&self) -> &'static [&'static str] {
                 <($($p,)*)>::PTX_TYPES

@@ -11,7 +11,8 @@ use syn::{Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_
 /// Makes a function a kernel: an entry of the PTX on `nvptx64`, a typed descriptor on the host.
 ///
 /// `#[kernel(block = [256, 1, 1])]` fixes the threads of a block; constants of the file may be used. With
-/// `min_blocks = 2` the registers are limited so that two blocks fit on a multiprocessor. A kernel whose blocks wait
+/// `min_blocks = 2` the registers are limited so that two blocks fit on a multiprocessor. With `shared = BYTES` each block
+/// has so many bytes of dynamic shared memory, for `memory::dynamic_array`. A kernel whose blocks wait
 /// for each other says `cooperative`: all its blocks are resident at the same time. The descriptor is a `static` with
 /// the function's name in capitals.
 ///
@@ -28,12 +29,13 @@ pub fn kernel(attribute: TokenStream, item: TokenStream) -> TokenStream {
 struct Launch {
     block: Expr,
     min_blocks: Option<Expr>,
+    shared: Option<Expr>,
     cooperative: bool,
 }
 
 impl Parse for Launch {
     fn parse(input: ParseStream) -> syn::Result<Self> {
-        let (mut block, mut min_blocks, mut cooperative) = (None, None, false);
+        let (mut block, mut min_blocks, mut shared, mut cooperative) = (None, None, None, false);
         while !input.is_empty() {
             let name: Ident = input.parse()?;
             let value = || -> syn::Result<Expr> {
@@ -43,9 +45,11 @@ impl Parse for Launch {
             match name.to_string().as_str() {
                 "block" => block = Some(value()?),
                 "min_blocks" => min_blocks = Some(value()?),
+                "shared" => shared = Some(value()?),
                 "cooperative" => cooperative = true,
                 _ => {
-                    let known = "a kernel has `block = […]`, `min_blocks = …` and `cooperative`";
+                    let known =
+                        "a kernel has `block = […]`, `min_blocks = …`, `shared = …` and `cooperative`";
                     return Err(syn::Error::new(name.span(), known));
                 }
             }
@@ -56,7 +60,7 @@ impl Parse for Launch {
         let missing = || {
             syn::Error::new(Span::call_site(), "say the threads of a block: `#[kernel(block = [256, 1, 1])]`")
         };
-        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks, cooperative })
+        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks, shared, cooperative })
     }
 }
 
@@ -102,6 +106,14 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     let statements = &body.stmts;
     let block = &launch.block;
     let cooperative = launch.cooperative.then(|| quote!(.cooperative()));
+    let shared = launch.shared.as_ref().map(|bytes| quote!(.dynamic_shared(#bytes)));
+    // The same memory for all kernels of a module, so the declaration may stand there more than once.
+    let declaration = launch.shared.as_ref().map(|_| {
+        quote! {
+            #[cfg(target_arch = "nvptx64")]
+            ::core::arch::global_asm!(".extern .shared .align 16 .b8 dynamic_shared[];");
+        }
+    });
     let (bounds, min_blocks) = match &launch.min_blocks {
         Some(blocks) => (
             format!("//@launch {name} .maxntid {{x}}, {{y}}, {{z}} .minnctapersm {{blocks}}"),
@@ -110,6 +122,8 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
         None => (format!("//@launch {name} .maxntid {{x}}, {{y}}, {{z}}"), quote!()),
     };
     Ok(quote! {
+        #declaration
+
         #[cfg(target_arch = "nvptx64")]
         ::core::arch::global_asm!(
             #bounds,
@@ -146,7 +160,7 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
             #block,
             // SAFETY: the emulator checks every access.
             |&(#(#names,)*)| unsafe { #name(#(::cuda_std::Parameter::named(#names, stringify!(#names))),*) },
-        )#cooperative;
+        )#cooperative #shared;
     })
 }
 

@@ -85,13 +85,15 @@ impl Lane {
         }
     }
 
-    /// Begins a block. Stamps go on: what they are compared with is of one block.
+    /// Begins a block.
     pub fn begin(&mut self, index: [u32; 3]) {
         self.index = index;
         self.state.set(State::Ready);
         self.known.get_mut().clear();
         self.copies.get_mut().clear();
         self.trace.get_mut().clear();
+        // What others had done in an earlier block, when there may have been others in their places.
+        self.seen.set([0; 32]);
         self.polled.get_mut().clear();
         self.reads_left.set(READS_IN_A_ROW);
     }

@@ -13,6 +13,7 @@ use super::lane::running;
 use super::order::Order;
 use super::release::Releases;
 use super::run::{Advance, Run, Stop, is_stuck};
+use super::shared::LIMIT_IN_ALL;
 use crate::launch::{Kernel, Parameters, block_fits};
 
 /// The most blocks of a grid, along each axis, on every GPU.
@@ -27,6 +28,8 @@ pub(crate) struct Launch {
     pub kernel: &'static str,
     pub grid: [u32; 3],
     pub block: [u32; 3],
+    /// Bytes of dynamic shared memory of a block.
+    pub shared_bytes: usize,
     pub races: bool,
     pub order: Order,
     pub stack_bytes: usize,
@@ -126,10 +129,17 @@ pub(crate) fn launch<P: Parameters>(
         let bytes = emulator.stack_bytes;
         return refuse(format!("stacks of {bytes} bytes; the most is {STACK}: set a smaller `stack_bytes`"));
     }
+    if kernel.shared_bytes() > LIMIT_IN_ALL {
+        let bytes = kernel.shared_bytes();
+        return refuse(format!(
+            "{bytes} bytes of dynamic shared memory; a block may have {LIMIT_IN_ALL}: use smaller tiles"
+        ));
+    }
     let launch = Launch {
         kernel: kernel.path(),
         grid,
         block: kernel.block(),
+        shared_bytes: kernel.shared_bytes(),
         races: emulator.races,
         order: emulator.order,
         stack_bytes: emulator.stack_bytes,

@@ -12,6 +12,10 @@ use crate::word::Word;
 
 /// What a block may have of static shared memory, on every GPU.
 const LIMIT: usize = 48 << 10;
+/// What it may have of static and dynamic shared memory together, on a GPU of compute capability 8.0.
+pub(crate) const LIMIT_IN_ALL: usize = 163 << 10;
+/// Bytes of a word.
+const WORD: usize = size_of::<u32>();
 
 /// One `shared_array!` in the source.
 #[doc(hidden)]
@@ -57,7 +61,8 @@ pub struct SharedArray<T, const N: usize> {
     elements: *mut SharedElement,
     quiet: *mut u64,
     serial: u64,
-    site: &'static SharedSite,
+    /// Where it was made, for faults.
+    place: &'static Location<'static>,
     /// Whether the launch counts.
     counted: bool,
     element: PhantomData<T>,
@@ -74,17 +79,45 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     /// For `shared_array!`: the array of this place in the block that is running.
     #[doc(hidden)]
     pub fn at(site: &'static SharedSite) -> Self {
+        Self::view(site, N, 0, site.0)
+    }
+
+    /// For `dynamic_array`: the words from `first` on of the dynamic shared memory.
+    pub(crate) fn dynamic(first: usize, place: &'static Location<'static>) -> Self {
+        let words = lane().block().launch().shared_bytes / WORD;
+        if first.checked_add(N).is_none_or(|end| end > words) {
+            fault_at(
+                place,
+                format!(
+                    "an array of {N} words from word {first} on, where the kernel has {words} words of dynamic shared \
+                     memory: say `#[kernel(…, shared = …)]`, in bytes"
+                ),
+            );
+        }
+        if !first.is_multiple_of(4) {
+            fault_at(place, format!("a dynamic array from word {first} on: not a multiple of 4"));
+        }
+        Self::view(&DYNAMIC, words, first, place)
+    }
+
+    /// The words from `first` on of what `site` has in the block that is running, `length` words.
+    fn view(
+        site: &'static SharedSite,
+        length: usize,
+        first: usize,
+        place: &'static Location<'static>,
+    ) -> Self {
         let block = lane().block();
         let mut arrays = block.shared.borrow_mut();
-        let found = arrays.iter().position(|array| std::ptr::eq(array.site, site) && array.length == N);
+        let found = arrays.iter().position(|array| std::ptr::eq(array.site, site) && array.length == length);
         let array = match found {
             Some(found) => &mut arrays[found],
             None => {
                 arrays.push(SharedBlock {
                     site,
-                    length: N,
+                    length,
                     serial: 0,
-                    data: (0..N).map(|_| UnsafeCell::new(0)).collect(),
+                    data: (0..length).map(|_| UnsafeCell::new(0)).collect(),
                     elements: Box::default(),
                     quiet: Box::default(),
                 });
@@ -92,32 +125,35 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
             }
         };
         let (races, counted) = (block.launch().races, block.launch().counts());
-        if races && array.elements.len() < N {
-            array.elements = (0..N).map(|_| UnsafeCell::new(bytemuck::Zeroable::zeroed())).collect();
-            array.quiet = (0..N).map(|_| UnsafeCell::new(0)).collect();
+        if races && array.elements.len() < length {
+            array.elements = (0..length).map(|_| UnsafeCell::new(bytemuck::Zeroable::zeroed())).collect();
+            array.quiet = (0..length).map(|_| UnsafeCell::new(0)).collect();
         }
-        let elements = if races { array.elements.as_ptr().cast_mut().cast() } else { std::ptr::null_mut() };
-        let quiet = array.quiet.as_ptr().cast_mut().cast();
+        let elements: *mut SharedElement =
+            if races { array.elements.as_ptr().cast_mut().cast() } else { std::ptr::null_mut() };
+        let quiet: *mut u64 = array.quiet.as_ptr().cast_mut().cast();
         let data = array.data.as_ptr().cast_mut().cast::<u32>();
         if array.serial != block.serial {
             array.serial = block.serial;
             // All ones is NaN for floats: without the check for unwritten elements, they show.
-            // SAFETY: `N` words that only this CPU thread reaches.
-            unsafe { data.write_bytes(0xff, N) };
-            let used = arrays.iter().filter(|array| array.serial == block.serial);
-            let bytes: usize = used.map(|array| (4 * array.length).next_multiple_of(16)).sum();
-            if bytes > LIMIT {
-                drop(arrays);
-                fault_at(
-                    site.0,
-                    format!(
-                        "the block's shared arrays take {bytes} bytes with this one; a block may have {LIMIT}: \
-                         use smaller tiles"
-                    ),
-                );
-            }
+            // SAFETY: `length` words that only this CPU thread reaches.
+            unsafe { data.write_bytes(0xff, length) };
+            check_limits(
+                arrays.iter().filter(|array| array.serial == block.serial),
+                block.launch().shared_bytes,
+                place,
+            );
         }
-        SharedArray { data, elements, quiet, serial: block.serial, site, counted, element: PhantomData }
+        SharedArray {
+            data: data.wrapping_add(first),
+            // Null stays null.
+            elements: if races { elements.wrapping_add(first) } else { elements },
+            quiet: quiet.wrapping_add(first),
+            serial: block.serial,
+            place,
+            counted,
+            element: PhantomData,
+        }
     }
 
     /// The value of an element.
@@ -257,7 +293,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
         if !index.is_multiple_of(4) {
             fault(format!(
                 "shared {what} of four elements at {index} of the array of {}: not a multiple of 4",
-                self.site.0
+                self.place
             ));
         }
     }
@@ -269,14 +305,14 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
         fault(format!(
             "shared {} of element {index} of the array of {}, which has {N}",
             name(kind),
-            self.site.0
+            self.place
         ))
     }
 
     #[cold]
     #[inline(never)]
     fn report(self, lane: &Lane, kind: Kind, index: usize, place: &Location<'_>, problem: &Problem) -> ! {
-        let access = format!("shared {} of element {index} of the array of {}", name(kind), self.site.0);
+        let access = format!("shared {} of element {index} of the array of {}", name(kind), self.place);
         let what = match problem {
             Problem::Unwritten => format!("{access}, which nothing has written"),
             Problem::Copying(copy) => {
@@ -298,6 +334,43 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
 #[inline(always)]
 pub fn opaque(index: usize) -> usize {
     index
+}
+
+/// Fails if a block's arrays, of which the one made at `place` is the latest, take more than it may have.
+fn check_limits<'a>(arrays: impl Iterator<Item = &'a SharedBlock>, dynamic: usize, place: &Location<'_>) {
+    // The dynamic one is there whether it is reached or not.
+    let fixed = arrays.filter(|array| !std::ptr::eq(array.site, &raw const DYNAMIC));
+    let bytes: usize = fixed.map(|array| (WORD * array.length).next_multiple_of(16)).sum();
+    if bytes > LIMIT {
+        fault_at(
+            place,
+            format!(
+                "the block's shared arrays take {bytes} bytes with this one; a block may have {LIMIT}: use smaller \
+                 tiles"
+            ),
+        );
+    }
+    if bytes + dynamic > LIMIT_IN_ALL {
+        fault_at(
+            place,
+            format!(
+                "the block's shared arrays take {bytes} bytes with this one and its dynamic shared memory {dynamic}; \
+                 a block may have {LIMIT_IN_ALL}: use smaller tiles"
+            ),
+        );
+    }
+}
+
+/// The dynamic shared memory of a block.
+static DYNAMIC: SharedSite = SharedSite::new();
+
+/// `N` words of the block's dynamic shared memory, from word `first` on, a multiple of 4: the memory that
+/// `#[kernel(…, shared = BYTES)]` asks for, of which a block may have more than of arrays by `shared_array!`.
+///
+/// Arrays may overlap: what one writes the other reads, as bits.
+#[track_caller]
+pub fn dynamic_array<T: Word, const N: usize>(first: usize) -> SharedArray<T, N> {
+    SharedArray::dynamic(first, Location::caller())
 }
 
 impl SharedElement {

@@ -258,6 +258,24 @@ impl GlobalMut<u32> {
     }
 }
 
+/// `N` words of the block's dynamic shared memory, from word `first` on. `#[kernel(…, shared = BYTES)]` declares it.
+#[inline(always)]
+pub fn dynamic_array<T: Word, const N: usize>(first: usize) -> SharedArray<T, N> {
+    let address: u32;
+    // SAFETY: takes an address, nothing else.
+    unsafe {
+        asm!(
+            "mov.u32 {address}, dynamic_shared;",
+            address = out(reg32) address,
+            options(pure, nomem, nostack, preserves_flags),
+        )
+    };
+    SharedArray {
+        address: SharedArray::<T, N> { address, element: PhantomData }.element(first),
+        element: PhantomData,
+    }
+}
+
 impl<T: Word, const N: usize> SharedArray<T, N> {
     /// For `shared_array!`.
     #[doc(hidden)]

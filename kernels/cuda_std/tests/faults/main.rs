@@ -2,6 +2,7 @@
 //! the mistake, which must run.
 
 mod copies;
+mod dynamic;
 mod global_races;
 mod host;
 mod matrices;
