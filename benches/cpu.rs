@@ -9,10 +9,18 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tilegrad::Result;
+use tilegrad::data::{Dataset, Table};
 use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop};
+use tilegrad::models::{LinearRegression, Method};
 
 /// Samples × features of a descent step.
 const DESCENT: [(usize, usize); 3] = [(100_000, 1000), (10_000, 100), (442, 10)];
+
+/// Samples × features of a whole training.
+const FIT: (usize, usize) = (100_000, 1000);
+
+/// Iterations of a whole training: what a step takes is a difference, what comes before it the rest.
+const ITERATIONS: [(Method, [usize; 2]); 2] = [(Method::Direct, [1, 101]), (Method::Gram, [1, 1001])];
 
 /// Rows, columns and inner side of a product; batch, units and inputs of a dense layer.
 const PRODUCTS: [(usize, usize, usize); 4] =
@@ -43,6 +51,29 @@ fn descent_step<E: Engine>(
     group.bench_function(BenchmarkId::new(name, format!("{m}x{n}")), |bencher| {
         bencher.iter(|| black_box(engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)));
     });
+    group.finish();
+    Ok(())
+}
+
+/// Training over all samples, and over few that are made of them.
+fn fit(criterion: &mut Criterion) -> Result<()> {
+    let (m, n) = FIT;
+    let mut numbers = ChaCha8Rng::seed_from_u64(3);
+    let names = (0..n).map(|j| format!("x{j}")).collect();
+    let table = Table::new(names, random(&mut numbers, m * n))?;
+    let dataset = Dataset::new(table, "y", random(&mut numbers, m))?;
+    let mut group = criterion.benchmark_group("linear_fit");
+    group.sample_size(10);
+    for (method, iterations) in ITERATIONS {
+        for iterations in iterations {
+            let settings = LinearRegression::new().learning_rate(0.1).iterations(iterations).method(method);
+            settings.fit(&Cpu, &dataset)?;
+            let name = format!("{m}x{n}, {iterations} iterations");
+            group.bench_function(BenchmarkId::new(method.to_string(), name), |bencher| {
+                bencher.iter(|| black_box(settings.fit(&Cpu, &dataset)));
+            });
+        }
+    }
     group.finish();
     Ok(())
 }
@@ -87,6 +118,7 @@ fn every_shape(criterion: &mut Criterion) {
                 descent_step(criterion, "loop", &Loop, shape)?;
             }
         }
+        fit(criterion)?;
         for shape in PRODUCTS {
             product(criterion, "cpu", &Cpu, shape)?;
             if shape.0 * shape.1 * shape.2 <= LOOP_MOST {
