@@ -56,6 +56,7 @@ fn main() {
             a_kernel_that_fails_is_named_by_the_next_call
             a_kernel_that_leaves_its_memory_is_named_by_the_next_call
             a_lost_gpu_ends_the_work
+            what_the_driver_says_is_told_with_what_to_do
             a_failed_prediction_writes_nothing;
         faults:
             the_command_survives_every_call_that_fails

@@ -271,6 +271,28 @@ pub fn a_lost_gpu_ends_the_work() {
     refused("lost=80", 1, &["failed", "CUDA_ERROR_UNKNOWN (999)", "nvidia-smi works"]);
 }
 
+pub fn what_the_driver_says_is_told_with_what_to_do() {
+    for (call, code, exit, remedy) in [
+        ("cuInit", 34, 3, "a toolkit's stub"),
+        ("cuInit", 802, 3, "fabric manager"),
+        ("cuInit", 804, 3, "cuda-compat"),
+        ("cuDevicePrimaryCtxRetain", 46, 3, "another process has the GPU to itself"),
+        ("cuModuleLoadDataEx", 221, 3, "install the whole driver"),
+        ("cuModuleLoadDataEx", 223, 3, "unset CUDA_DISABLE_PTX_JIT"),
+        ("cuLaunchKernel", 720, 1, "this GPU cannot run so many at once"),
+        ("cuStreamSynchronize", 214, 1, "reset the GPU"),
+        ("cuStreamSynchronize", 702, 1, "use a GPU without a display"),
+        ("cuStreamSynchronize", 226, 1, "start it anew"),
+        ("cuStreamSynchronize", 909, 1, "NVIDIA's documentation of the driver API"),
+    ] {
+        refused(
+            &format!("fail={call}:1={code}"),
+            exit,
+            &[&format!("{call} failed"), &format!("({code})"), remedy],
+        );
+    }
+}
+
 pub fn a_failed_prediction_writes_nothing() {
     let place = Place::new();
     assert_eq!(place.run("", TRAIN).code, 0);
