@@ -68,7 +68,8 @@ pub trait Engine {
     /// What this engine runs on, for people: "cpu (2 threads, AVX2)", "NVIDIA H200 (CUDA 13.0)".
     fn description(&self) -> String;
 
-    /// What decides the bits of its results: engines that answer the same give the same bits. "cpu, AVX2".
+    /// What decides the bits of its results: engines that answer the same, on machines of the same kind, give the same
+    /// bits. "cpu, AVX2".
     fn arithmetic(&self) -> String;
 
     /// How many products of two numbers, of those that AᵀA is summed of, the host computes in the time in which a step
