@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cuda_std::{Buffer, Device};
 use libloading::{Library, Symbol};
-use tilegrad::cuda::{Error, Gpu, ptx};
+use tilegrad::cuda::ptx::{self, choose};
+use tilegrad::cuda::{Error, Gpu, cuda_devices};
 
 use crate::Report;
 
@@ -287,4 +288,38 @@ pub fn threads_share_a_gpu() {
     });
     drop(gpu);
     assert!(driver.report().is_clean(), "{:?}", driver.report());
+}
+
+pub fn the_module_is_the_one_for_the_gpu_that_the_driver_tells_of() {
+    let driver = simulated();
+    let [sm_80, sm_90a, sm_100f] =
+        ["sm_80", "sm_90a", "sm_100f"].map(|target| format!(".version 8.8\n.target {target}\n"));
+    let modules = [(80, sm_80.as_str()), (90, sm_90a.as_str()), (100, sm_100f.as_str())];
+    // "a" runs on its own architecture alone, "f" on newer ones of its family, the others on all newer ones.
+    for (capability, of_all, of_newer) in [
+        (80, Some(80), None),
+        (89, Some(80), None),
+        (90, Some(90), Some(90)),
+        (100, Some(100), Some(100)),
+        (103, Some(100), Some(100)),
+        (120, Some(80), None),
+    ] {
+        driver.restart(&format!("capability={capability}"));
+        let gpu = cuda_devices().expect("there is a GPU").remove(0);
+        let chosen = |modules| match choose(modules, gpu.capability) {
+            Ok((header, _)) => Some(10 * header.target.major + header.target.minor),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains("PTX for sm_90, sm_100, and none of that runs on"), "{text}");
+                None
+            }
+        };
+        assert_eq!((chosen(&modules), chosen(&modules[1..])), (of_all, of_newer), "{capability}");
+        let none = choose(&[], gpu.capability).expect_err("there is none").to_string();
+        assert!(none.contains("built without the kernels' PTX"), "{none}");
+        let damaged = choose(&[(80, ".version 8\n.target sm_80\n")], gpu.capability);
+        assert!(
+            damaged.is_err_and(|error| error.to_string().contains("architecture 80 has no readable header"))
+        );
+    }
 }
