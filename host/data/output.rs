@@ -20,7 +20,8 @@ const SUFFIX: &str = ".part";
 /// A path that can be written to: checked before the work, written after it.
 ///
 /// The contents go to a temporary file in the same folder, which then takes the path's name. Whoever looks sees
-/// the old file or the new one, never a part, also after the machine has lost its power.
+/// the old file or the new one, never a part. File and folder are synchronised, so that this should hold after a loss of
+/// power too; no test cuts the power.
 ///
 /// A process that is killed leaves its temporary file. The next check of the same path removes it: temporary files are
 /// locked as long as their process lives, so that no other process' is taken for one left behind.
