@@ -9,7 +9,9 @@ usage: cargo xtask COMMAND
 
   kernels           compile the kernels and write kernels/ptx/ and its manifest anew
   kernels --verify  compile the kernels and compare with kernels/ptx/, which stays as it is
-  check             assemble kernels/ptx/ and every function with ptxas: no stack, no spills, registers within the launch bounds
+  check             assemble kernels/ptx/ and every function with ptxas: no stack, no spills, registers within the launch
+                    bounds, and main loops as kernels/sass.txt has them
+  check --refresh   the same, and write kernels/sass.txt anew
   bundle            build and collect what a GPU machine without Rust needs, in target/bundle";
 
 fn main() -> ExitCode {
@@ -18,7 +20,8 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["kernels"] => xtask::kernels::refresh(),
         ["kernels", "--verify"] => xtask::kernels::verify(),
-        ["check"] => xtask::check::check(),
+        ["check"] => xtask::check::check(false),
+        ["check", "--refresh"] => xtask::check::check(true),
         ["bundle"] => xtask::bundle::bundle(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

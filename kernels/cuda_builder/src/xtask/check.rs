@@ -1,21 +1,26 @@
-//! `cargo xtask check`: what can be known of the kernels without a GPU, from NVIDIA's assembler.
+//! `cargo xtask check`: what can be known of the kernels without a GPU, from NVIDIA's assembler and disassembler.
 //!
-//! A kernel that needs a stack or spills registers is correct and many times slower, and nothing else shows it.
+//! A kernel that needs a stack or spills registers, or whose main loop got an instruction more, is correct and slower,
+//! and nothing else shows it.
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cuda_builder::{CudaBuilder, Entry, Manifest};
 
-use super::{Result, target_folder, workspace};
+use super::sass::{self, Code};
+use super::{Result, run, target_folder, workspace};
 
 /// The architectures that the PTX is assembled for: the oldest that is supported, and Hopper.
-const ASSEMBLED: [&str; 2] = ["sm_80", "sm_90"];
+const ASSEMBLED: [&str; 2] = ["sm_80", "sm_90a"];
 /// The example of `cuda_std` that calls everything that a kernel may call.
 const EXAMPLE: &str = "every_function";
+/// The table that a check compares with, in the workspace.
+const TABLE: &str = "kernels/sass.txt";
 
 /// Registers of a multiprocessor, and how many a warp is given at a time (compute capability 8.0 and 9.0).
 const REGISTERS: u64 = 65_536;
@@ -31,25 +36,47 @@ struct Use {
     spill_bytes: u32,
 }
 
+/// NVIDIA's programs, and a folder for what they write.
+struct Tools {
+    ptxas: PathBuf,
+    nvdisasm: PathBuf,
+    folder: PathBuf,
+}
+
 /// Assembles `kernels/ptx/`, and an example that calls everything that a kernel may call, and prints a table; any
-/// finding is an error.
-pub fn check() -> Result<()> {
+/// finding is an error, and so is a table other than [`TABLE`], which `refresh` writes anew.
+pub fn check(refresh: bool) -> Result<()> {
     let workspace = workspace()?;
     let target = target_folder(&workspace)?;
-    let ptxas = find_ptxas(&target)?;
+    let tools = Tools {
+        ptxas: find("ptxas", "PTXAS", "nvidia-cuda-nvcc", &target)?,
+        nvdisasm: find("nvdisasm", "NVDISASM", "nvidia-cuda-nvdisasm", &target)?,
+        folder: target.join("nvptx"),
+    };
     let folder = workspace.join("kernels/ptx");
     let manifest = Manifest::read(&folder)?;
     manifest.modules(&folder)?;
     let mut findings = Vec::new();
-    for module in &manifest.modules {
-        findings.extend(assemble(&ptxas, &folder.join(&module.file), &module.entries)?);
-    }
-    let nvptx = target.join("nvptx");
-    let builder = CudaBuilder::new(workspace.join("kernels/cuda_std")).example(EXAMPLE).target_folder(&nvptx);
+    let mut table = head(&run(Command::new(&tools.ptxas).arg("--version"))?);
+    let builder =
+        CudaBuilder::new(workspace.join("kernels/cuda_std")).example(EXAMPLE).target_folder(&tools.folder);
     let example = builder.build()?;
-    let path = nvptx.join(format!("{EXAMPLE}.ptx"));
+    let path = tools.folder.join(format!("{EXAMPLE}.ptx"));
     fs::write(&path, &example.ptx).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    findings.extend(assemble(&ptxas, &path, &example.entries)?);
+    assemble(&tools, &path, &example.entries, &mut String::new(), &mut findings)?;
+    for module in &manifest.modules {
+        assemble(&tools, &folder.join(&module.file), &module.entries, &mut table, &mut findings)?;
+    }
+    print!("{table}");
+    let path = workspace.join(TABLE);
+    if refresh {
+        fs::write(&path, &table).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    } else {
+        let kept = fs::read_to_string(&path).map_err(|error| {
+            format!("cannot read {}: {error}; `cargo xtask check --refresh` writes it", path.display())
+        })?;
+        findings.extend(compare(&kept, &table));
+    }
     if findings.is_empty() {
         println!("no stack, no spills, no warnings, registers within the launch bounds");
         return Ok(());
@@ -57,46 +84,140 @@ pub fn check() -> Result<()> {
     Err(format!("{} findings:\n  {}", findings.len(), findings.join("\n  ")).into())
 }
 
-/// Assembles one file for each architecture, prints what its kernels use, and returns what is wrong.
-fn assemble(ptxas: &Path, path: &Path, entries: &[Entry]) -> Result<Vec<String>> {
+/// The table's lines above the kernels'; `version` is what ptxas says of itself.
+fn head(version: &str) -> String {
+    let version = version.split_whitespace().rfind(|word| word.starts_with('V')).unwrap_or("unknown");
+    format!(
+        "\
+# What NVIDIA's assembler makes of the kernels: of each kernel, and of its main loop (all of it, if it has none).
+#
+# registers, shared     a thread's, and a block's bytes that are known when it is assembled
+# all                   the kernel's instructions
+# loop                  instructions of the main loop, both sides of its branches; the columns after it count some of them
+# ffma, hmma, float     fused multiply-adds, products of matrices by tensor cores, other arithmetic in f32
+# ldg, copy             loads from global memory, and copies from it to shared memory
+# lds, lds16, ldsm      loads from shared memory: of up to 8 bytes, of 16 bytes, of matrices
+# sts, bar              stores to shared memory, barriers
+# per load              (ffma + hmma) for each load or copy
+#
+# Made by `cargo xtask check --refresh`; `cargo xtask check` compares. The assembler: ptxas {version}
+{:<7} {:<28} {:>9} {:>6} {:>6} {:>6} {:>5} {:>5} {:>5} {:>4} {:>4} {:>4} {:>5} {:>4} {:>4} {:>4} {:>8}
+",
+        "for",
+        "kernel",
+        "registers",
+        "shared",
+        "all",
+        "loop",
+        "ffma",
+        "hmma",
+        "float",
+        "ldg",
+        "copy",
+        "lds",
+        "lds16",
+        "ldsm",
+        "sts",
+        "bar",
+        "per load"
+    )
+}
+
+/// A kernel's line of the table.
+fn line(arch: &str, name: &str, used: &Use, code: &Code) -> String {
+    let Use { registers, shared_bytes, .. } = used;
+    let Code { instructions, main_loop: counts } = code;
+    format!(
+        "{arch:<7} {name:<28} {registers:>9} {shared_bytes:>6} {instructions:>6} {:>6} {:>5} {:>5} {:>5} {:>4} {:>4} \
+         {:>4} {:>5} {:>4} {:>4} {:>4} {:>8.2}",
+        counts.instructions,
+        counts.ffma,
+        counts.hmma,
+        counts.float,
+        counts.ldg,
+        counts.ldgsts,
+        counts.lds,
+        counts.lds_128,
+        counts.ldsm,
+        counts.sts,
+        counts.bar,
+        counts.arithmetic_per_load(),
+    )
+}
+
+/// What differs between the table that is kept and the kernels as they are.
+fn compare(kept: &str, table: &str) -> Vec<String> {
+    let assembler =
+        |table: &str| table.lines().find_map(|line| line.split("The assembler: ").nth(1).map(str::to_owned));
+    let (theirs, ours) = (assembler(kept), assembler(table));
+    if theirs != ours {
+        let name = |assembler: Option<String>| assembler.unwrap_or_else(|| "an unknown assembler".to_owned());
+        println!("{TABLE} is by {}, this is by {}: NOT COMPARED", name(theirs), name(ours));
+        return Vec::new();
+    }
+    let of_kernels = |table: &str| -> BTreeMap<String, String> {
+        let lines = table.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .map(|line| (line.split_whitespace().take(2).collect::<Vec<_>>().join(" "), line.to_owned()))
+            .collect()
+    };
+    let (before, now) = (of_kernels(kept), of_kernels(table));
+    let mut differences = String::new();
+    for kernel in before.keys().chain(now.keys().filter(|kernel| !before.contains_key(*kernel))) {
+        let (before, now) = (before.get(kernel), now.get(kernel));
+        if before != now {
+            for (sign, line) in [('-', before), ('+', now)] {
+                // Writing to a text does not fail.
+                let _ = line.map(|line| write!(differences, "\n    {sign} {line}"));
+            }
+        }
+    }
+    if differences.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{TABLE} has other lines (- there, + the kernels as they are); where that is no loss, \
+         `cargo xtask check --refresh` writes it:{differences}"
+    )]
+}
+
+/// Assembles one file for each architecture, adds its kernels' lines to `table`, and what is wrong to `findings`.
+fn assemble(
+    tools: &Tools,
+    path: &Path,
+    entries: &[Entry],
+    table: &mut String,
+    findings: &mut Vec<String>,
+) -> Result<()> {
     let name = path.file_name().unwrap_or_default().display();
-    let mut findings = Vec::new();
+    let cubin = tools.folder.join("check.cubin");
     for arch in ASSEMBLED {
-        let output = Command::new(ptxas)
+        let output = Command::new(&tools.ptxas)
             .args(["--verbose", "--gpu-name", arch, "--output-file"])
-            .arg(if cfg!(windows) { "NUL" } else { "/dev/null" })
-            .arg(path)
+            .args([&cubin, path])
             .output()
-            .map_err(|error| format!("cannot start {}: {error}", ptxas.display()))?;
+            .map_err(|error| format!("cannot start {}: {error}", tools.ptxas.display()))?;
         let said = [output.stderr, output.stdout].concat();
         let said = String::from_utf8_lossy(&said);
         if !output.status.success() {
             return Err(format!("ptxas refuses {name} for {arch}:\n{said}").into());
         }
         let uses = parse(&said);
-        println!("{name} for {arch}");
-        println!(
-            "  {:<24} {:>9} {:>9} {:>12} {:>6} {:>6}",
-            "kernel", "registers", "threads", "shared bytes", "stack", "spills"
-        );
+        let codes = sass::parse(&run(Command::new(&tools.nvdisasm).arg("--print-code").arg(&cubin))?);
         for entry in entries {
-            let Some(used) = uses.get(&entry.name) else {
-                findings.push(format!("{arch}: ptxas says nothing of {}", entry.name));
+            let (Some(used), Some(code)) = (uses.get(&entry.name), codes.get(&entry.name)) else {
+                findings.push(format!("{arch}: ptxas or nvdisasm says nothing of {}", entry.name));
                 continue;
             };
-            let threads = entry.max_threads.map_or(0, product);
-            let Use { registers, shared_bytes, stack_bytes, spill_bytes } = used;
-            println!(
-                "  {:<24} {registers:>9} {threads:>9} {shared_bytes:>12} {stack_bytes:>6} {spill_bytes:>6}",
-                entry.name
-            );
+            *table += &line(arch, &entry.name, used, code);
+            table.push('\n');
             findings.extend(
                 findings_of(entry, used).into_iter().map(|what| format!("{arch}: {}: {what}", entry.name)),
             );
         }
         findings.extend(remarks(&said).map(|line| format!("{arch}: {line}")));
     }
-    Ok(findings)
+    Ok(())
 }
 
 /// What is wrong with a kernel that needs this.
@@ -162,23 +283,26 @@ fn parse(said: &str) -> BTreeMap<String, Use> {
     uses
 }
 
-/// ptxas: named by `PTXAS`, on the path, in CUDA's usual folder, or in a wheel of NVIDIA's for Python that was
-/// installed for the Python on the path or into the folder `ptxas` of the target folder.
-fn find_ptxas(target: &Path) -> Result<PathBuf> {
-    if let Some(named) = env::var_os("PTXAS").filter(|value| !value.is_empty()) {
+/// One of NVIDIA's programs: named by the environment's `variable`, on the path, in CUDA's usual folder, or in a wheel
+/// of NVIDIA's for Python that was installed for the Python on the path or into the folder `ptxas` of the target folder.
+fn find(program: &str, variable: &str, wheel: &str, target: &Path) -> Result<PathBuf> {
+    if let Some(named) = env::var_os(variable).filter(|value| !value.is_empty()) {
         return Ok(PathBuf::from(named));
     }
     let path = env::var_os("PATH").unwrap_or_default();
     let plain = env::split_paths(&path)
         .chain([PathBuf::from("/usr/local/cuda/bin")])
-        .map(|folder| folder.join("ptxas"));
+        .map(|folder| folder.join(program));
     let sites = [target.join("ptxas")].into_iter().chain(python_sites());
     let in_wheels = sites.flat_map(|site| {
         let packages = fs::read_dir(site.join("nvidia")).into_iter().flatten().flatten();
-        packages.map(|package| package.path().join("bin/ptxas"))
+        packages.map(|package| package.path().join("bin").join(program))
     });
-    plain.chain(in_wheels).find(|program| program.is_file()).ok_or_else(|| {
-        "no ptxas: it comes with the CUDA toolkit and with `pip install nvidia-cuda-nvcc`; name it in PTXAS".into()
+    plain.chain(in_wheels).find(|path| path.is_file()).ok_or_else(|| {
+        format!(
+            "no {program}: it comes with the CUDA toolkit and with `pip install {wheel}`; name it in {variable}"
+        )
+        .into()
     })
 }
 
@@ -236,6 +360,26 @@ ptxas info    : Used 255 registers, used 1 barriers, 1024 bytes smem, 384 bytes 
         let used = Use { registers: 64, ..Use::default() };
         assert!(findings_of(&entry([512, 1, 1], Some(2)), &used).is_empty());
         assert_eq!(findings_of(&entry([512, 1, 1], Some(3)), &used).len(), 1);
+    }
+
+    #[test]
+    fn a_table_of_another_assembler_is_not_compared() {
+        let table = |version: &str, registers: u32| {
+            let used = Use { registers, ..Use::default() };
+            let code = Code { instructions: 3, main_loop: Default::default() };
+            let version = format!("ptxas: NVIDIA (R) Ptx optimizing assembler\nrelease 13.0, V{version}\n");
+            head(&version) + &line("sm_80", "sum", &used, &code) + "\n"
+        };
+        assert!(compare(&table("13.0.88", 40), &table("13.0.88", 40)).is_empty());
+        assert!(compare(&table("13.0.88", 40), &table("13.1.1", 41)).is_empty());
+        let [difference] = &compare(&table("13.0.88", 40), &table("13.0.88", 41))[..] else {
+            panic!("a register more is a finding")
+        };
+        let lines: Vec<&str> = difference.lines().map(str::trim).skip(1).collect();
+        assert!(lines[0].starts_with("- sm_80   sum") && lines[1].starts_with("+ sm_80   sum"), "{lines:?}");
+        let none = head("V13.0.88");
+        assert_eq!(compare(&table("13.0.88", 40), &none).len(), 1, "a kernel that is gone");
+        assert_eq!(compare(&none, &table("13.0.88", 40)).len(), 1, "a new kernel");
     }
 
     #[test]

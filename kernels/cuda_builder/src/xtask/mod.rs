@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod check;
 pub mod kernels;
+mod sass;
 
 use std::env;
 use std::fs;
