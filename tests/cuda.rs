@@ -19,6 +19,8 @@ mod command;
 mod driver;
 #[path = "cuda/faults.rs"]
 mod faults;
+#[path = "cuda/graphs.rs"]
+mod graphs;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -74,6 +76,19 @@ fn main() {
             a_kernel_beyond_its_memory_is_found
             wrong_ranges_and_owners_are_refused
             threads_share_a_gpu;
+        graphs:
+            captures_are_checked_as_the_driver_does
+            events_are_checked_as_the_driver_does
+            repeated_work_is_a_loop_in_fewer_launches
+            an_old_driver_repeats_without_graphs
+            what_is_no_launch_is_refused_in_repeated_work
+            uneven_work_is_refused
+            work_that_fails_or_panics_leaves_the_gpu_usable
+            dropped_memory_lives_until_the_repetitions_are_done
+            other_threads_work_while_one_repeats
+            every_call_may_fail_while_work_is_repeated
+            a_fault_in_a_graph_names_its_kernel
+            work_is_timed;
     };
     let ignored = library.is_err();
     let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(ignored)).collect();
@@ -173,6 +188,6 @@ impl Report {
     /// Everything was given back, as far as the program can, and nothing left its memory.
     fn is_clean(&self) -> bool {
         let kept = self.0["kept"].as_object().expect("an object");
-        kept.len() == 4 && kept.values().all(|count| count == 0) && self.0["outside"] == 0
+        kept.len() == 6 && kept.values().all(|count| count == 0) && self.0["outside"] == 0
     }
 }

@@ -4,14 +4,18 @@
 //! newer code would be undefined behaviour, in its safe wrappers too. These declarations return the code as the
 //! number that it is; they end at the same trampolines.
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 
-use cust::sys::{CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUstream};
+use cust::sys::{
+    CUcontext, CUdevice, CUdeviceptr, CUevent, CUfunction, CUgraph, CUgraphExec, CUmodule, CUstream,
+};
 
 use super::Error;
 
 /// `CU_STREAM_NON_BLOCKING`: a stream that does not wait for the default stream.
 pub(super) const STREAM_NON_BLOCKING: c_uint = 1;
+/// `CU_STREAM_CAPTURE_MODE_THREAD_LOCAL`: what is unsafe while a stream is captured is refused on that thread alone.
+pub(super) const CAPTURE_THREAD_LOCAL: c_uint = 1;
 /// `CU_JIT_ERROR_LOG_BUFFER`: where the compiler's messages go.
 pub(super) const JIT_ERROR_LOG_BUFFER: c_uint = 5;
 /// `CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES`: how many bytes may go there.
@@ -101,6 +105,21 @@ unsafe extern "C" {
         stream: CUstream,
         parameters: *mut *mut c_void,
     ) -> u32;
+    pub(super) fn cuStreamBeginCapture_v2(stream: CUstream, mode: c_uint) -> u32;
+    pub(super) fn cuStreamEndCapture(stream: CUstream, graph: *mut CUgraph) -> u32;
+    pub(super) fn cuGraphInstantiateWithFlags(
+        exec: *mut CUgraphExec,
+        graph: CUgraph,
+        flags: c_ulonglong,
+    ) -> u32;
+    pub(super) fn cuGraphLaunch(exec: CUgraphExec, stream: CUstream) -> u32;
+    pub(super) fn cuGraphExecDestroy(exec: CUgraphExec) -> u32;
+    pub(super) fn cuGraphDestroy(graph: CUgraph) -> u32;
+    pub(super) fn cuEventCreate(event: *mut CUevent, flags: c_uint) -> u32;
+    pub(super) fn cuEventRecord(event: CUevent, stream: CUstream) -> u32;
+    pub(super) fn cuEventSynchronize(event: CUevent) -> u32;
+    pub(super) fn cuEventElapsedTime(milliseconds: *mut f32, start: CUevent, end: CUevent) -> u32;
+    pub(super) fn cuEventDestroy_v2(event: CUevent) -> u32;
 }
 
 /// Calls a function of the driver and checks its code; the text after it says what the call was for.

@@ -99,6 +99,28 @@ pub enum Error {
         /// The grid.
         grid: [u32; 3],
     },
+    /// Something else than a launch in work that is repeated.
+    #[error(
+        "{operation} has no place in work that is repeated, which only launches kernels on the Gpu that repeats it; do \
+         it before or after"
+    )]
+    Repeated {
+        /// What was asked for, such as "allocating memory".
+        operation: &'static str,
+    },
+    /// Work that is repeated, and is not the same each time.
+    #[error(
+        "work that is repeated queued {first} launches at first, and {later} when it was called {times} more times; it \
+         must queue the same each time"
+    )]
+    Uneven {
+        /// Launches of the first call.
+        first: usize,
+        /// Launches of the later calls, all together.
+        later: usize,
+        /// How many later calls there were.
+        times: usize,
+    },
     /// A call of the driver failed.
     #[error("{call} failed ({about}): {name} ({code}): {text}; {}", remedy(*code))]
     Call {
@@ -195,6 +217,7 @@ fn remedy(code: u32) -> &'static str {
             "a library for forward compatibility (cuda-compat) is loaded, which this GPU does not support: take it out \
              of LD_LIBRARY_PATH, so that the driver's own libcuda.so.1 is found"
         }
+        900..=908 => "only launches can be recorded: report this as a fault of tilegrad",
         999 => {
             "the driver does not know why: see whether nvidia-smi works and the nvidia_uvm module is loaded (dmesg)"
         }
@@ -242,6 +265,7 @@ mod tests {
             (720, "take fewer"),
             (803, "restart the machine"),
             (804, "LD_LIBRARY_PATH"),
+            (900, "fault of tilegrad"),
             (123_456, "documentation"),
         ] {
             let text = call(code).to_string();

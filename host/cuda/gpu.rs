@@ -9,7 +9,7 @@ use cuda_std::{Arguments, Buffer, Device, Element, Global, GlobalMut, Kernel, Pa
 use cust::sys::{CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUstream};
 
 use super::api::{self, call};
-use super::{Error, GpuInfo, info, ptx};
+use super::{Error, GpuInfo, graph, info, ptx};
 
 /// Bytes for the messages of the driver's PTX compiler.
 const LOG_BYTES: usize = 16 << 10;
@@ -32,14 +32,17 @@ pub struct Gpu {
     session: Arc<Session>,
 }
 
+/// A kernel's path and its grid, for messages.
+pub(super) type Launched = (&'static str, [u32; 3]);
+
 /// What a GPU holds, in the order in which it is given back.
-struct Session {
+pub(super) struct Session {
     functions: Mutex<HashMap<&'static str, CUfunction>>,
     /// What was launched last, to name when the driver reports that something went wrong.
-    last_launch: Mutex<Option<(&'static str, [u32; 3])>>,
-    stream: Stream,
+    last_launch: Mutex<Option<Launched>>,
+    pub(super) stream: Stream,
     module: Module,
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     ptx: &'static str,
     info: GpuInfo,
 }
@@ -51,7 +54,7 @@ unsafe impl Send for Session {}
 unsafe impl Sync for Session {}
 
 /// A hold on a device's primary context.
-struct Context {
+pub(super) struct Context {
     handle: CUcontext,
     device: CUdevice,
 }
@@ -77,7 +80,7 @@ impl Context {
 
     /// The same before something is given back. A failure there, or of what follows, leaves nothing to do: the driver
     /// has lost the context, which frees all that is in it, and the next call that can report it does.
-    fn enter_to_give_back(&self) {
+    pub(super) fn enter_to_give_back(&self) {
         // SAFETY: as in `enter`.
         unsafe { api::cuCtxSetCurrent(self.handle) };
     }
@@ -135,18 +138,22 @@ impl Drop for Module {
     }
 }
 
-struct Stream {
+pub(super) struct Stream {
     handle: CUstream,
     context: Arc<Context>,
 }
 
 impl Stream {
-    /// A stream of the context, which is current.
-    fn new(context: &Arc<Context>, about: &str) -> Result<Self, Error> {
+    /// A stream of the context, which is current; `about` says where or for what.
+    pub(super) fn new(context: &Arc<Context>, about: &str) -> Result<Self, Error> {
         let mut handle: CUstream = std::ptr::null_mut();
         // SAFETY: `handle` is a place for the handle.
-        unsafe { call!(cuStreamCreate(&raw mut handle, api::STREAM_NON_BLOCKING), "a stream on {about}") }?;
+        unsafe { call!(cuStreamCreate(&raw mut handle, api::STREAM_NON_BLOCKING), "a stream {about}") }?;
         Ok(Stream { handle, context: Arc::clone(context) })
+    }
+
+    pub(super) fn handle(&self) -> CUstream {
+        self.handle
     }
 }
 
@@ -167,8 +174,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Session {
-    fn enter(&self) -> Result<(), Error> {
+    pub(super) fn enter(&self) -> Result<(), Error> {
         self.context.enter(|| self.after_launches())
+    }
+
+    /// The same for what must not be in work that is repeated.
+    fn enter_for(&self, operation: &'static str) -> Result<(), Error> {
+        graph::refuse(operation)?;
+        self.enter()
     }
 
     /// Waits for the stream; `doing` says for what.
@@ -178,11 +191,16 @@ impl Session {
     }
 
     /// For messages: the kernel that was launched last.
-    fn after_launches(&self) -> String {
+    pub(super) fn after_launches(&self) -> String {
         match *lock(&self.last_launch) {
             Some((kernel, grid)) => format!(", after launches; the last was {kernel} on a grid of {grid:?}"),
             None => String::new(),
         }
+    }
+
+    /// Notes what runs last, for messages.
+    pub(super) fn note(&self, launch: Launched) {
+        *lock(&self.last_launch) = Some(launch);
     }
 
     /// The kernel's handle, looked up and its parameters compared at the first use.
@@ -225,11 +243,16 @@ impl Session {
 
 /// Memory on a GPU, given back when dropped. It keeps the GPU's context.
 pub struct Memory<T> {
+    place: Place,
+    length: usize,
+    values: PhantomData<T>,
+}
+
+/// Where memory is, and who gave it.
+pub(super) struct Place {
     /// 0 if there are no bytes.
     address: CUdeviceptr,
-    length: usize,
     session: Arc<Session>,
-    values: PhantomData<T>,
 }
 
 impl<T> Memory<T> {
@@ -241,26 +264,37 @@ impl<T> Memory<T> {
         offset: usize,
         count: usize,
     ) -> Result<CUdeviceptr, Error> {
-        if !Arc::ptr_eq(&self.session, &gpu.session) {
+        if !Arc::ptr_eq(&self.place.session, &gpu.session) {
             return Err(Error::OtherGpu { operation });
         }
         let length = self.length;
         if offset.checked_add(count).is_none_or(|end| end > length) {
             return Err(Error::Range { operation, offset, count, length });
         }
-        Ok(self.address + (offset * size_of::<T>()) as CUdeviceptr)
+        Ok(self.place.address + (offset * size_of::<T>()) as CUdeviceptr)
     }
 }
 
-impl<T> Drop for Memory<T> {
+impl Drop for Place {
     fn drop(&mut self) {
-        if self.address != 0 {
-            self.session.context.enter_to_give_back();
-            // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end.
-            unsafe {
-                api::cuStreamSynchronize(self.session.stream.handle);
-                api::cuMemFree_v2(self.address);
-            }
+        if self.address == 0 {
+            return;
+        }
+        let place = Place { address: std::mem::take(&mut self.address), session: Arc::clone(&self.session) };
+        // In work that is repeated it is freed later: this is then the drop of nothing.
+        if let Some(mut place) = graph::keep(place) {
+            place.free();
+        }
+    }
+}
+
+impl Place {
+    fn free(&mut self) {
+        self.session.context.enter_to_give_back();
+        // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end.
+        unsafe {
+            api::cuStreamSynchronize(self.session.stream.handle);
+            api::cuMemFree_v2(std::mem::take(&mut self.address));
         }
     }
 }
@@ -272,13 +306,14 @@ impl Gpu {
     /// There is no driver, no such GPU, one of the two is too old, or the driver refuses the PTX: each says what
     /// to do about it.
     pub fn open(index: usize) -> Result<Gpu, Error> {
+        graph::refuse("opening a GPU")?;
         let (info, device) = info::device(index)?;
         let (_, ptx) = info.module()?;
         let about = format!("GPU {index}, {}", info.name);
         let context = Context::retain(device, &about)?;
         context.enter(String::new)?;
         let module = Module::load(&context, ptx, &about)?;
-        let stream = Stream::new(&context, &about)?;
+        let stream = Stream::new(&context, &format!("on {about}"))?;
         let (functions, last_launch) = Default::default();
         Ok(Gpu { session: Arc::new(Session { functions, last_launch, stream, module, context, ptx, info }) })
     }
@@ -289,12 +324,16 @@ impl Gpu {
         &self.session.info
     }
 
+    pub(super) fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
     /// Bytes of the GPU's memory that are free, and all of them.
     ///
     /// # Errors
     /// The driver reports an error.
     pub fn memory(&self) -> Result<(usize, usize), Error> {
-        self.session.enter()?;
+        self.session.enter_for("asking for free memory")?;
         let (mut free, mut total) = (0, 0);
         // SAFETY: both are places for a number.
         unsafe { call!(cuMemGetInfo_v2(&raw mut free, &raw mut total), "asking for free memory") }?;
@@ -307,15 +346,18 @@ impl Device for Gpu {
     type Error = Error;
 
     fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Error> {
-        let mut memory =
-            Memory { address: 0, length, session: Arc::clone(&self.session), values: PhantomData };
+        let place = Place { address: 0, session: Arc::clone(&self.session) };
+        let mut memory = Memory { place, length, values: PhantomData };
         // A size beyond counting is asked for all the same: the driver refuses it as it does any that is too large.
         let bytes = length.saturating_mul(size_of::<T>());
         if bytes > 0 {
-            self.session.enter()?;
-            // SAFETY: `memory.address` is a place for the address.
+            self.session.enter_for("allocating memory")?;
+            // SAFETY: `memory.place.address` is a place for the address.
             let allocated = unsafe {
-                call!(cuMemAlloc_v2(&raw mut memory.address, bytes), "{bytes} bytes for {length} values")
+                call!(
+                    cuMemAlloc_v2(&raw mut memory.place.address, bytes),
+                    "{bytes} bytes for {length} values"
+                )
             };
             allocated.map_err(|error| self.explain_memory(error))?;
         }
@@ -333,7 +375,7 @@ impl Device for Gpu {
         if bytes == 0 {
             return Ok(());
         }
-        self.session.enter()?;
+        self.session.enter_for("copying to the GPU")?;
         let stream = self.session.stream.handle;
         // SAFETY: `values` are `bytes` long, and so is the range at `address`, which was checked; both live until
         // the copy is done, which is waited for below.
@@ -358,7 +400,7 @@ impl Device for Gpu {
         if bytes == 0 {
             return Ok(());
         }
-        self.session.enter()?;
+        self.session.enter_for("copying from the GPU")?;
         let stream = self.session.stream.handle;
         // SAFETY: as in `write`; any bytes are valid values of an `Element`. Should the wait fail, the driver has done
         // with `values` all the same: it fills memory that is not pinned before the copy's call returns.
@@ -391,7 +433,7 @@ impl Device for Gpu {
         let mut pointers = parameters.pointers();
         let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (grid, kernel.block());
         let shared_bytes = kernel.shared_bytes() as c_uint;
-        let (stream, addresses) = (session.stream.handle, pointers.as_mut_ptr());
+        let (stream, addresses) = (graph::stream(session)?, pointers.as_mut_ptr());
         let about = || format!("kernel {} on a grid of {grid:?}{}", kernel.path(), session.after_launches());
         // SAFETY: there is a pointer for each parameter in the PTX, to a value of its size; the driver copies the
         // values before it returns. The caller answers for the kernel.
@@ -434,12 +476,20 @@ impl Device for Gpu {
                 )
             }
         }?;
-        *lock(&session.last_launch) = Some((kernel.path(), grid));
+        graph::launched(session, (kernel.path(), grid));
         Ok(())
     }
 
+    fn repeat<E: From<Error>>(
+        &self,
+        times: usize,
+        mut work: impl FnMut(&Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.repeat_work(times, &mut work)
+    }
+
     fn synchronize(&self) -> Result<(), Error> {
-        self.session.enter()?;
+        self.session.enter_for("waiting for the GPU")?;
         self.session.wait("waiting for the GPU")
     }
 
@@ -448,11 +498,11 @@ impl Device for Gpu {
     }
 
     fn global<T: Element>(memory: &Memory<T>) -> Global<T> {
-        Global::from_address(memory.address, memory.length)
+        Global::from_address(memory.place.address, memory.length)
     }
 
     fn global_mut<T: Element>(memory: &mut Memory<T>) -> GlobalMut<T> {
-        GlobalMut::from_address(memory.address, memory.length)
+        GlobalMut::from_address(memory.place.address, memory.length)
     }
 }
 

@@ -19,10 +19,13 @@
 mod api;
 pub mod driver;
 mod error;
+mod event;
 mod gpu;
+mod graph;
 mod info;
 pub mod ptx;
 
 pub use error::{Error, Version};
 pub use gpu::{Gpu, Memory};
+pub use graph::Graph;
 pub use info::{GpuInfo, LEAST_CAPABILITY, cuda_devices};

@@ -31,7 +31,7 @@ impl Simulated {
     ///
     /// # Safety
     /// `F` is its type.
-    unsafe fn function<F>(&self, name: &CStr) -> Symbol<'_, F> {
+    pub unsafe fn function<F>(&self, name: &CStr) -> Symbol<'_, F> {
         // SAFETY: the caller's promise.
         unsafe { self.library.get(name.to_bytes_with_nul()) }.expect("the library has it")
     }
@@ -67,8 +67,10 @@ macro_rules! call {
     }};
 }
 
+pub(crate) use call;
+
 /// The driver started by hand, with a current context.
-fn by_hand() -> Simulated {
+pub fn by_hand() -> Simulated {
     let driver = simulated();
     driver.restart("");
     let mut context = 0;
@@ -206,11 +208,18 @@ pub fn what_is_kept_is_reported() {
     driver.restart("");
     let gpu = Gpu::open(0).expect("nothing fails");
     let kept = |driver: &Simulated| driver.report().0["kept"].to_string();
-    assert_eq!(kept(&driver), r#"{"allocations":0,"contexts":1,"modules":1,"streams":1}"#);
+    assert_eq!(
+        kept(&driver),
+        r#"{"allocations":0,"contexts":1,"events":0,"graphs":0,"modules":1,"streams":1}"#
+    );
     let buffer: Buffer<f32, Gpu> = gpu.allocate(3).expect("nothing fails");
     std::mem::forget(buffer);
+    std::mem::forget(gpu.record(1, |_| Ok::<(), Error>(())).expect("nothing fails"));
     drop(gpu);
-    assert_eq!(kept(&driver), r#"{"allocations":1,"contexts":1,"modules":1,"streams":1}"#);
+    assert_eq!(
+        kept(&driver),
+        r#"{"allocations":1,"contexts":1,"events":0,"graphs":1,"modules":1,"streams":1}"#
+    );
 }
 
 pub fn a_kernel_beyond_its_memory_is_found() {

@@ -64,6 +64,21 @@ pub trait Device: Sized + 'static {
         arguments: A,
     ) -> Result<(), Self::Error>;
 
+    /// Queues what `work` launches, `times` times. A GPU calls `work` some times, fewer if they are many, and repeats
+    /// what it has launched by itself: so `work` must launch the same kernels with the same arguments each time, and do
+    /// nothing else with the device. (A GPU refuses copies, new memory, waiting and repeating within; memory that
+    /// `work` drops is freed when the last repetition is done.) What differs from step to step is kept on the device.
+    ///
+    /// # Errors
+    /// The first one of `work`, or the device's: some repetitions may have been queued then.
+    fn repeat<E: From<Self::Error>>(
+        &self,
+        times: usize,
+        mut work: impl FnMut(&Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        (0..times).try_for_each(|_| work(self))
+    }
+
     /// Waits until all launched work is done.
     ///
     /// # Errors

@@ -2,8 +2,7 @@
 #![allow(non_snake_case)]
 #![allow(clippy::missing_safety_doc, reason = "NVIDIA's documentation says what each asks of its caller")]
 
-use std::collections::VecDeque;
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_char, c_int, c_uint, c_ulonglong, c_void};
 
 use crate::Needs::{Context, Nothing, Start};
 use crate::*;
@@ -34,7 +33,9 @@ static CODES: &[(u32, &CStr, &CStr)] = &[
         c"the provided PTX was compiled with an unsupported toolchain.",
     ),
     (400, c"CUDA_ERROR_INVALID_HANDLE", c"invalid resource handle"),
+    (401, c"CUDA_ERROR_ILLEGAL_STATE", c"the operation cannot be performed in the present state"),
     (500, c"CUDA_ERROR_NOT_FOUND", c"named symbol not found"),
+    (600, c"CUDA_ERROR_NOT_READY", c"device not ready"),
     (700, c"CUDA_ERROR_ILLEGAL_ADDRESS", c"an illegal memory access was encountered"),
     (701, c"CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES", c"too many resources requested for launch"),
     (719, c"CUDA_ERROR_LAUNCH_FAILED", c"unspecified launch failure"),
@@ -45,6 +46,17 @@ static CODES: &[(u32, &CStr, &CStr)] = &[
     ),
     (720, c"CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE", c"too many blocks in cooperative launch"),
     (801, c"CUDA_ERROR_NOT_SUPPORTED", c"operation not supported"),
+    (900, c"CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED", c"operation not permitted when stream is capturing"),
+    (
+        901,
+        c"CUDA_ERROR_STREAM_CAPTURE_INVALIDATED",
+        c"operation failed due to a previous error during capture",
+    ),
+    (
+        908,
+        c"CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD",
+        c"attempt to terminate a thread-local capture sequence from another thread",
+    ),
     (999, c"CUDA_ERROR_UNKNOWN", c"unknown error"),
 ];
 
@@ -244,6 +256,7 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
         }
     };
     let answer = call("cuModuleLoadDataEx", Context, |driver| {
+        driver.safe_in_capture()?;
         // SAFETY: PTX ends with a zero byte.
         let ptx = unsafe { CStr::from_ptr(image) }.to_str().map_err(|_| INVALID_PTX)?;
         driver.takes(ptx)?;
@@ -312,6 +325,7 @@ fn problem(ptx: &str) -> Option<String> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuModuleUnload(module: Handle) -> u32 {
     give_back("cuModuleUnload", module.addr() as u64, |driver| {
+        driver.safe_in_capture()?;
         driver.remove(module.addr() as u64, |kind| matches!(kind, Kind::Module))
     })
 }
@@ -371,7 +385,7 @@ pub unsafe extern "C" fn cuStreamCreate(stream: *mut usize, flags: c_uint) -> u3
         if flags > 1 {
             return Err(INVALID_VALUE);
         }
-        let handle = driver.object(Kind::Stream(VecDeque::new()))?;
+        let handle = driver.object(Kind::Stream(Stream::default()))?;
         // SAFETY: the caller gives a place for the handle.
         unsafe { put(stream, handle as usize) }
     })
@@ -381,6 +395,7 @@ pub unsafe extern "C" fn cuStreamCreate(stream: *mut usize, flags: c_uint) -> u3
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuStreamSynchronize(stream: Handle) -> u32 {
     call("cuStreamSynchronize", Context, |driver| {
+        driver.safe_in_capture()?;
         driver.queue(stream.addr() as u64)?;
         driver.run(stream.addr() as u64)
     })
@@ -399,6 +414,7 @@ pub unsafe extern "C" fn cuStreamDestroy_v2(stream: Handle) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> u32 {
     call("cuMemAlloc", Context, |driver| {
+        driver.safe_in_capture()?;
         if bytes == 0 {
             return Err(INVALID_VALUE);
         }
@@ -417,6 +433,7 @@ pub unsafe extern "C" fn cuMemAlloc_v2(address: *mut u64, bytes: usize) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemFree_v2(address: u64) -> u32 {
     give_back("cuMemFree", address, |driver| {
+        driver.safe_in_capture()?;
         driver.heap.free(address).ok_or(INVALID_VALUE)?;
         driver.objects.remove(&address);
         Ok(())
@@ -551,8 +568,177 @@ impl Driver {
                 }
             }
         });
-        let work = Work::Kernel { kernel, grid, bits: bits.collect() };
-        self.queue(stream as u64)?.push_back(work);
+        let launch = Launch { kernel, grid, bits: bits.collect() };
+        let stream = self.stream(stream as u64)?;
+        match &mut stream.capture {
+            None => stream.queue.push_back(Work::Kernel(launch)),
+            Some(Capture { launches: Some(launches), .. }) => launches.push(launch),
+            Some(_) => return Err(STREAM_CAPTURE_INVALIDATED),
+        }
         Ok(())
     }
+}
+
+/// Begins a capture: what is launched in the stream does not run, but becomes a graph.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamBeginCapture_v2(stream: Handle, mode: c_uint) -> u32 {
+    const RELAXED: c_uint = 2;
+    call("cuStreamBeginCapture", Context, |driver| {
+        let stream = driver.stream(stream.addr() as u64)?;
+        if mode > RELAXED {
+            return Err(INVALID_VALUE);
+        }
+        if stream.capture.is_some() {
+            return Err(ILLEGAL_STATE);
+        }
+        let thread = std::thread::current().id();
+        stream.capture = Some(Capture { thread, relaxed: mode == RELAXED, launches: Some(Vec::new()) });
+        Ok(())
+    })
+}
+
+/// Ends a capture. One that was spoilt gives no graph.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamEndCapture(stream: Handle, graph: *mut usize) -> u32 {
+    call("cuStreamEndCapture", Context, |driver| {
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(graph, 0) }?;
+        let stream = driver.stream(stream.addr() as u64)?;
+        let capture = stream.capture.take().ok_or(ILLEGAL_STATE)?;
+        if !capture.relaxed && capture.thread != std::thread::current().id() {
+            return Err(STREAM_CAPTURE_WRONG_THREAD);
+        }
+        let launches = capture.launches.ok_or(STREAM_CAPTURE_INVALIDATED)?;
+        let handle = driver.object(Kind::Graph(launches))?;
+        // SAFETY: as above.
+        unsafe { put(graph, handle as usize) }
+    })
+}
+
+/// Makes a graph that can be launched. No flags are known here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphInstantiateWithFlags(
+    exec: *mut usize,
+    graph: Handle,
+    flags: c_ulonglong,
+) -> u32 {
+    call("cuGraphInstantiateWithFlags", Context, |driver| {
+        driver.safe_in_capture()?;
+        let device = driver.device()?;
+        let launches = match driver.objects.get(&(graph.addr() as u64)) {
+            Some(Object { device: theirs, kind: Kind::Graph(launches), .. }) if *theirs == device => {
+                launches.clone()
+            }
+            _ => return Err(INVALID_HANDLE),
+        };
+        if flags != 0 {
+            return Err(INVALID_VALUE);
+        }
+        let handle = driver.object(Kind::Exec(launches))?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(exec, handle as usize) }
+    })
+}
+
+/// Queues all that is in a graph.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphLaunch(exec: Handle, stream: Handle) -> u32 {
+    call("cuGraphLaunch", Context, |driver| {
+        let device = driver.device()?;
+        let launches = match driver.objects.get(&(exec.addr() as u64)) {
+            Some(Object { device: theirs, kind: Kind::Exec(launches), .. }) if *theirs == device => {
+                launches.clone()
+            }
+            _ => return Err(INVALID_HANDLE),
+        };
+        driver.queue(stream.addr() as u64)?.extend(launches.into_iter().map(Work::Kernel));
+        Ok(())
+    })
+}
+
+/// Destroys a graph. What was instantiated from it stays.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphDestroy(graph: Handle) -> u32 {
+    give_back("cuGraphDestroy", graph.addr() as u64, |driver| {
+        driver.remove(graph.addr() as u64, |kind| matches!(kind, Kind::Graph(_)))
+    })
+}
+
+/// Destroys a graph that can be launched; what was launched of it goes on.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuGraphExecDestroy(exec: Handle) -> u32 {
+    give_back("cuGraphExecDestroy", exec.addr() as u64, |driver| {
+        driver.remove(exec.addr() as u64, |kind| matches!(kind, Kind::Exec(_)))
+    })
+}
+
+/// An event that takes times. No flags are known here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventCreate(event: *mut usize, flags: c_uint) -> u32 {
+    call("cuEventCreate", Context, |driver| {
+        if flags != 0 {
+            return Err(INVALID_VALUE);
+        }
+        let handle = driver.object(Kind::Event(Event::New))?;
+        // SAFETY: the caller gives a place for the handle.
+        unsafe { put(event, handle as usize) }
+    })
+}
+
+impl Driver {
+    /// An event of the current context.
+    fn event(&mut self, event: u64) -> Result<&mut Event, u32> {
+        let device = self.device()?;
+        match self.objects.get_mut(&event) {
+            Some(Object { device: theirs, kind: Kind::Event(event), .. }) if *theirs == device => Ok(event),
+            _ => Err(INVALID_HANDLE),
+        }
+    }
+}
+
+/// Queues an event behind the work in a stream.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventRecord(event: Handle, stream: Handle) -> u32 {
+    call("cuEventRecord", Context, |driver| {
+        let handle = event.addr() as u64;
+        driver.event(handle)?;
+        driver.queue(stream.addr() as u64)?.push_back(Work::Event(handle));
+        *driver.event(handle)? = Event::Recorded;
+        Ok(())
+    })
+}
+
+/// Waits until the work before an event is done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
+    call("cuEventSynchronize", Context, |driver| {
+        driver.safe_in_capture()?;
+        if let Event::Recorded = driver.event(event.addr() as u64)? {
+            driver.run_all();
+        }
+        driver.fault.map_or(Ok(()), Err)
+    })
+}
+
+/// The milliseconds between two events whose work is done.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, start: Handle, end: Handle) -> u32 {
+    call("cuEventElapsedTime", Context, |driver| {
+        let mut at = |event: Handle| match driver.event(event.addr() as u64)? {
+            Event::New => Err(INVALID_HANDLE),
+            Event::Recorded => Err(NOT_READY),
+            Event::Done(at) => Ok(*at),
+        };
+        let passed = at(end)?.saturating_duration_since(at(start)?);
+        // SAFETY: the caller gives a place for the number.
+        unsafe { put(milliseconds, 1e3 * passed.as_secs_f32()) }
+    })
+}
+
+/// Destroys an event.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuEventDestroy_v2(event: Handle) -> u32 {
+    give_back("cuEventDestroy", event.addr() as u64, |driver| {
+        driver.remove(event.addr() as u64, |kind| matches!(kind, Kind::Event(_)))
+    })
 }

@@ -15,6 +15,9 @@
 //!   wait shows, since its results are not there yet. Freeing memory does not wait (the real driver may).
 //! * Memory is the emulator's. A kernel's access beyond an allocation, or to one that was freed, is found at the
 //!   access, even where a guard band or a neighbour would be hit; allocations are never at a place again.
+//! * A stream can be captured, as a graph of kernels. Whatever might be unsafe on a thread that captures (memory, modules,
+//!   waiting) is refused there and spoils the capture, except in the relaxed mode.
+//! * Events take the host's time at which the work before them was done, which says nothing about a GPU.
 //! * A kernel's fault is told on standard error in the emulator's words, and becomes a sticky error: from then on
 //!   each call that needs a context answers it, until the process ends.
 //!
@@ -22,8 +25,8 @@
 //! PTX is not compiled: what a kernel does comes from the Rust sources that the PTX was made of. No limits of registers or
 //! shared memory, no time. Pageable memory is copied to the GPU's side at once and copied back as late as pinned memory.
 //! Whole allocations only are kernels' parameters, and values of 4 bytes only are copied. No contexts but the primary
-//! ones, no default stream, events, graphs, memory pools, copies between GPUs or on one; whatever of that tilegrad
-//! comes to use has to be added.
+//! ones, no default stream, graphs of anything but kernels, memory pools, copies between GPUs or on one; whatever of that
+//! tilegrad comes to use has to be added.
 //!
 //! # The script
 //! The environment variable `SIMULATED_CUDA` says what is to be there and what is to fail, in words between blanks:
@@ -54,7 +57,7 @@
 //! | `kernels` | kernels that ran |
 //! | `struck` | the number of the call (among all) in which the script's first fault came, or null |
 //! | `outside` | accesses outside allocations, by kernels or copies |
-//! | `kept` | contexts, streams, modules and allocations that nobody has tried to give back |
+//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules and allocations that nobody has tried to give back |
 //!
 //! For tests in one process, [`simulated_driver_restart`] begins anew with a script, and [`simulated_driver_report`]
 //! gives the report.
@@ -70,6 +73,8 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::{LazyLock, Mutex, MutexGuard};
+use std::thread::ThreadId;
+use std::time::Instant;
 
 use cuda_std::Fault;
 use serde_json::json;
@@ -89,10 +94,15 @@ const NO_BINARY_FOR_GPU: u32 = 209;
 const INVALID_PTX: u32 = 218;
 const UNSUPPORTED_PTX_VERSION: u32 = 222;
 const INVALID_HANDLE: u32 = 400;
+const ILLEGAL_STATE: u32 = 401;
 const NOT_FOUND: u32 = 500;
+const NOT_READY: u32 = 600;
 const ILLEGAL_ADDRESS: u32 = 700;
 const LAUNCH_FAILED: u32 = 719;
 const COOPERATIVE_LAUNCH_TOO_LARGE: u32 = 720;
+const STREAM_CAPTURE_UNSUPPORTED: u32 = 900;
+const STREAM_CAPTURE_INVALIDATED: u32 = 901;
+const STREAM_CAPTURE_WRONG_THREAD: u32 = 908;
 
 /// Calls whose order the report has.
 const ORDER: usize = 10_000;
@@ -105,16 +115,59 @@ type Answer = Result<(), u32>;
 
 /// Work in a stream.
 enum Work {
-    ToDevice { address: u64, words: Vec<f32> },
-    ToHost { to: usize, address: u64, words: usize },
-    Kernel { kernel: &'static dyn Run, grid: [u32; 3], bits: Vec<u64> },
+    ToDevice {
+        address: u64,
+        words: Vec<f32>,
+    },
+    ToHost {
+        to: usize,
+        address: u64,
+        words: usize,
+    },
+    Kernel(Launch),
+    /// The event's handle.
+    Event(u64),
+}
+
+/// A kernel with its grid and its parameters' bits.
+#[derive(Clone)]
+struct Launch {
+    kernel: &'static dyn Run,
+    grid: [u32; 3],
+    bits: Vec<u64>,
 }
 
 /// What lives in a context.
 enum Kind {
-    Stream(VecDeque<Work>),
+    Stream(Stream),
+    Event(Event),
+    Graph(Vec<Launch>),
+    /// A graph that can be launched.
+    Exec(Vec<Launch>),
     Module,
     Memory,
+}
+
+#[derive(Default)]
+struct Stream {
+    queue: VecDeque<Work>,
+    capture: Option<Capture>,
+}
+
+/// A capture that was begun and not ended.
+struct Capture {
+    thread: ThreadId,
+    /// Whether what might be unsafe is allowed on that thread.
+    relaxed: bool,
+    /// `None` once something has spoilt it.
+    launches: Option<Vec<Launch>>,
+}
+
+enum Event {
+    New,
+    /// In a stream, behind work that is not done.
+    Recorded,
+    Done(Instant),
 }
 
 struct Object {
@@ -128,6 +181,8 @@ struct Object {
 #[derive(Clone, Copy, Default)]
 struct Kept {
     streams: usize,
+    events: usize,
+    graphs: usize,
     modules: usize,
     allocations: usize,
 }
@@ -137,6 +192,8 @@ impl Kept {
         let count = match object.kind {
             _ if object.offered => return,
             Kind::Stream(_) => &mut self.streams,
+            Kind::Event(_) => &mut self.events,
+            Kind::Graph(_) | Kind::Exec(_) => &mut self.graphs,
             Kind::Module => &mut self.modules,
             Kind::Memory => &mut self.allocations,
         };
@@ -257,7 +314,9 @@ impl Driver {
             self.struck = self.struck.or(Some(self.all));
             if stays(code) {
                 self.fault = self.fault.or(Some(code));
-            } else if name == "cuStreamSynchronize" && !self.script.lost(self.all) {
+            } else if ["cuStreamSynchronize", "cuEventSynchronize"].contains(&name)
+                && !self.script.lost(self.all)
+            {
                 // Who waits in vain may free what a copy writes to: it must not be written later.
                 self.run_all();
             }
@@ -308,18 +367,46 @@ impl Driver {
         }
     }
 
-    /// The queue of a stream of the current context.
-    fn queue(&mut self, stream: u64) -> Result<&mut VecDeque<Work>, u32> {
+    /// A stream of the current context.
+    fn stream(&mut self, stream: u64) -> Result<&mut Stream, u32> {
         let device = self.device()?;
         match self.objects.get_mut(&stream) {
-            Some(Object { device: theirs, kind: Kind::Stream(queue), .. }) if *theirs == device => Ok(queue),
+            Some(Object { device: theirs, kind: Kind::Stream(stream), .. }) if *theirs == device => {
+                Ok(stream)
+            }
             _ => Err(INVALID_HANDLE),
         }
     }
 
+    /// The queue of a stream, for what cannot be captured here.
+    fn queue(&mut self, stream: u64) -> Result<&mut VecDeque<Work>, u32> {
+        let stream = self.stream(stream)?;
+        if let Some(capture) = &mut stream.capture {
+            capture.launches = None;
+            return Err(STREAM_CAPTURE_UNSUPPORTED);
+        }
+        Ok(&mut stream.queue)
+    }
+
+    /// Refuses what might be unsafe on a thread that captures, and spoils the capture.
+    fn safe_in_capture(&mut self) -> Answer {
+        let ours = std::thread::current().id();
+        let mut answer = Ok(());
+        for object in self.objects.values_mut() {
+            if let Kind::Stream(Stream { capture: Some(capture), .. }) = &mut object.kind
+                && capture.thread == ours
+                && !capture.relaxed
+            {
+                capture.launches = None;
+                answer = Err(STREAM_CAPTURE_UNSUPPORTED);
+            }
+        }
+        answer
+    }
+
     /// Runs what is queued in a stream.
     fn run(&mut self, stream: u64) -> Answer {
-        while let Some(work) = self.queue(stream)?.pop_front() {
+        while let Some(work) = self.stream(stream)?.queue.pop_front() {
             if let Err(code) = self.work(work) {
                 self.fault = Some(code);
                 return Err(code);
@@ -344,7 +431,14 @@ impl Driver {
                 let to = unsafe { std::slice::from_raw_parts_mut(to as *mut f32, words) };
                 self.heap.read(address, to).ok_or(ILLEGAL_ADDRESS)
             }
-            Work::Kernel { kernel, grid, bits } => {
+            Work::Event(event) => {
+                // One that was destroyed meanwhile is nobody's concern.
+                if let Some(Object { kind: Kind::Event(event), .. }) = self.objects.get_mut(&event) {
+                    *event = Event::Done(Instant::now());
+                }
+                Ok(())
+            }
+            Work::Kernel(Launch { kernel, grid, bits }) => {
                 self.kernels += 1;
                 if let Some(code) = self.script.kernel(self.kernels) {
                     self.struck = self.struck.or(Some(self.all));
@@ -374,6 +468,8 @@ impl Driver {
             "kept": {
                 "contexts": self.contexts,
                 "streams": kept.streams,
+                "events": kept.events,
+                "graphs": kept.graphs,
                 "modules": kept.modules,
                 "allocations": kept.allocations,
             },

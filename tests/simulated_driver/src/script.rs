@@ -98,24 +98,31 @@ impl Script {
 /// The code that a call is likeliest to fail with, among those that NVIDIA's documentation lists for it.
 fn fitting(name: &str) -> u32 {
     match name {
-        "cuInit" => 803,                                       // SYSTEM_DRIVER_MISMATCH
-        "cuDriverGetVersion" => 1,                             // INVALID_VALUE
-        "cuDeviceGetCount" => 4,                               // DEINITIALIZED
-        "cuDevicePrimaryCtxRetain" => 2,                       // OUT_OF_MEMORY
-        "cuDevicePrimaryCtxRelease" => 201,                    // INVALID_CONTEXT
-        "cuCtxSetCurrent" => 201,                              // INVALID_CONTEXT
-        "cuModuleLoadDataEx" => 218,                           // INVALID_PTX
-        "cuModuleGetFunction" => 500,                          // NOT_FOUND
-        "cuModuleUnload" => 201,                               // INVALID_CONTEXT
-        "cuStreamCreate" => 2,                                 // OUT_OF_MEMORY
-        "cuStreamDestroy" => 400,                              // INVALID_HANDLE
-        "cuMemAlloc" => 2,                                     // OUT_OF_MEMORY
-        "cuMemFree" => 1,                                      // INVALID_VALUE
-        "cuMemGetInfo" => 201,                                 // INVALID_CONTEXT
-        "cuLaunchKernel" | "cuLaunchCooperativeKernel" => 701, // LAUNCH_OUT_OF_RESOURCES
-        "cuStreamSynchronize" => 719,                          // LAUNCH_FAILED, of what ran before
-        "cuMemcpyHtoDAsync" | "cuMemcpyDtoHAsync" => 700,      // ILLEGAL_ADDRESS, of what ran before
-        name if name.starts_with("cuDevice") => 101,           // INVALID_DEVICE
+        "cuInit" => 803,                                                  // SYSTEM_DRIVER_MISMATCH
+        "cuDriverGetVersion" => 1,                                        // INVALID_VALUE
+        "cuDeviceGetCount" => 4,                                          // DEINITIALIZED
+        "cuDevicePrimaryCtxRetain" => 2,                                  // OUT_OF_MEMORY
+        "cuDevicePrimaryCtxRelease" => 201,                               // INVALID_CONTEXT
+        "cuCtxSetCurrent" => 201,                                         // INVALID_CONTEXT
+        "cuModuleLoadDataEx" => 218,                                      // INVALID_PTX
+        "cuModuleGetFunction" => 500,                                     // NOT_FOUND
+        "cuModuleUnload" => 201,                                          // INVALID_CONTEXT
+        "cuStreamCreate" => 2,                                            // OUT_OF_MEMORY
+        "cuStreamDestroy" => 400,                                         // INVALID_HANDLE
+        "cuMemAlloc" => 2,                                                // OUT_OF_MEMORY
+        "cuMemFree" => 1,                                                 // INVALID_VALUE
+        "cuMemGetInfo" => 201,                                            // INVALID_CONTEXT
+        "cuLaunchKernel" | "cuLaunchCooperativeKernel" => 701,            // LAUNCH_OUT_OF_RESOURCES
+        "cuStreamSynchronize" | "cuEventSynchronize" => 719,              // LAUNCH_FAILED, of what ran before
+        "cuStreamBeginCapture" => 1,                                      // INVALID_VALUE
+        "cuStreamEndCapture" => 901,                                      // STREAM_CAPTURE_INVALIDATED
+        "cuGraphInstantiateWithFlags" => 2,                               // OUT_OF_MEMORY
+        "cuGraphLaunch" => 1,                                             // INVALID_VALUE
+        "cuGraphDestroy" | "cuGraphExecDestroy" => 1,                     // INVALID_VALUE
+        "cuEventCreate" => 2,                                             // OUT_OF_MEMORY
+        "cuEventRecord" | "cuEventElapsedTime" | "cuEventDestroy" => 400, // INVALID_HANDLE
+        "cuMemcpyHtoDAsync" | "cuMemcpyDtoHAsync" => 700, // ILLEGAL_ADDRESS, of what ran before
+        name if name.starts_with("cuDevice") => 101,      // INVALID_DEVICE
         name => panic!("no code fits {name}"),
     }
 }
