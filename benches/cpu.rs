@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tilegrad::Result;
 use tilegrad::data::{Dataset, Table};
-use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop};
+use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop, Loss, Moments, Samples};
 use tilegrad::models::{LinearRegression, Method};
 
 /// Samples × features of a descent step.
@@ -42,15 +42,25 @@ fn descent_step<E: Engine>(
 ) -> Result<()> {
     let mut numbers = ChaCha8Rng::seed_from_u64(1);
     let x = engine.upload(m, n, &random(&mut numbers, m * n))?;
-    let y = engine.upload(m, 1, &random(&mut numbers, m))?;
+    let labels: Vec<f32> = random(&mut numbers, m).iter().map(|number| number.abs()).collect();
+    let y = engine.upload(m, 1, &labels)?;
     let mut weights = engine.upload(n, 1, &random(&mut numbers, n))?;
     let mut bias = engine.upload(1, 1, &random(&mut numbers, 1))?;
-    engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)?;
+    let moments = Moments { mean: vec![0.125; n], standard_deviation: vec![0.75; n] };
+    let scaling = engine.scaling(&moments)?;
     let mut group = criterion.benchmark_group("descent_step");
     group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
-    group.bench_function(BenchmarkId::new(name, format!("{m}x{n}")), |bencher| {
-        bencher.iter(|| black_box(engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)));
-    });
+    for (kind, loss, scaling) in [
+        ("", Loss::SquaredError, None),
+        (", scaled", Loss::SquaredError, Some(&scaling)),
+        (", scaled, log loss", Loss::LogLoss, Some(&scaling)),
+    ] {
+        let samples = Samples { x: &x, scaling, y: &y };
+        engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)?;
+        group.bench_function(BenchmarkId::new(name, format!("{m}x{n}{kind}")), |bencher| {
+            bencher.iter(|| black_box(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)));
+        });
+    }
     group.finish();
     Ok(())
 }

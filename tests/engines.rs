@@ -14,7 +14,9 @@ use std::path::PathBuf;
 use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma, simulated};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
-use tilegrad::engine::{Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Moments};
+use tilegrad::engine::{
+    Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Loss, Moments, Samples, Scaling,
+};
 use tilegrad::{Error, Result};
 
 /// What a test says when it fails, or nothing.
@@ -171,64 +173,179 @@ fn operand<E: Engine>(engine: &E, rows: usize, columns: usize, values: &[f32]) -
     Ok(Operand { there: engine.upload(rows, columns, values)?, here })
 }
 
-/// The linear problem of a shape: X, y, w, b and e.
+/// A scaling in both places.
+struct Scaled<E: Engine> {
+    there: Scaling<E::Matrix>,
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+/// What a problem is made of: its numbers, the loss, and whether it is scaled.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    data: Data,
+    loss: Loss,
+    scaled: bool,
+}
+
+const fn kind(data: Data, loss: Loss, scaled: bool) -> Kind {
+    Kind { data, loss, scaled }
+}
+
+const INTEGERS: Kind = kind(Data::Integers, Loss::SquaredError, false);
+const REALS: Kind = kind(Data::Reals, Loss::SquaredError, false);
+const SCALED: Kind = kind(Data::Reals, Loss::SquaredError, true);
+const LOGISTIC: Kind = kind(Data::Reals, Loss::LogLoss, false);
+const LOGISTIC_SCALED: Kind = kind(Data::Reals, Loss::LogLoss, true);
+
+/// Means and deviations of scaled columns: as they should be; means far from 0, where values have few digits left, none of
+/// which may be lost; deviations that are tiny and huge.
+const COLUMNS: [(f32, f32); 6] =
+    [(0.0, 1.0), (1e6, 1.0), (-3.0, 1e-3), (0.0, 1e-30), (-1e5, 0.3), (1e9, 1e12)];
+
+/// The problem of a shape: X, y, w, b and e.
 struct Problem<E: Engine> {
     shape: (usize, usize),
-    data: Data,
+    kind: Kind,
     x: Operand<E>,
+    scaling: Option<Scaled<E>>,
     y: Operand<E>,
     weights: Operand<E>,
     bias: Operand<E>,
     e: Operand<E>,
 }
 
+/// What descent goes over.
+fn over<'a, E: Engine>(
+    x: &'a Operand<E>,
+    scaling: &'a Option<Scaled<E>>,
+    y: &'a Operand<E>,
+) -> Samples<'a, E::Matrix> {
+    Samples { x: &x.there, scaling: scaling.as_ref().map(|scaling| &scaling.there), y: &y.there }
+}
+
 impl<E: Engine> Problem<E> {
-    fn new(engine: &E, shape @ (m, n): (usize, usize), data: Data) -> Result<Self> {
+    fn new(engine: &E, shape @ (m, n): (usize, usize), kind: Kind) -> Result<Self> {
         let mut source = Source::new((m * 1_000_003 + n) as u64);
-        let mut make = |rows: usize, columns: usize| {
-            operand(engine, rows, columns, &source.numbers(data, rows * columns))
-        };
-        let (x, y, e) = (make(m, n)?, make(m, 1)?, make(m, 1)?);
-        Ok(Problem { shape, data, x, y, e, weights: make(n, 1)?, bias: make(1, 1)? })
+        let mut numbers = |length: usize| source.numbers(kind.data, length);
+        let (mut x, mut y, e) = (numbers(m * n), numbers(m), numbers(m));
+        let mut scaling = None;
+        if kind.scaled {
+            let column = |j: usize| COLUMNS[j % COLUMNS.len()];
+            for (place, value) in x.iter_mut().enumerate() {
+                let (mean, deviation) = column(place % n);
+                *value = mean + deviation * *value;
+            }
+            let mean: Vec<f64> = (0..n).map(|j| column(j).0.into()).collect();
+            let deviation: Vec<f64> = (0..n).map(|j| column(j).1.into()).collect();
+            let moments = Moments { mean: mean.clone(), standard_deviation: deviation.clone() };
+            scaling = Some(Scaled { there: engine.scaling(&moments)?, mean, deviation });
+        }
+        if kind.loss == Loss::LogLoss {
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = [0.0, 1.0, y.abs().min(1.0)][i % 3]);
+        }
+        let (x, y, e) = (operand(engine, m, n, &x)?, operand(engine, m, 1, &y)?, operand(engine, m, 1, &e)?);
+        let weights = operand(engine, n, 1, &numbers(n))?;
+        let bias = operand(engine, 1, 1, &numbers(1))?;
+        Ok(Problem { shape, kind, x, scaling, y, weights, bias, e })
+    }
+
+    fn scaling(&self) -> Option<&Scaling<E::Matrix>> {
+        self.scaling.as_ref().map(|scaling| &scaling.there)
+    }
+
+    /// Roundings more of a product with a scaled value: of the difference, of 1/σ, of the quotient.
+    fn roundings(&self) -> usize {
+        if self.scaling.is_some() { 3 } else { 0 }
+    }
+
+    /// A value of X, scaled, and what may be lost of it below the normal numbers: in products with w, and with e.
+    fn value(&self, i: usize, j: usize) -> (f64, [f64; 2]) {
+        /// Half of the smallest number above 0.
+        const TINY: f64 = 7.1e-46;
+        let x = self.x.here[i * self.shape.1 + j];
+        let Some(Scaled { mean, deviation, .. }) = &self.scaling else { return (x, [0.0; 2]) };
+        let scaled = (x - mean[j]) / deviation[j];
+        (scaled, [TINY * (1.0 + scaled.abs() * deviation[j]), TINY / deviation[j]])
     }
 
     /// Row i · w + b, and the sum of the terms' magnitudes.
     fn prediction(&self, i: usize) -> (f64, f64) {
-        let n = self.shape.1;
         let mut sum = (self.bias.here[0], self.bias.here[0].abs());
-        for (x, w) in self.x.here[i * n..][..n].iter().zip(&self.weights.here) {
-            sum = (sum.0 + x * w, sum.1 + (x * w).abs());
+        for (j, w) in self.weights.here.iter().enumerate() {
+            let (x, lost) = self.value(i, j);
+            sum = (sum.0 + x * w, sum.1 + (x * w).abs() + lost[0] / UNIT_ROUNDOFF);
         }
         sum
     }
 
-    /// The error of each sample in exact arithmetic, and how far an engine's may be off.
+    /// z of sample i, and how far an engine's may be off.
+    fn z<T>(&self, target: &Target<T>, i: usize) -> (f64, f64) {
+        let depth = (target.dot)(self.shape.1) + 1 + self.roundings();
+        let (z, magnitude) = self.prediction(i);
+        (z, gamma(depth) * magnitude)
+    }
+
+    /// The error of each sample in exact arithmetic, and how far an engine's may be off. Sigmoid's slope is at most 1/4.
     fn errors<T>(&self, target: &Target<T>) -> Vec<(f64, f64)> {
-        let depth = (target.dot)(self.shape.1) + 1;
         let error = |(i, y): (usize, &f64)| {
-            let (prediction, magnitude) = self.prediction(i);
+            let (z, off) = self.z(target, i);
+            let (prediction, off) = match self.kind.loss {
+                Loss::SquaredError => (z, off + gamma((target.dot)(self.shape.1) + 1) * y.abs()),
+                Loss::LogLoss => {
+                    let sigmoid = Activation::Sigmoid.apply(z);
+                    let own = (target.sigmoid + UNIT_ROUNDOFF) * sigmoid + f64::from(f32::MIN_POSITIVE);
+                    (sigmoid, off / 4.0 + own)
+                }
+            };
             let error = prediction - y;
-            (error, gamma(depth) * (magnitude + y.abs()) + UNIT_ROUNDOFF * error.abs())
+            (error, off + UNIT_ROUNDOFF * error.abs())
         };
         self.y.here.iter().enumerate().map(error).collect()
+    }
+
+    /// J in exact arithmetic, and how far an engine's may be off.
+    fn cost<T>(&self, target: &Target<T>, errors: &[(f64, f64)]) -> Expected {
+        let m = self.shape.0;
+        let depth = (target.dot)(m).max((target.column_sum)(m, 1)) + 2;
+        let (mut cost, mut off) = (0.0, 0.0);
+        for (i, (error, error_off)) in errors.iter().enumerate() {
+            let (share, magnitude, share_off) = match self.kind.loss {
+                Loss::SquaredError => {
+                    let share = error * error / 2.0;
+                    (share, share, error.abs() * error_off + error_off * error_off / 2.0)
+                }
+                Loss::LogLoss => {
+                    let ((z, z_off), y) = (self.z(target, i), self.y.here[i]);
+                    let share = Loss::LogLoss.cost(z, y);
+                    // The slope is e, at most 1. What is added up is max(z, 0), yz and the logarithm.
+                    let magnitude = z.max(0.0) + (y * z).abs() + (-z.abs()).exp().ln_1p();
+                    (share, magnitude, z_off + gamma(8) * magnitude)
+                }
+            };
+            cost += share;
+            off += share_off + gamma(depth) * (magnitude + share_off);
+        }
+        let samples = m as f64;
+        Expected { value: cost / samples, bound: off / samples + 2.0 * UNIT_ROUNDOFF * cost / samples }
     }
 
     /// Xᵀe / m and Σe / m (last) for errors that are known up to a bound.
     fn gradient<T>(&self, target: &Target<T>, errors: &[(f64, f64)]) -> Vec<Expected> {
         let (m, n) = self.shape;
-        let depth = (target.column_sum)(m, n) + 1;
+        let depth = (target.column_sum)(m, n) + 1 + self.roundings();
         let mut sums = vec![(0.0, 0.0); n + 1];
         for (i, &(error, off)) in errors.iter().enumerate() {
             for (j, sum) in sums.iter_mut().enumerate() {
-                let x = if j < n { self.x.here[i * n + j] } else { 1.0 };
+                let (x, lost) = if j < n { self.value(i, j) } else { (1.0, [0.0; 2]) };
                 sum.0 += x * error;
-                sum.1 += x.abs() * (off + gamma(depth) * (error.abs() + off));
+                sum.1 += x.abs() * (off + gamma(depth) * (error.abs() + off)) + lost[1];
             }
         }
         let samples = m as f64;
         let expected = |(sum, off): (f64, f64)| {
             let value = sum / samples;
-            match self.data {
+            match self.kind.data {
                 Data::Integers => Expected::exact(f64::from(value as f32)),
                 Data::Reals => Expected { value, bound: off / samples + UNIT_ROUNDOFF * value.abs() },
             }
@@ -237,16 +354,17 @@ impl<E: Engine> Problem<E> {
     }
 }
 
-/// Runs `check` on a problem of each shape that the engine manages, with integers and reals.
+/// Runs `check` on a problem of each shape that the engine manages, and of each kind.
 fn at_each_shape<E: Engine>(
     target: &Target<E>,
+    kinds: &[Kind],
     check: impl Fn(&E, Problem<E>, &mut Tally) -> Outcome,
 ) -> Outcome {
     let engine = (target.make)()?;
     for &shape in SHAPES.iter().filter(|(m, n)| m * n <= target.most) {
-        for data in Data::ALL {
-            check(&engine, Problem::new(&engine, shape, data)?, &mut Tally::default())
-                .map_err(|failure| format!("{shape:?}, {}: {}", data.name(), text(&failure)))?;
+        for &kind in kinds {
+            check(&engine, Problem::new(&engine, shape, kind)?, &mut Tally::default())
+                .map_err(|failure| format!("{shape:?}, {kind:?}: {}", text(&failure)))?;
         }
     }
     Ok(())
@@ -274,14 +392,13 @@ fn read_and_restore<E: Engine>(target: &Target<E>) -> Outcome {
     let engine = (target.make)()?;
     for (rows, columns) in [(0, 3), (3, 0), (1, 1), (64, 33)] {
         let given = Source::new(1).numbers(Data::Reals, rows * columns);
-        let mut matrix = engine.upload(rows, columns, &given)?;
-        // Thirds: the loop's have more bits than it was given.
-        let moments = Moments { mean: vec![0.0; columns], standard_deviation: vec![3.0; columns] };
-        engine.standardise(&mut matrix, &moments)?;
-        let read = engine.read(&matrix)?;
-        let restored = engine.restore(rows, columns, &read)?;
+        let matrix = engine.upload(rows, columns, &given)?;
+        // Products of fractions: the loop's have more bits than it was given.
+        let square = engine.matmul(&matrix, Layout::Transposed, &matrix, Layout::Plain)?;
+        let read = engine.read(&square)?;
+        let restored = engine.restore(columns, columns, &read)?;
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-        if engine.shape(&restored) != (rows, columns) || bits(&engine.read(&restored)?) != bits(&read) {
+        if engine.shape(&restored) != (columns, columns) || bits(&engine.read(&restored)?) != bits(&read) {
             return Err(format!("{rows} × {columns} came back changed").into());
         }
     }
@@ -328,13 +445,15 @@ fn descriptions() -> Outcome {
 }
 
 fn matrix_vector<E: Engine>(target: &Target<E>) -> Outcome {
-    at_each_shape(target, |engine, problem, tally| {
-        let out = engine.matrix_vector(&problem.x.there, &problem.weights.there, &problem.bias.there)?;
+    at_each_shape(target, &[INTEGERS, REALS, SCALED], |engine, problem, tally| {
+        let (x, scaling) = (&problem.x.there, problem.scaling());
+        let out = engine.matrix_vector(x, scaling, &problem.weights.there, &problem.bias.there)?;
         let (m, n) = problem.shape;
         let expected: Vec<_> = (0..m)
             .map(|i| {
                 let (value, magnitude) = problem.prediction(i);
-                Expected::rounded(problem.data, value, magnitude, (target.dot)(n))
+                let depth = (target.dot)(n) + problem.roundings();
+                Expected::rounded(problem.kind.data, value, magnitude, depth)
             })
             .collect();
         Ok(tally.compare(&"Xw + b", &values(engine, &out, (m, 1))?, &expected)?)
@@ -342,10 +461,10 @@ fn matrix_vector<E: Engine>(target: &Target<E>) -> Outcome {
     let engine = (target.make)()?;
     let (none, weights) = (engine.upload(0, 3, &[])?, engine.upload(3, 1, &[1.0, 2.0, 3.0])?);
     let bias = engine.upload(1, 1, &[5.0])?;
-    let out = engine.matrix_vector(&none, &weights, &bias)?;
+    let out = engine.matrix_vector(&none, None, &weights, &bias)?;
     same("no rows", &values(&engine, &out, (0, 1))?, &[])?;
     let (no_columns, no_weights) = (engine.upload(3, 0, &[])?, engine.upload(0, 1, &[])?);
-    let out = engine.matrix_vector(&no_columns, &no_weights, &bias)?;
+    let out = engine.matrix_vector(&no_columns, None, &no_weights, &bias)?;
     same("no columns", &values(&engine, &out, (3, 1))?, &[5.0; 3])
 }
 
@@ -360,8 +479,8 @@ fn same(what: &str, got: &[f32], expected: &[f32]) -> Outcome {
 }
 
 fn gradient<E: Engine>(target: &Target<E>) -> Outcome {
-    at_each_shape(target, |engine, problem, tally| {
-        let gradient = engine.gradient(&problem.x.there, &problem.e.there)?;
+    at_each_shape(target, &[INTEGERS, REALS, SCALED], |engine, problem, tally| {
+        let gradient = engine.gradient(&problem.x.there, problem.scaling(), &problem.e.there)?;
         let errors: Vec<_> = problem.e.here.iter().map(|&error| (error, 0.0)).collect();
         let n = problem.shape.1;
         let expected = problem.gradient(target, &errors);
@@ -385,14 +504,16 @@ fn large_beside_small<E: Engine>(target: &Target<E>) -> Outcome {
         }
         let problem = Problem {
             shape,
-            data: Data::Reals,
+            kind: REALS,
             x: operand(&engine, m, n, &vec![1.0; m * n])?,
+            scaling: None,
             y: operand(&engine, m, 1, &vec![0.0; m])?,
             weights: operand(&engine, n, 1, &beside_large(n))?,
             bias: operand(&engine, 1, 1, &[0.0])?,
             e: operand(&engine, m, 1, &beside_large(m))?,
         };
-        let products = engine.matrix_vector(&problem.x.there, &problem.weights.there, &problem.bias.there)?;
+        let x = &problem.x.there;
+        let products = engine.matrix_vector(x, None, &problem.weights.there, &problem.bias.there)?;
         let (value, magnitude) = problem.prediction(0);
         let expected = vec![Expected::rounded(Data::Reals, value, magnitude, (target.dot)(n)); m];
         Tally::default().compare(
@@ -401,7 +522,7 @@ fn large_beside_small<E: Engine>(target: &Target<E>) -> Outcome {
             &expected,
         )?;
 
-        let gradient = engine.gradient(&problem.x.there, &problem.e.there)?;
+        let gradient = engine.gradient(x, None, &problem.e.there)?;
         let errors: Vec<_> = problem.e.here.iter().map(|&error| (error, 0.0)).collect();
         let expected = problem.gradient(target, &errors);
         Tally::default().compare(
@@ -416,24 +537,16 @@ fn large_beside_small<E: Engine>(target: &Target<E>) -> Outcome {
 /// One step of descent, and its cost, within the bound that follows from those of its parts.
 fn descend<E: Engine>(target: &Target<E>) -> Outcome {
     const RATE: f64 = 0.5;
-    at_each_shape(target, |engine, mut problem, tally| {
-        let (m, n) = problem.shape;
-        let samples = m as f64;
+    let kinds = [INTEGERS, REALS, SCALED, LOGISTIC, LOGISTIC_SCALED];
+    at_each_shape(target, &kinds, |engine, mut problem, tally| {
+        let (n, loss) = (problem.shape.1, problem.kind.loss);
         let errors = problem.errors(target);
-        let depth = (target.dot)(m).max((target.column_sum)(m, 1)) + 2;
-        let cost = errors.iter().fold((0.0, 0.0), |(value, off), (error, error_off)| {
-            let square_off = 2.0 * error.abs() * error_off + error_off * error_off;
-            (value + error * error, off + square_off + gamma(depth) * (error * error + square_off))
-        });
-        let cost = Expected {
-            value: cost.0 / (2.0 * samples),
-            bound: cost.1 / (2.0 * samples) + 2.0 * UNIT_ROUNDOFF * cost.0 / (2.0 * samples),
-        };
+        let cost = problem.cost(target, &errors);
 
-        let Problem { x, y, weights, bias, .. } = &mut problem;
-        let before = engine.cost_linear(&x.there, &y.there, &weights.there, &bias.there)?;
-        let history =
-            engine.descend_linear(&x.there, &y.there, &mut weights.there, &mut bias.there, RATE, 1)?;
+        let Problem { x, scaling, y, weights, bias, .. } = &mut problem;
+        let over = over(x, scaling, y);
+        let before = engine.cost(loss, &over, &weights.there, &bias.there)?;
+        let history = engine.descend(loss, &over, &mut weights.there, &mut bias.there, RATE, 1)?;
         let after = values(engine, &weights.there, (n, 1))?;
         let bias_after = values(engine, &bias.there, (1, 1))?;
         if history.len() != 1 {
@@ -477,7 +590,8 @@ fn descend_exactly<E: Engine>(target: &Target<E>) -> Outcome {
             let [x, y, weights, bias] = operands;
             let (x, y) = (engine.upload(m, n, x)?, engine.upload(m, 1, y)?);
             let (mut weights, mut bias) = (engine.upload(n, 1, weights)?, engine.upload(1, 1, bias)?);
-            let mut all = engine.descend_linear(&x, &y, &mut weights, &mut bias, 0.5, 1)?;
+            let samples = Samples { x: &x, scaling: None, y: &y };
+            let mut all = engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.5, 1)?;
             all.extend(engine.read(&weights)?);
             all.extend(engine.read(&bias)?);
             Ok(all)
@@ -491,33 +605,170 @@ fn descend_exactly<E: Engine>(target: &Target<E>) -> Outcome {
     Ok(())
 }
 
-/// k steps at once are k times one step, no steps are none, and the costs are those that `cost_linear` gives.
+/// k steps at once are k times one step, no steps are none, and the costs are those that `cost` gives.
 fn descend_step_by_step<E: Engine>(target: &Target<E>) -> Outcome {
+    const RATE: f64 = 0.05;
     let engine = (target.make)()?;
-    let fresh = || Problem::new(&engine, (100, 13), Data::Reals);
-    let (mut once, mut singly) = (fresh()?, fresh()?);
-    let Problem { x, y, weights, bias, .. } = &mut once;
-    let none = engine.descend_linear(&x.there, &y.there, &mut weights.there, &mut bias.there, 0.05, 0)?;
-    if !none.is_empty() || engine.read(&weights.there)? != weights.here {
-        return Err("no steps change something".into());
-    }
-    let history = engine.descend_linear(&x.there, &y.there, &mut weights.there, &mut bias.there, 0.05, 20)?;
-    let end = engine.read(&weights.there)?;
+    for kind in [REALS, SCALED, LOGISTIC, LOGISTIC_SCALED] {
+        let fresh = || Problem::new(&engine, (100, 13), kind);
+        let loss = kind.loss;
+        let (mut once, mut singly) = (fresh()?, fresh()?);
+        let Problem { x, scaling, y, weights, bias, .. } = &mut once;
+        let samples = over(x, scaling, y);
+        let none = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 0)?;
+        if !none.is_empty() || engine.read(&weights.there)? != weights.here {
+            return Err("no steps change something".into());
+        }
+        let history = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 20)?;
+        let end = engine.read(&weights.there)?;
 
-    let Problem { x, y, weights, bias, .. } = &mut singly;
-    for (step, &cost) in history.iter().enumerate() {
-        let before = engine.cost_linear(&x.there, &y.there, &weights.there, &bias.there)?;
-        if !((before - cost).abs() <= 1e-6 * cost) {
-            return Err(format!("step {step}: cost_linear gives {before}, descend_linear {cost}").into());
+        let Problem { x, scaling, y, weights, bias, .. } = &mut singly;
+        let samples = over(x, scaling, y);
+        for (step, &cost) in history.iter().enumerate() {
+            let before = engine.cost(loss, &samples, &weights.there, &bias.there)?;
+            if !((before - cost).abs() <= 1e-6 * cost) {
+                return Err(format!("{kind:?}, step {step}: cost gives {before}, descend {cost}").into());
+            }
+            let single = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 1)?;
+            if single != [cost] {
+                return Err(format!(
+                    "{kind:?}, step {step}: alone its cost is {single:?}, among others {cost}"
+                )
+                .into());
+            }
         }
-        let single =
-            engine.descend_linear(&x.there, &y.there, &mut weights.there, &mut bias.there, 0.05, 1)?;
-        if single != [cost] {
-            return Err(format!("step {step}: alone its cost is {single:?}, among others {cost}").into());
+        if engine.read(&weights.there)? != end || history.windows(2).any(|pair| !(pair[1] < pair[0])) {
+            return Err(
+                format!("{kind:?}: twenty steps are not twenty times one, or costs do not fall").into()
+            );
+        }
+        if engine.read(&x.there)? != x.here {
+            return Err(format!("{kind:?}: descent changed X").into());
         }
     }
-    if engine.read(&weights.there)? != end || history.windows(2).any(|pair| !(pair[1] < pair[0])) {
-        return Err("twenty steps are not twenty times one step, or their cost does not fall".into());
+    Ok(())
+}
+
+/// Both losses with a scaling, by hand: every number but the logarithm is exact.
+fn descend_by_hand<E: Engine>(target: &Target<E>) -> Outcome {
+    let engine = (target.make)()?;
+    let x = engine.upload(2, 1, &[1.0, 5.0])?;
+    // Scaled, x is (−1, 1).
+    let scaling = engine.scaling(&Moments { mean: vec![3.0], standard_deviation: vec![2.0] })?;
+    let y = engine.upload(2, 1, &[0.0, 1.0])?;
+    let samples = Samples { x: &x, scaling: Some(&scaling), y: &y };
+    for (loss, cost, after) in [
+        // w = 0, b = 1/2: e = (1/2, −1/2), J = 1/8, ∇w = −1/2, ∇b = 0.
+        (Loss::SquaredError, 0.125, [0.25, 0.5]),
+        // w = 0, b = 0: ŷ = 1/2, e = (1/2, −1/2), J = ln 2, ∇w = −1/2, ∇b = 0.
+        (Loss::LogLoss, std::f64::consts::LN_2, [0.25, 0.0]),
+    ] {
+        let mut weights = engine.upload(1, 1, &[0.0])?;
+        let mut bias = engine.upload(1, 1, &[after[1]])?;
+        let before = engine.cost(loss, &samples, &weights, &bias)?;
+        let costs = engine.descend(loss, &samples, &mut weights, &mut bias, 0.5, 1)?;
+        let got = [engine.read(&weights)?, engine.read(&bias)?].concat();
+        let near = |got: f64| (got - cost).abs() <= 2.0 * UNIT_ROUNDOFF * cost;
+        if got != after.map(f64::from) || !near(before) || costs.len() != 1 || !near(costs[0]) {
+            return Err(
+                format!("{loss}: {got:?}, costs {before}, {costs:?}; expected {after:?}, {cost}").into()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// z as large as there is: no power overflows, and the log loss grows as |z| does.
+fn log_loss_far_out<E: Engine>(target: &Target<E>) -> Outcome {
+    let engine = (target.make)()?;
+    for far in [100.0_f32, 1e4, 1e30] {
+        let x = engine.upload(4, 1, &[far, -far, far, -far])?;
+        let y = engine.upload(4, 1, &[1.0, 0.0, 0.0, 1.0])?;
+        let samples = Samples { x: &x, scaling: None, y: &y };
+        let (mut weights, mut bias) = (engine.upload(1, 1, &[1.0])?, engine.upload(1, 1, &[0.0])?);
+        let cost = engine.cost(Loss::LogLoss, &samples, &weights, &bias)?;
+        let costs = engine.descend(Loss::LogLoss, &samples, &mut weights, &mut bias, 1.0, 1)?;
+        // Two are right, the others wrong by 1: J = (0 + 0 + z + z) / 4, ∇w = (0 + 0 + z + z) / 4, ∇b = 0.
+        let half = f64::from(far) / 2.0;
+        let got = [cost, costs[0], 1.0 - engine.read(&weights)?[0], half + engine.read(&bias)?[0]];
+        if !got.iter().all(|got| (got - half).abs() <= gamma(8) * half) {
+            return Err(format!("z of ±{far}: {got:?}, expected {half}").into());
+        }
+    }
+    // Where everything is right the cost is e^−|z|, to full precision until that is below one of `f32`.
+    let x = engine.upload(1, 1, &[10.0])?;
+    let samples = Samples { x: &x, scaling: None, y: &engine.upload(1, 1, &[1.0])? };
+    let cost =
+        engine.cost(Loss::LogLoss, &samples, &engine.upload(1, 1, &[1.0])?, &engine.upload(1, 1, &[0.0])?)?;
+    let expected = (-10.0_f64).exp().ln_1p();
+    if !((cost - expected).abs() <= gamma(16) * expected) {
+        return Err(format!("a small cost is {cost:e}, expected {expected:e}").into());
+    }
+    Ok(())
+}
+
+/// Labels that the log loss has no value for are refused, with the first; the squared error takes any.
+fn labels_from_0_to_1<E: Engine>(target: &Target<E>) -> Outcome {
+    let engine = (target.make)()?;
+    let x = engine.upload(3, 1, &[1.0, 2.0, 3.0])?;
+    let (mut weights, mut bias) = (engine.upload(1, 1, &[0.5])?, engine.upload(1, 1, &[0.0])?);
+    for wrong in [-0.001, 1.001, 2.0, f32::INFINITY, f32::NAN] {
+        let y = engine.upload(3, 1, &[0.5, wrong, 7.0])?;
+        let samples = Samples { x: &x, scaling: None, y: &y };
+        let cost = engine.cost(Loss::LogLoss, &samples, &weights, &bias).map(drop);
+        let descent = engine.descend(Loss::LogLoss, &samples, &mut weights, &mut bias, 0.1, 1).map(drop);
+        for outcome in [cost, descent] {
+            match outcome {
+                Err(Error::Data(text))
+                    if text.contains("label of sample 1") && text.contains("write 0 for one class") => {}
+                other => return Err(format!("a label of {wrong}: {other:?}").into()),
+            }
+        }
+        if wrong.is_finite() {
+            engine.cost(Loss::SquaredError, &samples, &weights, &bias)?;
+        }
+    }
+    if engine.read(&weights)? != [0.5] {
+        return Err("descent that was refused changed the weights".into());
+    }
+    let y = engine.upload(3, 1, &[0.0, 1.0, 0.5])?;
+    engine.cost(Loss::LogLoss, &Samples { x: &x, scaling: None, y: &y }, &weights, &bias)?;
+    Ok(())
+}
+
+/// The reference's gradients against differences of its costs, in `f64`.
+///
+/// (J(w + h) − J(w − h)) / 2h is off by h²/6 times the third derivative, at most Σ|x|³/m for these losses, and by the
+/// rounding of J, a few ε(J + 1)/h: with h = 10⁻⁵ and these numbers both are below 10⁻⁹.
+fn gradients_are_differences_of_costs() -> Outcome {
+    const STEP: f64 = 1e-5;
+    for kind in [REALS, SCALED, LOGISTIC, LOGISTIC_SCALED] {
+        let mut problem = Problem::new(&Loop, (37, 6), kind)?;
+        let Problem { x, scaling, y, weights, bias, .. } = &mut problem;
+        let samples = over(x, scaling, y);
+        let parameters = [&*weights.here, &*bias.here].concat();
+        let cost = |parameters: &[f64]| -> Result<f64> {
+            let (weights, bias) =
+                (Loop.restore(6, 1, &parameters[..6])?, Loop.restore(1, 1, &parameters[6..])?);
+            Loop.cost(kind.loss, &samples, &weights, &bias)
+        };
+        Loop.descend(kind.loss, &samples, &mut weights.there, &mut bias.there, 1.0, 1)?;
+        let after = [Loop.read(&weights.there)?, Loop.read(&bias.there)?].concat();
+        for j in 0..7 {
+            let moved = |step: f64| {
+                let mut moved = parameters.clone();
+                moved[j] += step;
+                cost(&moved)
+            };
+            let difference = (moved(STEP)? - moved(-STEP)?) / (2.0 * STEP);
+            let gradient = parameters[j] - after[j];
+            if !((gradient - difference).abs() <= 1e-9) {
+                return Err(format!(
+                    "{kind:?}, {j}: the gradient is {gradient}, differences say {difference}"
+                )
+                .into());
+            }
+        }
     }
     Ok(())
 }
@@ -552,27 +803,6 @@ fn column_moments<E: Engine>(target: &Target<E>) -> Outcome {
         }
     }
     Ok(())
-}
-
-fn standardise<E: Engine>(target: &Target<E>) -> Outcome {
-    at_each_shape(target, |engine, mut problem, tally| {
-        let (m, n) = problem.shape;
-        let mut source = Source::new(n as u64);
-        let moments = Moments {
-            mean: (0..n).map(|_| f64::from(source.number(Data::Reals))).collect(),
-            standard_deviation: (0..n).map(|_| f64::from(source.number(Data::Reals).abs()) + 0.1).collect(),
-        };
-        engine.standardise(&mut problem.x.there, &moments)?;
-        let expected: Vec<_> = (0..m * n)
-            .map(|place| {
-                let (x, mean) = (problem.x.here[place], moments.mean[place % n]);
-                let deviation = moments.standard_deviation[place % n];
-                let value = (x - mean) / deviation;
-                Expected { value, bound: gamma(4) * (x.abs() + mean.abs()) / deviation + f64::MIN_POSITIVE }
-            })
-            .collect();
-        Ok(tally.compare(&"standardised", &values(engine, &problem.x.there, (m, n))?, &expected)?)
-    })
 }
 
 /// The transpose of `values` (rows × columns).
@@ -698,7 +928,7 @@ fn wrong_shapes<E: Engine>(target: &Target<E>) -> Outcome {
     let make = |rows: usize, columns: usize| engine.upload(rows, columns, &vec![1.0; rows * columns]);
     let (x, y, w, b) = (make(4, 3)?, make(4, 1)?, make(3, 1)?, make(1, 1)?);
     let (tall, flat, empty) = (make(5, 1)?, make(1, 4)?, make(0, 3)?);
-    let (none, moments) = (make(0, 1)?, Moments { mean: vec![0.0; 2], standard_deviation: vec![1.0; 2] });
+    let none = make(0, 1)?;
 
     let refused = |what: &str, outcome: Result<()>, shapes: &[&str]| match outcome {
         Ok(()) => Err(Failed::from(format!("{what} was accepted"))),
@@ -710,21 +940,38 @@ fn wrong_shapes<E: Engine>(target: &Target<E>) -> Outcome {
     refused("upload", engine.upload(2, 2, &[1.0]).map(drop), &["1 values", "2 × 2"])?;
     refused("upload of too many", engine.upload(usize::MAX, 2, &[1.0]).map(drop), &["× 2"])?;
     refused("no rows", engine.column_moments(&empty).map(drop), &["0 × 3"])?;
-    refused("other columns", engine.standardise(&mut make(4, 3)?, &moments), &["1 × 2", "4 × 3"])?;
+    let moments = Moments { mean: vec![0.0; 2], standard_deviation: vec![1.0; 3] };
+    refused("other deviations", engine.scaling(&moments).map(drop), &["1 × 3", "1 × 2"])?;
 
     let descend = |x: &E::Matrix, y: &E::Matrix, mut w: E::Matrix, mut b: E::Matrix| {
-        engine.descend_linear(x, y, &mut w, &mut b, 0.1, 1).map(drop)
+        let samples = Samples { x, scaling: None, y };
+        engine.descend(Loss::SquaredError, &samples, &mut w, &mut b, 0.1, 1).map(drop)
     };
     refused("descent, y", descend(&x, &tall, make(3, 1)?, make(1, 1)?), &["5 × 1", "4 × 3"])?;
     refused("descent, y lying", descend(&x, &flat, make(3, 1)?, make(1, 1)?), &["1 × 4", "4 × 1"])?;
     refused("descent, weights", descend(&x, &y, make(4, 1)?, make(1, 1)?), &["4 × 1", "4 × 3"])?;
     refused("descent, bias", descend(&x, &y, make(3, 1)?, make(2, 1)?), &["2 × 1", "1 × 1"])?;
     refused("descent, no rows", descend(&empty, &none, make(3, 1)?, make(1, 1)?), &["0 × 3"])?;
-    refused("cost, y", engine.cost_linear(&x, &tall, &w, &b).map(drop), &["5 × 1", "4 × 3"])?;
-    refused("matrix_vector", engine.matrix_vector(&x, &tall, &b).map(drop), &["5 × 1", "4 × 3"])?;
-    refused("matrix_vector, bias", engine.matrix_vector(&x, &w, &w).map(drop), &["3 × 1", "1 × 1"])?;
-    refused("gradient", engine.gradient(&x, &tall).map(drop), &["5 × 1", "4 × 3"])?;
-    refused("gradient, no rows", engine.gradient(&empty, &none).map(drop), &["0 × 3"])?;
+    let samples = Samples { x: &x, scaling: None, y: &tall };
+    let loss = Loss::SquaredError;
+    refused("cost, y", engine.cost(loss, &samples, &w, &b).map(drop), &["5 × 1", "4 × 3"])?;
+    refused("matrix_vector", engine.matrix_vector(&x, None, &tall, &b).map(drop), &["5 × 1", "4 × 3"])?;
+    refused("matrix_vector, bias", engine.matrix_vector(&x, None, &w, &w).map(drop), &["3 × 1", "1 × 1"])?;
+    refused("gradient", engine.gradient(&x, None, &tall).map(drop), &["5 × 1", "4 × 3"])?;
+    refused("gradient, no rows", engine.gradient(&empty, None, &none).map(drop), &["0 × 3"])?;
+    for (wrong, shapes) in [
+        (Scaling { mean: make(2, 1)?, deviation: make(3, 1)? }, ["mean is 2 × 1", "4 × 3"]),
+        (Scaling { mean: make(3, 1)?, deviation: make(1, 3)? }, ["deviation is 1 × 3", "4 × 3"]),
+    ] {
+        let scaling = Some(&wrong);
+        let samples = Samples { scaling, y: &y, ..samples };
+        refused("cost, scaling", engine.cost(loss, &samples, &w, &b).map(drop), &shapes)?;
+        let (mut w, mut b) = (make(3, 1)?, make(1, 1)?);
+        let descent = engine.descend(loss, &samples, &mut w, &mut b, 0.1, 1).map(drop);
+        refused("descent, scaling", descent, &shapes)?;
+        refused("product, scaling", engine.matrix_vector(&x, scaling, &w, &b).map(drop), &shapes)?;
+        refused("gradient, scaling", engine.gradient(&x, scaling, &y).map(drop), &shapes)?;
+    }
     let plain = Layout::Plain;
     refused("matmul", engine.matmul(&x, plain, &y, plain).map(drop), &["4 × 3", "4 × 1"])?;
     let turned = engine.matmul(&x, Layout::Transposed, &w, plain).map(drop);
@@ -733,11 +980,14 @@ fn wrong_shapes<E: Engine>(target: &Target<E>) -> Outcome {
     refused("dense, weights", engine.dense(&x, &y, &b, identity).map(drop), &["4 × 1", "4 × 3"])?;
     refused("dense, bias", engine.dense(&x, &w, &flat, identity).map(drop), &["1 × 4", "3 × 1"])?;
 
-    for deviation in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-        let moments = Moments { mean: vec![0.0; 3], standard_deviation: vec![1.0, deviation, 1.0] };
-        match engine.standardise(&mut make(4, 3)?, &moments) {
+    let (small, large) = (1e-60, 1e60); // no numbers of 32 bits
+    for (mean, deviation) in
+        [0.0, -1.0, f64::NAN, f64::INFINITY, small, large].map(|d| (0.0, d)).into_iter().chain([(large, 1.0)])
+    {
+        let moments = Moments { mean: vec![0.0, mean, 0.0], standard_deviation: vec![1.0, deviation, 1.0] };
+        match engine.scaling(&moments) {
             Err(Error::Data(text)) if text.contains("column 1") => {}
-            other => return Err(format!("a deviation of {deviation}: {other:?}").into()),
+            other => return Err(format!("{mean} ± {deviation}: {:?}", other.map(drop)).into()),
         }
     }
     Ok(())
@@ -746,30 +996,27 @@ fn wrong_shapes<E: Engine>(target: &Target<E>) -> Outcome {
 /// The results of every operation on one problem.
 fn all_operations<E: Engine>(engine: &E, shape: (usize, usize)) -> Result<Vec<Vec<u64>>> {
     let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
-    let Problem { mut x, y, mut weights, mut bias, e, .. } = Problem::new(engine, shape, Data::Reals)?;
-    let moments = engine.column_moments(&x.there)?;
-    let mut results = vec![
-        bits(moments.mean.clone()),
-        bits(moments.standard_deviation.clone()),
-        bits(engine.read(&engine.matrix_vector(&x.there, &weights.there, &bias.there)?)?),
-        bits(engine.read(&engine.gradient(&x.there, &e.there)?)?),
-        bits(vec![engine.cost_linear(&x.there, &y.there, &weights.there, &bias.there)?]),
-        bits(engine.read(&engine.matmul(&x.there, Layout::Transposed, &y.there, Layout::Plain)?)?),
-    ];
-    results.push(bits(engine.descend_linear(
-        &x.there,
-        &y.there,
-        &mut weights.there,
-        &mut bias.there,
-        0.001,
-        3,
-    )?));
-    results.push(bits(engine.read(&weights.there)?));
-    results.push(bits(engine.read(&bias.there)?));
-    if moments.standard_deviation.iter().all(|&deviation| deviation > 0.0) {
-        engine.standardise(&mut x.there, &moments)?;
-        results.push(bits(engine.read(&x.there)?));
+    let mut results = Vec::new();
+    for kind in [REALS, SCALED, LOGISTIC_SCALED] {
+        let Problem { x, scaling, y, mut weights, mut bias, e, .. } = Problem::new(engine, shape, kind)?;
+        let (loss, samples) = (kind.loss, over(&x, &scaling, &y));
+        let (there, scaling) = (&x.there, samples.scaling);
+        results.push(bits(engine.read(&engine.matrix_vector(
+            there,
+            scaling,
+            &weights.there,
+            &bias.there,
+        )?)?));
+        results.push(bits(engine.read(&engine.gradient(there, scaling, &e.there)?)?));
+        results.push(bits(vec![engine.cost(loss, &samples, &weights.there, &bias.there)?]));
+        let history = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, 0.001, 3)?;
+        results.extend([bits(history), bits(engine.read(&weights.there)?), bits(engine.read(&bias.there)?)]);
     }
+    let Problem { x, y, .. } = Problem::new(engine, shape, REALS)?;
+    let moments = engine.column_moments(&x.there)?;
+    results.extend([bits(moments.mean), bits(moments.standard_deviation)]);
+    let product = engine.matmul(&x.there, Layout::Transposed, &y.there, Layout::Plain)?;
+    results.push(bits(engine.read(&product)?));
     let units = shape.0.min(70);
     let mut source = Source::new(3);
     let mut make = |rows: usize, columns: usize| {
@@ -822,13 +1069,15 @@ fn diabetes<E: Engine>(target: &Target<E>) -> Outcome {
         let within = (got - expected).abs() <= 1e-3 * expected.abs();
         if within { Ok(()) } else { Err(Failed::from(format!("{what} is {got}, NumPy has {expected}"))) }
     };
-    let mut x = engine.upload(m, n, &features)?;
+    let x = engine.upload(m, n, &features)?;
     let y = engine.upload(m, 1, &target_column)?;
     let moments = engine.column_moments(&x)?;
-    engine.standardise(&mut x, &moments)?;
+    let scaling = engine.scaling(&moments)?;
+    let samples = Samples { x: &x, scaling: Some(&scaling), y: &y };
+    let loss = Loss::SquaredError;
     let (mut weights, mut bias) = (engine.upload(n, 1, &vec![0.0; n])?, engine.upload(1, 1, &[0.0])?);
     let rate = number(&reference["rate"])?;
-    let history = engine.descend_linear(&x, &y, &mut weights, &mut bias, rate, 1000)?;
+    let history = engine.descend(loss, &samples, &mut weights, &mut bias, rate, 1000)?;
 
     for (j, (mean, deviation)) in moments.mean.iter().zip(&moments.standard_deviation).enumerate() {
         close("a mean", *mean, &reference["mean"][j])?;
@@ -837,7 +1086,7 @@ fn diabetes<E: Engine>(target: &Target<E>) -> Outcome {
     for (iteration, cost) in [(0, "0"), (1, "1"), (10, "10"), (100, "100")] {
         close(&format!("the cost at {iteration}"), history[iteration], &reference["cost"][cost])?;
     }
-    close("the cost at 1000", engine.cost_linear(&x, &y, &weights, &bias)?, &reference["cost"]["1000"])?;
+    close("the cost at 1000", engine.cost(loss, &samples, &weights, &bias)?, &reference["cost"]["1000"])?;
     for (j, weight) in engine.read(&weights)?.into_iter().enumerate() {
         close(&format!("weight {j}"), weight, &reference["weights_standardised"][j])?;
     }
@@ -992,7 +1241,7 @@ fn the_comparison_can_fail() -> Outcome {
 
 /// The tests of one engine; `missing` says why there is none.
 fn trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&str>) -> Vec<Trial> {
-    let tests: [(&str, Check<E>); 17] = [
+    let tests: [(&str, Check<E>); 19] = [
         ("upload_and_read", upload_and_read),
         ("read_and_restore", read_and_restore),
         ("matrix_vector", matrix_vector),
@@ -1001,8 +1250,10 @@ fn trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&s
         ("descend", descend),
         ("descend_exactly", descend_exactly),
         ("descend_step_by_step", descend_step_by_step),
+        ("descend_by_hand", descend_by_hand),
+        ("log_loss_far_out", log_loss_far_out),
+        ("labels_from_0_to_1", labels_from_0_to_1),
         ("column_moments", column_moments),
-        ("standardise", standardise),
         ("matmul", matmul),
         ("dense", dense),
         ("dense_extremes", dense_extremes),
@@ -1041,6 +1292,7 @@ fn main() {
     }
     all.extend([
         Trial::test("descriptions", descriptions),
+        Trial::test("gradients_are_differences_of_costs/loop", gradients_are_differences_of_costs),
         Trial::test("same_with_any_number_of_threads/cpu", same_with_any_number_of_threads),
         Trial::test("sigmoid_within_three_units/cpu", sigmoid_within_three_units),
         Trial::test("the_comparison_can_fail", the_comparison_can_fail),

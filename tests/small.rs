@@ -11,7 +11,7 @@
 
 use tilegrad::Result;
 use tilegrad::data::{Dataset, Table};
-use tilegrad::engine::{Activation, Cpu, Emulator, Engine, Layout, Loop};
+use tilegrad::engine::{Activation, Cpu, Emulator, Engine, Layout, Loop, Loss, Samples};
 use tilegrad::models::LinearRegression;
 
 #[cfg(miri)]
@@ -39,15 +39,22 @@ fn every_operation_of_the_cpu_engine() {
     fn all<E: Engine>(engine: &E) -> Result<Vec<f64>> {
         let (rows, columns) = (5, 19);
         let values: Vec<f32> = (0..rows * columns).map(|i| ((i * 7 + i / 5) % 13) as f32 - 6.0).collect();
-        let mut x = engine.upload(rows, columns, &values)?;
-        let y = engine.upload(rows, 1, &values[..rows])?;
+        let x = engine.upload(rows, columns, &values)?;
+        let y = engine.upload(rows, 1, &[0.0, 1.0, 1.0, 0.25, 0.0])?;
+        let scaling = engine.scaling(&engine.column_moments(&x)?)?;
         let mut weights = engine.upload(columns, 1, &values[2..][..columns])?;
         let mut bias = engine.upload(1, 1, &[0.5])?;
-        let mut results = engine.read(&engine.matrix_vector(&x, &weights, &bias)?)?;
-        results.extend(engine.read(&engine.gradient(&x, &y)?)?);
-        results.extend(engine.descend_linear(&x, &y, &mut weights, &mut bias, 1e-3, 1)?);
-        results.extend(engine.read(&weights)?);
-        results.push(engine.cost_linear(&x, &y, &weights, &bias)?);
+        let mut results = Vec::new();
+        for scaling in [None, Some(&scaling)] {
+            results.extend(engine.read(&engine.matrix_vector(&x, scaling, &weights, &bias)?)?);
+            results.extend(engine.read(&engine.gradient(&x, scaling, &y)?)?);
+            for loss in [Loss::SquaredError, Loss::LogLoss] {
+                let samples = Samples { x: &x, scaling, y: &y };
+                results.extend(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)?);
+                results.extend(engine.read(&weights)?);
+                results.push(engine.cost(loss, &samples, &weights, &bias)?);
+            }
+        }
         let units = engine.upload(columns, 2, &values[..2 * columns])?;
         results.extend(engine.read(&engine.matmul(&x, Layout::Plain, &units, Layout::Plain)?)?);
         results.extend(engine.read(&engine.matmul(&units, Layout::Transposed, &x, Layout::Transposed)?)?);
@@ -56,9 +63,6 @@ fn every_operation_of_the_cpu_engine() {
             let layer = engine.read(&engine.dense(&x, &units, &shift, activation)?)?;
             results.extend(layer.iter().filter(|value| value.abs() > 1e-3));
         }
-        let moments = engine.column_moments(&x)?;
-        engine.standardise(&mut x, &moments)?;
-        results.extend(engine.read(&x)?.iter().filter(|value| value.abs() > 1e-3));
         Ok(results)
     }
     near(&all(&Cpu).unwrap(), &all(&Loop).unwrap());

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 use tilegrad::bench::symmetric;
-use tilegrad::engine::{Activation, Engine};
+use tilegrad::engine::{Activation, Engine, Loss, Samples};
 use tilegrad::report::{TextTable, significant};
 use tilegrad::{Error, Result};
 
@@ -243,13 +243,15 @@ impl Job for Measure<'_> {
         let mut weights = engine.upload(features, 1, &vec![0.0; features])?;
         let mut bias = engine.upload(1, 1, &[0.0])?;
         // What is compared with the loop is the same steps on every engine, however many are timed.
+        let samples = Samples { x: &x, scaling: None, y: &y };
         let start = Instant::now();
-        engine.descend_linear(&x, &y, &mut weights, &mut bias, learning_rate, self.iterations)?;
+        let loss = Loss::SquaredError;
+        engine.descend(loss, &samples, &mut weights, &mut bias, learning_rate, self.iterations)?;
         engine.synchronize()?;
         let once = start.elapsed() / u32::try_from(self.iterations).unwrap_or(u32::MAX);
         let after = [engine.read(&weights)?, engine.read(&bias)?].concat();
         let mut descend = |steps: usize| -> Result<()> {
-            engine.descend_linear(&x, &y, &mut weights, &mut bias, learning_rate, steps)?;
+            engine.descend(loss, &samples, &mut weights, &mut bias, learning_rate, steps)?;
             engine.synchronize()
         };
         let descent = median(self.iterations, once, &mut descend)?;
@@ -398,8 +400,9 @@ mod tests {
             let y = engine.upload(samples, 1, &work.y).unwrap();
             let mut weights = engine.upload(features, 1, &vec![0.0; features]).unwrap();
             let mut bias = engine.upload(1, 1, &[0.0]).unwrap();
-            let costs =
-                engine.descend_linear(&x, &y, &mut weights, &mut bias, work.learning_rate, 50).unwrap();
+            let over = Samples { x: &x, scaling: None, y: &y };
+            let rate = work.learning_rate;
+            let costs = engine.descend(Loss::SquaredError, &over, &mut weights, &mut bias, rate, 50).unwrap();
             assert!(costs.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)), "{samples} × {features}");
         }
     }

@@ -1,6 +1,6 @@
 //! What each operation asks of its operands: one rule and one text for all engines.
 
-use super::{Activation, Layout, Moments};
+use super::{Activation, Engine, Layout, Loss, Samples, Scaling};
 use crate::{Error, Result};
 
 /// Rows and columns.
@@ -60,42 +60,90 @@ pub(crate) fn column_moments(x: Shape) -> Result<()> {
     one_row_at_least("column_moments", "x", x)
 }
 
-/// `standardise` of `x` by `moments`.
-pub(crate) fn standardise(x: Shape, moments: &Moments) -> Result<()> {
-    let because = format!("x of {} × {}", x.0, x.1);
-    expect("standardise", "the mean", (1, moments.mean.len()), (1, x.1), &because)?;
-    let deviations = &moments.standard_deviation;
-    expect("standardise", "the standard deviation", (1, deviations.len()), (1, x.1), &because)?;
-    match deviations.iter().position(|&deviation| !(deviation > 0.0 && deviation.is_finite())) {
+/// `scaling` by as many means and deviations.
+pub(crate) fn moments(means: &[f32], deviations: &[f32]) -> Result<()> {
+    let because = format!("a mean of 1 × {}", means.len());
+    expect("scaling", "the standard deviation", (1, deviations.len()), (1, means.len()), &because)?;
+    let finite = |column: &usize| means[*column].is_finite() && deviations[*column].is_finite();
+    match (0..means.len()).find(|column| !(deviations[*column] > 0.0 && finite(column))) {
         None => Ok(()),
         Some(column) => Err(Error::Data(format!(
-            "standardise: the standard deviation of column {column} (counted from 0) is {}, and one cannot divide \
-             by that; leave the column out, or put 1 in its place",
-            deviations[column]
+            "scaling: the mean of column {column} (counted from 0) is {:e}, and its standard deviation {:e}, and one cannot \
+             scale by that in 32-bit floating point; leave the column out, or put 0 and 1 in their place",
+            means[column], deviations[column]
         ))),
     }
 }
 
-/// `descend_linear` and `cost_linear`.
-pub(crate) fn linear(operation: &'static str, x: Shape, y: Shape, weights: Shape, bias: Shape) -> Result<()> {
+/// The scaling of `x`; returns how the text names `x`.
+fn scaled<E: Engine>(
+    engine: &E,
+    operation: &'static str,
+    x: &E::Matrix,
+    scaling: Option<&Scaling<E::Matrix>>,
+) -> Result<String> {
+    let (rows, columns) = engine.shape(x);
+    let because = format!("x of {rows} × {columns}");
+    if let Some(Scaling { mean, deviation }) = scaling {
+        expect(operation, "the scaling's mean", engine.shape(mean), (columns, 1), &because)?;
+        expect(operation, "the scaling's deviation", engine.shape(deviation), (columns, 1), &because)?;
+    }
+    Ok(because)
+}
+
+/// `descend` and `cost`.
+pub(crate) fn descent<E: Engine>(
+    engine: &E,
+    operation: &'static str,
+    samples: &Samples<'_, E::Matrix>,
+    weights: &E::Matrix,
+    bias: &E::Matrix,
+) -> Result<()> {
+    let x = engine.shape(samples.x);
     one_row_at_least(operation, "x", x)?;
-    let because = format!("x of {} × {}", x.0, x.1);
-    expect(operation, "y", y, (x.0, 1), &because)?;
-    expect(operation, "weights", weights, (x.1, 1), &because)?;
-    expect(operation, "bias", bias, (1, 1), &because)
+    let because = scaled(engine, operation, samples.x, samples.scaling)?;
+    expect(operation, "y", engine.shape(samples.y), (x.0, 1), &because)?;
+    expect(operation, "weights", engine.shape(weights), (x.1, 1), &because)?;
+    expect(operation, "bias", engine.shape(bias), (1, 1), &because)
+}
+
+/// What the loss asks of `y`.
+pub(crate) fn labels<T: Copy + Into<f64>>(operation: &'static str, loss: Loss, y: &[T]) -> Result<()> {
+    let outside = |label: &T| !(0.0..=1.0).contains(&(*label).into());
+    match (loss, y.iter().position(outside)) {
+        (Loss::SquaredError, _) | (_, None) => Ok(()),
+        (Loss::LogLoss, Some(i)) => Err(Error::Data(format!(
+            "{operation}: the label of sample {i} (counted from 0) is {}, and the log loss takes labels from 0 to 1: write \
+             0 for one class and 1 for the other, or take the squared error",
+            y[i].into()
+        ))),
+    }
 }
 
 /// `matrix_vector`.
-pub(crate) fn matrix_vector(x: Shape, weights: Shape, bias: Shape) -> Result<()> {
-    let because = format!("x of {} × {}", x.0, x.1);
-    expect("matrix_vector", "weights", weights, (x.1, 1), &because)?;
-    expect("matrix_vector", "bias", bias, (1, 1), &because)
+pub(crate) fn matrix_vector<E: Engine>(
+    engine: &E,
+    x: &E::Matrix,
+    scaling: Option<&Scaling<E::Matrix>>,
+    weights: &E::Matrix,
+    bias: &E::Matrix,
+) -> Result<()> {
+    let because = scaled(engine, "matrix_vector", x, scaling)?;
+    expect("matrix_vector", "weights", engine.shape(weights), (engine.shape(x).1, 1), &because)?;
+    expect("matrix_vector", "bias", engine.shape(bias), (1, 1), &because)
 }
 
 /// `gradient`.
-pub(crate) fn gradient(x: Shape, e: Shape) -> Result<()> {
-    one_row_at_least("gradient", "x", x)?;
-    expect("gradient", "e", e, (x.0, 1), &format!("x of {} × {}", x.0, x.1))
+pub(crate) fn gradient<E: Engine>(
+    engine: &E,
+    x: &E::Matrix,
+    scaling: Option<&Scaling<E::Matrix>>,
+    e: &E::Matrix,
+) -> Result<()> {
+    let rows = engine.shape(x);
+    one_row_at_least("gradient", "x", rows)?;
+    let because = scaled(engine, "gradient", x, scaling)?;
+    expect("gradient", "e", engine.shape(e), (rows.0, 1), &because)
 }
 
 /// `matmul`; returns (m, n, k) of C (m × n) = op(A) (m × k) op(B) (k × n).

@@ -4,25 +4,28 @@ mod gram;
 mod passes;
 mod simd;
 
+use std::borrow::Cow;
+
 use gemm::Parallelism;
 use pulp::Arch;
 
 pub(crate) use self::gram::gram;
-use self::passes::{Linear, RowMap, View};
-use super::{Activation, Engine, HostMatrix, Layout, Moments, check};
+use self::passes::{Model, RowMap, View};
+use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Samples, Scaling, check};
 use crate::Result;
 
 /// Vectorised `f32` on all threads of the current rayon pool.
 ///
 /// **Descent** reads X once a step: one row or a few are multiplied by w, and while they are in the cache they are added,
 /// each times its error, to the gradient. Above 32 768 columns a block of rows does not stay in a core's cache, and
-/// there are two passes. **Products** of matrices are those of the `gemm` crate, without copies of transposed
+/// there are two passes. Scaling costs no pass: see [`Engine::descend`]. **Products** of matrices are those of the `gemm` crate, without copies of transposed
 /// operands; a dense layer adds them to its bias, and applies the activation in a pass over the result.
 ///
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
 /// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that,
 /// and for fewer than 12 columns, sums are in `f64`, and a result is rounded once: |error| ≤ γ_d Σ|terms| + u |result|
-/// however long the sum is. Costs and a bias' gradient are in `f64` from the dot products on, moments throughout. A
+/// however long the sum is. A scaling adds 2 to d. Predictions, costs and a bias' gradient are in `f64` from the dot products
+/// on, moments throughout. A
 /// matrix product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place.
 ///
 /// **Determinism.** How work is split depends on the shapes only, and sums are added in a fixed order: the same
@@ -30,14 +33,15 @@ use crate::Result;
 /// cache size may give other bits.
 ///
 /// ```
-/// use tilegrad::engine::{Cpu, Engine};
+/// use tilegrad::engine::{Cpu, Engine, Loss, Samples};
 ///
 /// let engine = Cpu;
 /// let x = engine.upload(3, 1, &[1.0, 2.0, 3.0])?;
 /// let y = engine.upload(3, 1, &[3.0, 5.0, 7.0])?;
 /// let mut weights = engine.upload(1, 1, &[0.0])?;
 /// let mut bias = engine.upload(1, 1, &[0.0])?;
-/// let costs = engine.descend_linear(&x, &y, &mut weights, &mut bias, 0.1, 2000)?;
+/// let samples = Samples { x: &x, scaling: None, y: &y };
+/// let costs = engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.1, 2000)?;
 /// assert!(costs[0] > 10.0 && costs[1999] < 1e-6);
 /// assert!((engine.read(&weights)?[0] - 2.0).abs() < 1e-3);
 /// # Ok::<(), tilegrad::Error>(())
@@ -54,8 +58,26 @@ type Matrix = HostMatrix<f32>;
 
 impl Matrix {
     fn view(&self) -> View<'_> {
-        View::new(&self.values, self.rows, self.columns)
+        View::new(&self.values, self.rows, self.columns, None)
     }
+
+    /// With each value taken as the scaling says, but for its division by the deviations: see [`folded`].
+    fn scaled<'a>(&'a self, scaling: Option<&'a Scaling<Matrix>>) -> View<'a> {
+        View::new(&self.values, self.rows, self.columns, scaling.map(|scaling| scaling.mean.values()))
+    }
+}
+
+/// w / deviation, to be multiplied by values that are not divided.
+fn folded<'a>(weights: &'a Matrix, scaling: Option<&Scaling<Matrix>>) -> Cow<'a, [f32]> {
+    let Some(Scaling { deviation, .. }) = scaling else { return Cow::Borrowed(&weights.values) };
+    let quotients = weights.values.iter().zip(deviation.values());
+    quotients.map(|(weight, deviation)| (f64::from(*weight) / f64::from(*deviation)) as f32).collect()
+}
+
+/// Divides by the deviations what was summed of values that are not divided.
+fn unfold(sums: &mut [f64], scaling: Option<&Scaling<Matrix>>) {
+    let Some(Scaling { deviation, .. }) = scaling else { return };
+    sums.iter_mut().zip(deviation.values()).for_each(|(sum, deviation)| *sum /= f64::from(*deviation));
 }
 
 impl Engine for Cpu {
@@ -97,56 +119,73 @@ impl Engine for Cpu {
         Ok(Moments { mean, standard_deviation })
     }
 
-    fn standardise(&self, x: &mut Matrix, moments: &Moments) -> Result<()> {
-        check::standardise(x.shape(), moments)?;
-        passes::map_rows(&mut x.values, x.columns, Standardise { moments });
-        Ok(())
-    }
-
-    fn descend_linear(
+    fn descend(
         &self,
-        x: &Matrix,
-        y: &Matrix,
+        loss: Loss,
+        samples: &Samples<'_, Matrix>,
         weights: &mut Matrix,
         bias: &mut Matrix,
         learning_rate: f64,
         steps: usize,
     ) -> Result<Vec<f64>> {
-        check::linear("descend_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
-        let samples = x.rows as f64;
+        check::descent(self, "descend", samples, weights, bias)?;
+        check::labels("descend", loss, &samples.y.values)?;
+        let Samples { x, scaling, y } = *samples;
+        let count = x.rows as f64;
         let mut history = Vec::new();
         for _ in 0..steps {
-            let errors = Linear { weights: &weights.values, bias: bias.values[0], y: &y.values };
-            let sums = passes::linear_sums(x.view(), errors);
-            history.push(sums.squares / (2.0 * samples));
+            let folded = folded(weights, scaling);
+            let model = Model { loss, weights: &folded, bias: bias.values[0], y: &y.values };
+            let mut sums = passes::descent_sums(x.scaled(scaling), model);
+            unfold(&mut sums.gradient, scaling);
+            history.push(sums.cost / count);
             for (weight, sum) in weights.values.iter_mut().zip(&sums.gradient) {
-                *weight = (f64::from(*weight) - learning_rate * (sum / samples)) as f32;
+                *weight = (f64::from(*weight) - learning_rate * (sum / count)) as f32;
             }
             let bias = &mut bias.values[0];
-            *bias = (f64::from(*bias) - learning_rate * (sums.errors / samples)) as f32;
+            *bias = (f64::from(*bias) - learning_rate * (sums.errors / count)) as f32;
         }
         Ok(history)
     }
 
-    fn cost_linear(&self, x: &Matrix, y: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<f64> {
-        check::linear("cost_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
-        let mut predictions = HostMatrix::filled("cost_linear", x.rows, 1, 0.0_f64)?;
-        passes::products(x.view(), &weights.values, bias.values[0], &mut predictions.values, |value| value);
-        let errors = predictions.values.iter().zip(y.values.iter()).map(|(value, &y)| value - f64::from(y));
-        Ok(errors.map(|error| error * error).sum::<f64>() / (2.0 * x.rows as f64))
+    fn cost(
+        &self,
+        loss: Loss,
+        samples: &Samples<'_, Matrix>,
+        weights: &Matrix,
+        bias: &Matrix,
+    ) -> Result<f64> {
+        check::descent(self, "cost", samples, weights, bias)?;
+        check::labels("cost", loss, &samples.y.values)?;
+        let Samples { x, scaling, y } = *samples;
+        let mut z = HostMatrix::filled("cost", x.rows, 1, 0.0_f64)?;
+        let weights = folded(weights, scaling);
+        passes::products(x.scaled(scaling), &weights, bias.values[0], &mut z.values, |value| value);
+        let costs = z.values.iter().zip(y.values.iter()).map(|(&z, &y)| loss.cost(z, f64::from(y)));
+        Ok(costs.sum::<f64>() / x.rows as f64)
     }
 
-    fn matrix_vector(&self, x: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<Matrix> {
-        check::matrix_vector(x.shape(), weights.shape(), bias.shape())?;
+    fn matrix_vector(
+        &self,
+        x: &Matrix,
+        scaling: Option<&Scaling<Matrix>>,
+        weights: &Matrix,
+        bias: &Matrix,
+    ) -> Result<Matrix> {
+        check::matrix_vector(self, x, scaling, weights, bias)?;
         let mut out = Matrix::filled("matrix_vector", x.rows, 1, 0.0)?;
-        passes::products(x.view(), &weights.values, bias.values[0], &mut out.values, |value| value as f32);
+        let weights = folded(weights, scaling);
+        let narrow = |value| value as f32;
+        passes::products(x.scaled(scaling), &weights, bias.values[0], &mut out.values, narrow);
         Ok(out)
     }
 
-    fn gradient(&self, x: &Matrix, e: &Matrix) -> Result<Matrix> {
-        check::gradient(x.shape(), e.shape())?;
+    fn gradient(&self, x: &Matrix, scaling: Option<&Scaling<Matrix>>, e: &Matrix) -> Result<Matrix> {
+        check::gradient(self, x, scaling, e)?;
+        let mut sums = passes::gradient_sums(x.scaled(scaling), &e.values);
+        unfold(&mut sums, scaling);
         let mut gradient = Matrix::filled("gradient", x.columns, 1, 0.0)?;
-        for (out, sum) in gradient.values.iter_mut().zip(passes::gradient_sums(x.view(), &e.values)) {
+        for (out, sum) in gradient.values.iter_mut().zip(sums) {
             *out = (sum / x.rows as f64) as f32;
         }
         Ok(gradient)
@@ -237,22 +276,6 @@ fn multiply(c: &mut Matrix, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: 
             false,
             Parallelism::Rayon(0),
         );
-    }
-}
-
-/// (x − mean) / deviation, computed in `f64` and rounded once.
-#[derive(Clone, Copy)]
-struct Standardise<'a> {
-    moments: &'a Moments,
-}
-
-impl RowMap for Standardise<'_> {
-    #[inline(always)]
-    fn apply(self, row: &mut [f32]) {
-        let Moments { mean, standard_deviation } = self.moments;
-        for ((value, mean), deviation) in row.iter_mut().zip(mean).zip(standard_deviation) {
-            *value = ((f64::from(*value) - mean) / deviation) as f32;
-        }
     }
 }
 

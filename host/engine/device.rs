@@ -11,7 +11,7 @@ use kernels::matmul::split_k;
 use kernels::{descent, elementwise, reduce};
 
 use super::product::{self, Rung};
-use super::{Activation, Engine, Layout, Moments, check};
+use super::{Activation, Engine, Layout, Loss, Moments, Samples, Scaling, check};
 use crate::cuda::Version;
 use crate::{Error, Result};
 
@@ -242,6 +242,58 @@ where
         unsafe { self.launch(&descent::gradient::GRADIENT_FINISH, grid, arguments) }
     }
 
+    /// A copy of `x`, scaled, if there is a scaling. INTERIM: the kernels will scale values as they read them.
+    fn scaled(
+        &self,
+        operation: &'static str,
+        x: &DeviceMatrix<D>,
+        scaling: Option<&Scaling<DeviceMatrix<D>>>,
+    ) -> Result<Option<DeviceMatrix<D>>> {
+        let Some(Scaling { mean, deviation }) = scaling else { return Ok(None) };
+        self.own(operation, [x, mean, deviation])?;
+        let buffer = self.device.upload(&self.device.download(&x.buffer)?)?;
+        let mut copy = DeviceMatrix { rows: x.rows, columns: x.columns, buffer, engine: self.identity };
+        let grid = elementwise::grid(copy.buffer.len());
+        let arguments = (x.rows, x.columns, &mean.buffer, &deviation.buffer, &mut copy.buffer);
+        // SAFETY: x is m × n; the scaling was compared with its columns.
+        unsafe { self.launch(&elementwise::STANDARDISE, grid, arguments) }?;
+        Ok(Some(copy))
+    }
+
+    /// Fails if y holds what the loss does not take. INTERIM: reads y back.
+    fn check_labels(&self, operation: &'static str, loss: Loss, y: &DeviceMatrix<D>) -> Result<()> {
+        match loss {
+            Loss::SquaredError => Ok(()),
+            Loss::LogLoss => check::labels(operation, loss, &self.device.download(&y.buffer)?),
+        }
+    }
+
+    /// prediction = ŷ of z = Xw + b; gives the cost, if the kernels that follow will not. INTERIM: the log loss' cost is
+    /// computed by the host.
+    fn run_prediction(
+        &self,
+        loss: Loss,
+        x: &DeviceMatrix<D>,
+        y: &DeviceMatrix<D>,
+        weights: &Buffer<f32, D>,
+        bias: &Buffer<f32, D>,
+        prediction: &mut Buffer<f32, D>,
+    ) -> Result<Option<f64>> {
+        if loss == Loss::SquaredError {
+            self.run_matrix_vector(x, weights, bias, prediction)?;
+            return Ok(None);
+        }
+        let mut z = self.allocate(x.rows as usize)?;
+        self.run_matrix_vector(x, weights, bias, &mut z)?;
+        let (scores, labels) = (self.device.download(&z)?, self.device.download(&y.buffer)?);
+        let costs = scores.iter().zip(&labels).map(|(&z, &y)| loss.cost(z.into(), y.into()));
+        let cost = costs.sum::<f64>() / f64::from(x.rows);
+        let grid = elementwise::grid(z.len());
+        // SAFETY: z and the prediction have x's rows.
+        unsafe { self.launch(&elementwise::SIGMOID, grid, (x.rows, &z, prediction)) }?;
+        Ok(Some(cost))
+    }
+
     /// w := w − α∇w.
     fn run_update(
         &self,
@@ -319,57 +371,59 @@ where
         Ok(Moments { mean: wide(&mean)?, standard_deviation: wide(&standard_deviation)? })
     }
 
-    fn standardise(&self, x: &mut Self::Matrix, moments: &Moments) -> Result<()> {
-        let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|&value| value as f32).collect() };
-        let wide = |values: &[f32]| -> Vec<f64> { values.iter().copied().map(f64::from).collect() };
-        let (mean, standard_deviation) = (narrow(&moments.mean), narrow(&moments.standard_deviation));
-        // As they are on the device: a deviation may be too small for an `f32`.
-        let narrowed = Moments { mean: wide(&mean), standard_deviation: wide(&standard_deviation) };
-        check::standardise(x.shape(), &narrowed)?;
-        self.own("standardise", [x])?;
-        let mean = self.device.upload(&mean)?;
-        let standard_deviation = self.device.upload(&standard_deviation)?;
-        let grid = elementwise::grid(x.buffer.len());
-        let arguments = (x.rows, x.columns, &mean, &standard_deviation, &mut x.buffer);
-        // SAFETY: x is m × n; the moments were compared with its columns.
-        unsafe { self.launch(&elementwise::STANDARDISE, grid, arguments) }
-    }
-
-    fn descend_linear(
+    fn descend(
         &self,
-        x: &Self::Matrix,
-        y: &Self::Matrix,
+        loss: Loss,
+        samples: &Samples<'_, Self::Matrix>,
         weights: &mut Self::Matrix,
         bias: &mut Self::Matrix,
         learning_rate: f64,
         steps: usize,
     ) -> Result<Vec<f64>> {
-        check::linear("descend_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
-        self.own("descend_linear", [x, y, weights, bias])?;
-        sides("descend_linear", (steps, 1))?; // the history is a column of that many costs
+        check::descent(self, "descend", samples, weights, bias)?;
+        let Samples { x, scaling, y } = *samples;
+        self.own("descend", [x, y, weights, bias])?;
+        self.check_labels("descend", loss, y)?;
+        sides("descend", (steps, 1))?; // the history is a column of that many costs
+        let scaled = self.scaled("descend", x, scaling)?;
+        let x = scaled.as_ref().unwrap_or(x);
         let learning_rate = learning_rate as f32;
         let mut work = self.workspace((x.rows, x.columns), steps)?;
+        let mut costs = Vec::new();
         for step in 0..steps {
-            self.run_matrix_vector(x, &weights.buffer, &bias.buffer, &mut work.prediction)?;
+            let prediction = &mut work.prediction;
+            costs.extend(self.run_prediction(loss, x, y, &weights.buffer, &bias.buffer, prediction)?);
             self.run_error(y, &mut work, step)?;
             self.run_gradient(x, &work.error, &mut work.partials, &mut work.gradient)?;
             self.run_update(learning_rate, &work.gradient, weights)?;
             self.run_update(learning_rate, &work.bias_gradient, bias)?;
         }
-        Ok(self.device.download(&work.history)?.into_iter().map(f64::from).collect())
+        match loss {
+            Loss::SquaredError => {
+                Ok(self.device.download(&work.history)?.into_iter().map(f64::from).collect())
+            }
+            Loss::LogLoss => Ok(costs),
+        }
     }
 
-    fn cost_linear(
+    fn cost(
         &self,
-        x: &Self::Matrix,
-        y: &Self::Matrix,
+        loss: Loss,
+        samples: &Samples<'_, Self::Matrix>,
         weights: &Self::Matrix,
         bias: &Self::Matrix,
     ) -> Result<f64> {
-        check::linear("cost_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
-        self.own("cost_linear", [x, y, weights, bias])?;
+        check::descent(self, "cost", samples, weights, bias)?;
+        let Samples { x, scaling, y } = *samples;
+        self.own("cost", [x, y, weights, bias])?;
+        self.check_labels("cost", loss, y)?;
+        let scaled = self.scaled("cost", x, scaling)?;
+        let x = scaled.as_ref().unwrap_or(x);
         let mut work = self.workspace((x.rows, 0), 1)?;
-        self.run_matrix_vector(x, &weights.buffer, &bias.buffer, &mut work.prediction)?;
+        let prediction = &mut work.prediction;
+        if let Some(cost) = self.run_prediction(loss, x, y, &weights.buffer, &bias.buffer, prediction)? {
+            return Ok(cost);
+        }
         self.run_error(y, &mut work, 0)?;
         let mut cost = [0.0_f32];
         self.device.read(&work.history, 0, &mut cost)?;
@@ -379,19 +433,29 @@ where
     fn matrix_vector(
         &self,
         x: &Self::Matrix,
+        scaling: Option<&Scaling<Self::Matrix>>,
         weights: &Self::Matrix,
         bias: &Self::Matrix,
     ) -> Result<Self::Matrix> {
-        check::matrix_vector(x.shape(), weights.shape(), bias.shape())?;
+        check::matrix_vector(self, x, scaling, weights, bias)?;
         self.own("matrix_vector", [x, weights, bias])?;
+        let scaled = self.scaled("matrix_vector", x, scaling)?;
+        let x = scaled.as_ref().unwrap_or(x);
         let mut out = self.matrix("matrix_vector", (x.rows as usize, 1))?;
         self.run_matrix_vector(x, &weights.buffer, &bias.buffer, &mut out.buffer)?;
         Ok(out)
     }
 
-    fn gradient(&self, x: &Self::Matrix, e: &Self::Matrix) -> Result<Self::Matrix> {
-        check::gradient(x.shape(), e.shape())?;
+    fn gradient(
+        &self,
+        x: &Self::Matrix,
+        scaling: Option<&Scaling<Self::Matrix>>,
+        e: &Self::Matrix,
+    ) -> Result<Self::Matrix> {
+        check::gradient(self, x, scaling, e)?;
         self.own("gradient", [x, e])?;
+        let scaled = self.scaled("gradient", x, scaling)?;
+        let x = scaled.as_ref().unwrap_or(x);
         let (rows, columns) = x.shape();
         let mut partials = self.allocate(descent::gradient::row_blocks(rows, columns) * columns)?;
         let mut gradient = self.matrix("gradient", (columns, 1))?;
@@ -502,15 +566,17 @@ mod tests {
         let y = engine.upload(2, 1, &[0.0, 4.0]).unwrap();
         let mut weights = engine.upload(1, 1, &[1.0]).unwrap();
         let mut bias = engine.upload(1, 1, &[0.0]).unwrap();
-        assert_eq!(engine.cost_linear(&x, &y, &weights, &bias).unwrap(), 1.25);
-        let costs = engine.descend_linear(&x, &y, &mut weights, &mut bias, 0.5, 1).unwrap();
+        let over = Samples { x: &x, scaling: None, y: &y };
+        let loss = Loss::SquaredError;
+        assert_eq!(engine.cost(loss, &over, &weights, &bias).unwrap(), 1.25);
+        let costs = engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 1).unwrap();
         assert_eq!(costs, [1.25]);
         assert_eq!(engine.read(&weights).unwrap(), [1.75]);
         assert_eq!(engine.read(&bias).unwrap(), [0.25]);
-        let more = engine.descend_linear(&x, &y, &mut weights, &mut bias, 0.0, 2).unwrap();
-        let cost = engine.cost_linear(&x, &y, &weights, &bias).unwrap();
+        let more = engine.descend(loss, &over, &mut weights, &mut bias, 0.0, 2).unwrap();
+        let cost = engine.cost(loss, &over, &weights, &bias).unwrap();
         assert_eq!(more, [cost, cost], "the history has the cost before each step");
-        assert!(engine.descend_linear(&x, &y, &mut weights, &mut bias, 0.5, 0).unwrap().is_empty());
+        assert!(engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 0).unwrap().is_empty());
     }
 
     #[test]
@@ -519,22 +585,28 @@ mod tests {
         let x = engine.upload(2, 3, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
         let w = engine.upload(3, 1, &[1.0, 0.0, -1.0]).unwrap();
         let b = engine.upload(1, 1, &[10.0]).unwrap();
-        let out = engine.matrix_vector(&x, &w, &b).unwrap();
+        let out = engine.matrix_vector(&x, None, &w, &b).unwrap();
         assert_eq!(engine.read(&out).unwrap(), [8.0, 8.0]);
         let e = engine.upload(2, 1, &[2.0, -4.0]).unwrap();
-        let gradient = engine.gradient(&x, &e).unwrap();
+        let gradient = engine.gradient(&x, None, &e).unwrap();
         assert_eq!(gradient.shape(), (3, 1));
         assert_eq!(engine.read(&gradient).unwrap(), [-7.0, -8.0, -9.0]);
     }
 
     #[test]
-    fn columns_are_standardised_by_their_moments() {
+    fn columns_are_scaled_by_their_moments_and_stay_as_they_are() {
         let engine = Emulator::new();
-        let mut x = engine.upload(2, 2, &[1.0, 10.0, 3.0, 30.0]).unwrap();
+        let x = engine.upload(2, 2, &[1.0, 10.0, 3.0, 30.0]).unwrap();
         let moments = engine.column_moments(&x).unwrap();
         assert_eq!(moments, Moments { mean: vec![2.0, 20.0], standard_deviation: vec![1.0, 10.0] });
-        engine.standardise(&mut x, &moments).unwrap();
-        assert_eq!(engine.read(&x).unwrap(), [-1.0, -1.0, 1.0, 1.0]);
+        let scaling = engine.scaling(&moments).unwrap();
+        let (w, b) = (engine.upload(2, 1, &[3.0, 5.0]).unwrap(), engine.upload(1, 1, &[1.0]).unwrap());
+        let out = engine.matrix_vector(&x, Some(&scaling), &w, &b).unwrap();
+        assert_eq!(engine.read(&out).unwrap(), [-7.0, 9.0]);
+        let e = engine.upload(2, 1, &[2.0, 4.0]).unwrap();
+        let gradient = engine.gradient(&x, Some(&scaling), &e).unwrap();
+        assert_eq!(engine.read(&gradient).unwrap(), [1.0, 1.0]);
+        assert_eq!(engine.read(&x).unwrap(), [1.0, 10.0, 3.0, 30.0]);
     }
 
     #[test]
@@ -561,17 +633,20 @@ mod tests {
         let c = engine.matmul(&empty(0, 2), Layout::Plain, &empty(2, 0), Layout::Plain);
         assert_eq!(c.unwrap().shape(), (0, 0));
         let bias = engine.upload(1, 1, &[3.0]).unwrap();
-        let out = engine.matrix_vector(&empty(2, 0), &empty(0, 1), &bias).unwrap();
+        let out = engine.matrix_vector(&empty(2, 0), None, &empty(0, 1), &bias).unwrap();
         assert_eq!(engine.read(&out).unwrap(), [3.0, 3.0]);
-        let out = engine.matrix_vector(&empty(0, 0), &empty(0, 1), &bias).unwrap();
+        let out = engine.matrix_vector(&empty(0, 0), None, &empty(0, 1), &bias).unwrap();
         assert!(engine.read(&out).unwrap().is_empty());
         let moments = engine.column_moments(&empty(2, 0)).unwrap();
         assert!(moments.mean.is_empty() && moments.standard_deviation.is_empty());
-        engine.standardise(&mut empty(2, 0), &moments).unwrap();
+        let scaling = engine.scaling(&moments).unwrap();
+        let out = engine.matrix_vector(&empty(2, 0), Some(&scaling), &empty(0, 1), &bias).unwrap();
+        assert_eq!(engine.read(&out).unwrap(), [3.0, 3.0]);
         // No features: the bias alone is trained.
         let (mut weights, mut bias) = (empty(0, 1), engine.upload(1, 1, &[0.0]).unwrap());
         let y = engine.upload(2, 1, &[1.0, 3.0]).unwrap();
-        let costs = engine.descend_linear(&empty(2, 0), &y, &mut weights, &mut bias, 1.0, 2).unwrap();
+        let over = Samples { x: &empty(2, 0), scaling: None, y: &y };
+        let costs = engine.descend(Loss::SquaredError, &over, &mut weights, &mut bias, 1.0, 2).unwrap();
         assert_eq!(costs, [2.5, 0.5]);
         assert_eq!(engine.read(&bias).unwrap(), [2.0]);
     }
@@ -584,16 +659,18 @@ mod tests {
         let two_by_three = of(2, 3);
         let refused = text(engine.matmul(&two_by_three, Layout::Plain, &two_by_three, Layout::Plain));
         assert!(refused.contains("A is 2 × 3") && refused.contains("B is 2 × 3"), "{refused}");
-        let refused = text(engine.matrix_vector(&two_by_three, &of(2, 1), &of(1, 1)));
+        let refused = text(engine.matrix_vector(&two_by_three, None, &of(2, 1), &of(1, 1)));
         assert!(refused.contains("2 × 1") && refused.contains("2 × 3"), "{refused}");
-        let refused = text(engine.gradient(&two_by_three, &of(3, 1)));
+        let refused = text(engine.gradient(&two_by_three, None, &of(3, 1)));
         assert!(refused.contains("3 × 1") && refused.contains("2 × 3"), "{refused}");
         let refused = text(engine.dense(&two_by_three, &of(2, 2), &of(1, 2), Activation::Relu));
         assert!(refused.contains("2 × 2") && refused.contains("2 × 3"), "{refused}");
-        let refused =
-            text(engine.descend_linear(&two_by_three, &of(3, 1), &mut of(3, 1), &mut of(1, 1), 0.1, 1));
+        let loss = Loss::SquaredError;
+        let over = Samples { x: &two_by_three, scaling: None, y: &of(3, 1) };
+        let refused = text(engine.descend(loss, &over, &mut of(3, 1), &mut of(1, 1), 0.1, 1));
         assert!(refused.contains("y is 3 × 1") && refused.contains("2 × 3"), "{refused}");
-        let refused = text(engine.cost_linear(&two_by_three, &of(2, 1), &of(3, 1), &of(2, 1)));
+        let over = Samples { y: &of(2, 1), ..over };
+        let refused = text(engine.cost(loss, &over, &of(3, 1), &of(2, 1)));
         assert!(refused.contains("bias is 2 × 1"), "{refused}");
         let refused = text(engine.upload(2, 2, &[0.0; 3]));
         assert!(refused.contains('3') && refused.contains("2 × 2"), "{refused}");
@@ -606,24 +683,22 @@ mod tests {
         let bias = || engine.upload(1, 1, &[0.0]).unwrap();
         let weights = || engine.upload(2, 1, &[0.0; 2]).unwrap();
         assert!(text(engine.column_moments(&empty(0, 2))).contains("at least one row"));
-        assert!(text(engine.gradient(&empty(0, 2), &empty(0, 1))).contains("at least one row"));
-        assert!(
-            text(engine.cost_linear(&empty(0, 2), &empty(0, 1), &weights(), &bias()))
-                .contains("at least one row")
-        );
-        let refused = engine.descend_linear(&empty(0, 2), &empty(0, 1), &mut weights(), &mut bias(), 0.1, 1);
+        assert!(text(engine.gradient(&empty(0, 2), None, &empty(0, 1))).contains("at least one row"));
+        let (x, y) = (empty(0, 2), empty(0, 1));
+        let over = Samples { x: &x, scaling: None, y: &y };
+        let loss = Loss::SquaredError;
+        assert!(text(engine.cost(loss, &over, &weights(), &bias())).contains("at least one row"));
+        let refused = engine.descend(loss, &over, &mut weights(), &mut bias(), 0.1, 1);
         assert!(text(refused).contains("at least one row"));
     }
 
     #[test]
     fn a_deviation_that_the_device_would_see_as_zero_is_refused() {
         let engine = Emulator::new();
-        let mut x = engine.upload(1, 1, &[1.0]).unwrap();
         for deviation in [0.0, 1e-60, f64::NAN, -1.0] {
             let moments = Moments { mean: vec![0.0], standard_deviation: vec![deviation] };
-            assert!(text(engine.standardise(&mut x, &moments)).contains("column 0"), "{deviation}");
+            assert!(text(engine.scaling(&moments)).contains("column 0"), "{deviation}");
         }
-        assert_eq!(engine.read(&x).unwrap(), [1.0]);
     }
 
     #[test]
@@ -634,7 +709,8 @@ mod tests {
         let (long, wide) = (empty((1 << 32) - 1, 0).unwrap(), empty(0, 1 << 20).unwrap());
         assert!(text(engine.matmul(&long, Layout::Plain, &wide, Layout::Plain)).contains("too large"));
         let one = || engine.upload(1, 1, &[1.0]).unwrap();
-        let refused = engine.descend_linear(&one(), &one(), &mut one(), &mut one(), 0.1, 1 << 40);
+        let over = Samples { x: &one(), scaling: None, y: &one() };
+        let refused = engine.descend(Loss::SquaredError, &over, &mut one(), &mut one(), 0.1, 1 << 40);
         assert!(text(refused).contains("1099511627776"));
     }
 
@@ -679,20 +755,22 @@ mod tests {
     fn a_matrix_of_another_engine_is_refused() {
         let (here, there) = (Emulator::new(), Emulator::new());
         let mut theirs = there.upload(1, 1, &[2.0]).unwrap();
-        let mut ours = here.upload(1, 1, &[2.0]).unwrap();
+        let ours = here.upload(1, 1, &[2.0]).unwrap();
         let another = |text: String| assert!(text.contains("another engine"), "{text}");
         another(text(here.read(&theirs)));
         another(text(here.matmul(&ours, Layout::Plain, &theirs, Layout::Plain)));
         another(text(here.column_moments(&theirs)));
-        another(text(here.gradient(&ours, &theirs)));
-        another(text(here.matrix_vector(&ours, &theirs, &ours)));
+        another(text(here.gradient(&ours, None, &theirs)));
+        another(text(here.matrix_vector(&ours, None, &theirs, &ours)));
         another(text(here.dense(&theirs, &ours, &ours, Activation::Identity)));
-        another(text(here.cost_linear(&ours, &ours, &ours, &theirs)));
-        another(text(here.descend_linear(&ours, &ours, &mut ours_again(&here), &mut theirs, 0.1, 1)));
+        let over = Samples { x: &ours, scaling: None, y: &ours };
+        let loss = Loss::SquaredError;
+        another(text(here.cost(loss, &over, &ours, &theirs)));
+        another(text(here.descend(loss, &over, &mut ours_again(&here), &mut theirs, 0.1, 1)));
         let moments = Moments { mean: vec![0.0], standard_deviation: vec![1.0] };
-        another(text(here.standardise(&mut theirs, &moments)));
-        here.standardise(&mut ours, &moments).unwrap();
-        assert_eq!(here.read(&ours).unwrap(), [2.0]);
+        let scaling = there.scaling(&moments).unwrap();
+        another(text(here.matrix_vector(&ours, Some(&scaling), &ours, &ours)));
+        another(text(here.cost(loss, &Samples { scaling: Some(&scaling), ..over }, &ours, &ours)));
     }
 
     fn ours_again(engine: &Emulator) -> DeviceMatrix<cuda_std::Emulator> {

@@ -46,6 +46,67 @@ pub enum Layout {
     Transposed,
 }
 
+/// What descent makes small: the prediction ŷ of z = Xw + b, and the cost J of ŷ beside y. The gradient is that of both:
+/// ∇w = Xᵀe / m, ∇b = Σe / m, with the error e = ŷ − y.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// Linear regression: ŷ = z, J = Σe² / (2m).
+    SquaredError,
+    /// Logistic regression: ŷ = 1 / (1 + e⁻ᶻ), J = −Σ(y ln ŷ + (1 − y) ln(1 − ŷ)) / m, for labels y from 0 to 1.
+    LogLoss,
+}
+
+impl std::fmt::Display for Loss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Loss::SquaredError => "squared error",
+            Loss::LogLoss => "log loss",
+        })
+    }
+}
+
+impl Loss {
+    /// ŷ of z.
+    #[must_use]
+    pub fn prediction(self, z: f64) -> f64 {
+        match self {
+            Loss::SquaredError => z,
+            Loss::LogLoss => Activation::Sigmoid.apply(z),
+        }
+    }
+
+    /// The share of one sample in m·J: e² / 2, or the log loss as max(z, 0) − yz + ln(1 + e^−|z|), which loses no digits
+    /// and overflows nowhere.
+    #[must_use]
+    pub fn cost(self, z: f64, y: f64) -> f64 {
+        match self {
+            Loss::SquaredError => (z - y) * (z - y) / 2.0,
+            Loss::LogLoss => z.max(0.0) - y * z + (-z.abs()).exp().ln_1p(),
+        }
+    }
+}
+
+/// What a feature's values are counted from and measured in: (x − mean) / deviation, column by column. X itself stays as
+/// it is: see [`Engine::descend`].
+#[derive(Clone, Debug)]
+pub struct Scaling<M> {
+    /// The mean of each column (n × 1).
+    pub mean: M,
+    /// What each column is divided by (n × 1).
+    pub deviation: M,
+}
+
+/// What descent goes over.
+#[derive(Debug)]
+pub struct Samples<'a, M> {
+    /// Samples × features (m × n).
+    pub x: &'a M,
+    /// How `x` is to be scaled as it is read; as it is, if `None`.
+    pub scaling: Option<&'a Scaling<M>>,
+    /// The target, or the labels (m × 1).
+    pub y: &'a M,
+}
+
 /// Mean and population standard deviation of each column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Moments {
@@ -121,57 +182,75 @@ pub trait Engine {
     /// `x` has no rows, or the engine failed.
     fn column_moments(&self, x: &Self::Matrix) -> Result<Moments>;
 
-    /// x := (x − mean) / standard deviation, column by column. A deviation of 0 is an error of the caller's.
+    /// The scaling by `moments`, each rounded to `f32`, so that every engine has the same numbers.
     ///
     /// # Errors
-    /// `moments` is not of x's columns, holds a zero deviation, or the engine failed.
-    fn standardise(&self, x: &mut Self::Matrix, moments: &Moments) -> Result<()>;
+    /// Another number of means than of deviations, one that is not finite in `f32`, a deviation that is not above 0 there,
+    /// or the engine failed.
+    fn scaling(&self, moments: &Moments) -> Result<Scaling<Self::Matrix>> {
+        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let (mean, deviation) = (narrow(&moments.mean), narrow(&moments.standard_deviation));
+        check::moments(&mean, &deviation)?;
+        Ok(Scaling {
+            mean: self.upload(mean.len(), 1, &mean)?,
+            deviation: self.upload(deviation.len(), 1, &deviation)?,
+        })
+    }
 
-    /// `steps` steps of full-batch gradient descent for the linear model; returns the cost before each.
+    /// `steps` steps of full-batch gradient descent; returns the cost before each.
     ///
-    /// With e = Xw + b − y over m samples: J = Σe² / (2m), ∇w = Xᵀe / m, ∇b = Σe / m,
-    /// w := w − α∇w, b := b − α∇b. `x` is m × n, `y` m × 1, `weights` n × 1, `bias` 1 × 1.
+    /// With z = Xw + b over m samples, and ŷ and J as [`Loss`] says: e = ŷ − y, ∇w = Xᵀe / m, ∇b = Σe / m,
+    /// w := w − α∇w, b := b − α∇b. `x` is m × n, `y` m × 1, `weights` n × 1, `bias` 1 × 1. With a scaling, X stands for
+    /// the scaled values, and w is for these; X in memory is not changed. A value is taken as x − mean when it is read,
+    /// so that means far from 0 cost no digits; the division is of weights and gradient. That rounds each product with a
+    /// scaled value x by a few u relative, as scaling X first would, and by no more than 2⁻¹⁵⁰(|x|σ + 1/σ) beside that.
     ///
     /// # Errors
-    /// Shapes that do not fit, m = 0, or the engine failed.
-    fn descend_linear(
+    /// Shapes that do not fit, m = 0, labels outside 0 to 1 for [`Loss::LogLoss`], or the engine failed.
+    fn descend(
         &self,
-        x: &Self::Matrix,
-        y: &Self::Matrix,
+        loss: Loss,
+        samples: &Samples<'_, Self::Matrix>,
         weights: &mut Self::Matrix,
         bias: &mut Self::Matrix,
         learning_rate: f64,
         steps: usize,
     ) -> Result<Vec<f64>>;
 
-    /// The cost J = Σ(Xw + b − y)² / (2m) of the linear model.
+    /// The cost J of [`Engine::descend`].
     ///
     /// # Errors
-    /// As [`Engine::descend_linear`].
-    fn cost_linear(
+    /// As [`Engine::descend`].
+    fn cost(
         &self,
-        x: &Self::Matrix,
-        y: &Self::Matrix,
+        loss: Loss,
+        samples: &Samples<'_, Self::Matrix>,
         weights: &Self::Matrix,
         bias: &Self::Matrix,
     ) -> Result<f64>;
 
-    /// Xw + b (m × 1) for `x` m × n, `weights` n × 1, `bias` 1 × 1.
+    /// Xw + b (m × 1) for `x` m × n, `weights` n × 1, `bias` 1 × 1. `scaling` as in [`Engine::descend`].
     ///
     /// # Errors
     /// Shapes that do not fit, or the engine failed.
     fn matrix_vector(
         &self,
         x: &Self::Matrix,
+        scaling: Option<&Scaling<Self::Matrix>>,
         weights: &Self::Matrix,
         bias: &Self::Matrix,
     ) -> Result<Self::Matrix>;
 
-    /// Xᵀe / m (n × 1) for `x` m × n, `e` m × 1, m ≥ 1.
+    /// Xᵀe / m (n × 1) for `x` m × n, `e` m × 1, m ≥ 1. `scaling` as in [`Engine::descend`].
     ///
     /// # Errors
     /// Shapes that do not fit, or the engine failed.
-    fn gradient(&self, x: &Self::Matrix, e: &Self::Matrix) -> Result<Self::Matrix>;
+    fn gradient(
+        &self,
+        x: &Self::Matrix,
+        scaling: Option<&Scaling<Self::Matrix>>,
+        e: &Self::Matrix,
+    ) -> Result<Self::Matrix>;
 
     /// op(A) op(B), with either operand transposed.
     ///

@@ -5,7 +5,9 @@
 //! and nothing is rounded to `f32` afterwards. For data of `f32` and k terms a sum is off by at most
 //! γ_k Σ|terms| with γ_k = k·u / (1 − k·u), u = 2⁻⁵³: nothing, beside the 2⁻²⁴ of the other engines.
 
-use super::{Activation, Engine, HostMatrix, Layout, Moments, check};
+use std::borrow::Cow;
+
+use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Samples, Scaling, check};
 use crate::Result;
 
 /// Plain loops in `f64` on one thread: the truth that the other engines are checked against.
@@ -82,44 +84,36 @@ impl Engine for Loop {
         Ok(Moments { mean, standard_deviation })
     }
 
-    fn standardise(&self, x: &mut Matrix, moments: &Moments) -> Result<()> {
-        check::standardise(x.shape(), moments)?;
-        for i in 0..x.rows {
-            for j in 0..x.columns {
-                let value = &mut x.values[i * x.columns + j];
-                *value = (*value - moments.mean[j]) / moments.standard_deviation[j];
-            }
-        }
-        Ok(())
-    }
-
-    fn descend_linear(
+    fn descend(
         &self,
-        x: &Matrix,
-        y: &Matrix,
+        loss: Loss,
+        samples: &Samples<'_, Matrix>,
         weights: &mut Matrix,
         bias: &mut Matrix,
         learning_rate: f64,
         steps: usize,
     ) -> Result<Vec<f64>> {
-        check::linear("descend_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
-        let samples = x.rows as f64;
+        check::descent(self, "descend", samples, weights, bias)?;
+        check::labels("descend", loss, &samples.y.values)?;
+        let Samples { x, scaling, y } = *samples;
         let mut gradient = vec![0.0; x.columns];
         let mut history = Vec::new();
         for _ in 0..steps {
-            let mut squares = 0.0;
+            let mut cost = 0.0;
             let mut bias_gradient = 0.0;
             gradient.fill(0.0);
             for i in 0..x.rows {
-                let row = x.row(i);
-                let error = dot(row, &weights.values) + bias.values[0] - y.values[i];
-                squares += error * error;
+                let row = scaled(x.row(i), scaling);
+                let z = dot(&row, &weights.values) + bias.values[0];
+                let error = loss.prediction(z) - y.values[i];
+                cost += loss.cost(z, y.values[i]);
                 bias_gradient += error;
-                for (sum, value) in gradient.iter_mut().zip(row) {
+                for (sum, value) in gradient.iter_mut().zip(row.iter()) {
                     *sum += error * value;
                 }
             }
-            history.push(squares / (2.0 * samples));
+            let samples = x.rows as f64;
+            history.push(cost / samples);
             for (weight, sum) in weights.values.iter_mut().zip(&gradient) {
                 *weight -= learning_rate * (sum / samples);
             }
@@ -128,30 +122,44 @@ impl Engine for Loop {
         Ok(history)
     }
 
-    fn cost_linear(&self, x: &Matrix, y: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<f64> {
-        check::linear("cost_linear", x.shape(), y.shape(), weights.shape(), bias.shape())?;
-        let mut squares = 0.0;
+    fn cost(
+        &self,
+        loss: Loss,
+        samples: &Samples<'_, Matrix>,
+        weights: &Matrix,
+        bias: &Matrix,
+    ) -> Result<f64> {
+        check::descent(self, "cost", samples, weights, bias)?;
+        check::labels("cost", loss, &samples.y.values)?;
+        let Samples { x, scaling, y } = *samples;
+        let mut cost = 0.0;
         for i in 0..x.rows {
-            let error = dot(x.row(i), &weights.values) + bias.values[0] - y.values[i];
-            squares += error * error;
+            let z = dot(&scaled(x.row(i), scaling), &weights.values) + bias.values[0];
+            cost += loss.cost(z, y.values[i]);
         }
-        Ok(squares / (2.0 * x.rows as f64))
+        Ok(cost / x.rows as f64)
     }
 
-    fn matrix_vector(&self, x: &Matrix, weights: &Matrix, bias: &Matrix) -> Result<Matrix> {
-        check::matrix_vector(x.shape(), weights.shape(), bias.shape())?;
+    fn matrix_vector(
+        &self,
+        x: &Matrix,
+        scaling: Option<&Scaling<Matrix>>,
+        weights: &Matrix,
+        bias: &Matrix,
+    ) -> Result<Matrix> {
+        check::matrix_vector(self, x, scaling, weights, bias)?;
         let mut out = Matrix::filled("matrix_vector", x.rows, 1, 0.0)?;
         for i in 0..x.rows {
-            out.values[i] = dot(x.row(i), &weights.values) + bias.values[0];
+            out.values[i] = dot(&scaled(x.row(i), scaling), &weights.values) + bias.values[0];
         }
         Ok(out)
     }
 
-    fn gradient(&self, x: &Matrix, e: &Matrix) -> Result<Matrix> {
-        check::gradient(x.shape(), e.shape())?;
+    fn gradient(&self, x: &Matrix, scaling: Option<&Scaling<Matrix>>, e: &Matrix) -> Result<Matrix> {
+        check::gradient(self, x, scaling, e)?;
         let mut gradient = Matrix::filled("gradient", x.columns, 1, 0.0)?;
         for i in 0..x.rows {
-            for (sum, value) in gradient.values.iter_mut().zip(x.row(i)) {
+            for (sum, value) in gradient.values.iter_mut().zip(scaled(x.row(i), scaling).iter()) {
                 *sum += e.values[i] * value;
             }
         }
@@ -200,6 +208,16 @@ impl Engine for Loop {
         }
         Ok(out)
     }
+}
+
+/// (x − mean) / deviation of each value of a row.
+fn scaled<'a>(row: &'a [f64], scaling: Option<&Scaling<Matrix>>) -> Cow<'a, [f64]> {
+    let Some(Scaling { mean, deviation }) = scaling else { return Cow::Borrowed(row) };
+    let mut scaled = Vec::new();
+    for (j, value) in row.iter().enumerate() {
+        scaled.push((value - mean.values[j]) / deviation.values[j]);
+    }
+    Cow::Owned(scaled)
 }
 
 /// Σ aᵢ bᵢ in order.

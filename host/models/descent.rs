@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Writer};
-use crate::engine::Engine;
+use crate::engine::{Engine, Scaling};
 use crate::error::rate;
 use crate::{Error, Result};
 
@@ -156,11 +156,15 @@ pub(super) fn descend<E: Engine>(
 }
 
 /// A learning rate with which descent of the linear model converges on `x` (samples × features): about 1/λ, in two
-/// digits, where λ is the largest eigenvalue of AᵀA/m and A is X with a column of ones for the bias. (The limit is
+/// digits, where λ is the largest eigenvalue of AᵀA/m and A is X, scaled, with a column of ones for the bias. (The limit is
 /// 2/λ: beyond it the error along λ's eigenvector grows with each step.) `None` if λ is not a number that is finite.
 ///
 /// λ is found by power iteration with the engine's own products, from a fixed start, and so from below.
-pub(super) fn rate_that_would_do<E: Engine>(engine: &E, x: &E::Matrix) -> Result<Option<f64>> {
+pub(super) fn rate_that_would_do<E: Engine>(
+    engine: &E,
+    x: &E::Matrix,
+    scaling: Option<&Scaling<E::Matrix>>,
+) -> Result<Option<f64>> {
     let (samples, features) = engine.shape(x);
     let ones = engine.upload(samples, 1, &vec![1.0; samples])?;
     // Not symmetric, so that no eigenvector is likely to be at a right angle to it.
@@ -174,10 +178,12 @@ pub(super) fn rate_that_would_do<E: Engine>(engine: &E, x: &E::Matrix) -> Result
         let unit: Vec<f32> = vector.iter().map(|v| (v / norm) as f32).collect();
         let weights = engine.upload(features, 1, &unit[..features])?;
         let bias = engine.upload(1, 1, &unit[features..])?;
-        let image = engine.matrix_vector(x, &weights, &bias)?;
-        let next =
-            [engine.read(&engine.gradient(x, &image)?)?, engine.read(&engine.gradient(&ones, &image)?)?]
-                .concat();
+        let image = engine.matrix_vector(x, scaling, &weights, &bias)?;
+        let next = [
+            engine.read(&engine.gradient(x, scaling, &image)?)?,
+            engine.read(&engine.gradient(&ones, None, &image)?)?,
+        ]
+        .concat();
         let before = eigenvalue;
         eigenvalue = next.iter().map(|v| v * v).sum::<f64>().sqrt();
         vector = next;
@@ -322,9 +328,9 @@ mod tests {
     fn the_rate_is_one_over_the_largest_eigenvalue() {
         // AᵀA/m of [[3, 1], [-3, 1]] is diag(9, 1).
         let x = Loop.upload(2, 1, &[3.0, -3.0]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), Some(0.11));
+        assert_eq!(rate_that_would_do(&Loop, &x, None).unwrap(), Some(0.11));
         let x = Loop.upload(2, 1, &[0.0, 0.0]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), Some(1.0));
+        assert_eq!(rate_that_would_do(&Loop, &x, None).unwrap(), Some(1.0));
     }
 
     #[test]
@@ -360,9 +366,13 @@ mod tests {
     fn an_eigenvalue_at_a_right_angle_to_the_start_is_found() {
         // The larger eigenvalue, 1.57, is twice the other, and its share of the start is a millionth.
         let x = Loop.upload(2, 1, &[0.757_604_4, -1.458_35]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), Some(0.63));
+        assert_eq!(rate_that_would_do(&Loop, &x, None).unwrap(), Some(0.63));
         let x = Loop.upload(2, 1, &[1e20, -1e20]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x).unwrap(), None, "no rate that f32 holds is small enough");
+        assert_eq!(
+            rate_that_would_do(&Loop, &x, None).unwrap(),
+            None,
+            "no rate that f32 holds is small enough"
+        );
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn reflect(r: &mut HostMatrix<f64>) {
 mod tests {
     use super::*;
     use crate::data::Table;
-    use crate::engine::{Engine, Loop};
+    use crate::engine::{Engine, Loop, Loss, Samples, Scaling};
 
     /// Unit roundoff of `f32`.
     const U: f64 = 1.0 / 16_777_216.0;
@@ -187,12 +187,19 @@ mod tests {
     }
 
     /// Weights and bias after `steps` steps on the reference, which computes in `f64`, and the costs.
-    fn descend(x: &HostMatrix<f64>, y: &[f32], rate: f64, steps: usize) -> (Vec<f64>, Vec<f64>) {
+    fn descend(
+        x: &HostMatrix<f64>,
+        scaling: Option<&Scaling<HostMatrix<f64>>>,
+        y: &[f32],
+        rate: f64,
+        steps: usize,
+    ) -> (Vec<f64>, Vec<f64>) {
         let (m, n) = x.shape();
         let y = Loop.upload(m, 1, y).unwrap();
         let mut weights = Loop.upload(n, 1, &vec![0.0; n]).unwrap();
         let mut bias = Loop.upload(1, 1, &[0.0]).unwrap();
-        let costs = Loop.descend_linear(x, &y, &mut weights, &mut bias, rate, steps).unwrap();
+        let over = Samples { x, scaling, y: &y };
+        let costs = Loop.descend(Loss::SquaredError, &over, &mut weights, &mut bias, rate, steps).unwrap();
         ([Loop.read(&weights).unwrap(), Loop.read(&bias).unwrap()].concat(), costs)
     }
 
@@ -210,7 +217,7 @@ mod tests {
             let small = compress(&data, scale).unwrap();
             assert_eq!((small.samples, small.x.len(), small.y.len()), (n + 2, n * (n + 2), n + 2));
 
-            let mut x = Loop.upload(m, n, data.features().values()).unwrap();
+            let x = Loop.upload(m, n, data.features().values()).unwrap();
             let (scaler, _) = Scaler::fit(scale, &Loop, &x, data.features()).unwrap();
             for (ours, theirs) in [
                 (small.scaler.mean(), scaler.mean()),
@@ -222,19 +229,21 @@ mod tests {
                 );
             }
             // The same scaler for both, so that only the samples differ.
-            small.scaler.apply(&Loop, &mut x).unwrap();
+            let scaling = small.scaler.on(&Loop).unwrap();
             let compressed = Loop.upload(n + 2, n, &small.x).unwrap();
 
             let rms =
                 |values: &mut dyn Iterator<Item = f64>, count: usize| length(values) / (count as f64).sqrt();
-            let column = |j: usize| rms(&mut (0..m).map(|i| x.values()[i * n + j]), m);
+            let (mean, deviation) = (small.scaler.mean(), small.scaler.standard_deviation());
+            let scaled = |i: usize, j: usize| (x.values()[i * n + j] - mean[j]) / deviation[j];
+            let column = |j: usize| rms(&mut (0..m).map(|i| scaled(i, j)), m);
             let columns: Vec<f64> = (0..n).map(column).chain([1.0]).collect();
             let rms_y = rms(&mut data.y().iter().map(|&value| f64::from(value)), m);
             // λ is at most the trace.
             let rate = 1.0 / columns.iter().map(|rms| rms * rms).sum::<f64>();
             for steps in [1, 50] {
-                let (direct, costs) = descend(&x, data.y(), rate, steps);
-                let (weights, small_costs) = descend(&compressed, &small.y, rate, steps);
+                let (direct, costs) = descend(&x, scaling.as_ref(), data.y(), rate, steps);
+                let (weights, small_costs) = descend(&compressed, None, &small.y, rate, steps);
                 // Weights, errors and costs are at most as large as at the start, or at the end.
                 let reach = columns.iter().zip(&direct).map(|(rms, w)| rms * w.abs()).sum::<f64>() + rms_y;
                 let largest = (2.0 * costs[0]).sqrt();
@@ -268,7 +277,7 @@ mod tests {
             assert!(small.x.iter().skip(1).step_by(4).all(|&value| value == 0.0), "{:?}", small.x);
             assert_eq!(small.constant, if samples == 1 { vec![0, 1, 2, 3] } else { vec![1] });
             let x = Loop.upload(small.samples, 4, &small.x).unwrap();
-            let (weights, costs) = descend(&x, &small.y, 0.2, 300);
+            let (weights, costs) = descend(&x, None, &small.y, 0.2, 300);
             assert_eq!(weights[1], 0.0);
             assert!((weights[0] - weights[2]).abs() <= 1e-5, "{weights:?}");
             let noise = 1e-12 * costs[0];
@@ -287,7 +296,7 @@ mod tests {
         let moments = Loop.column_moments(&table).unwrap();
         let deviation = small.scaler.standard_deviation()[0];
         assert!((deviation - moments.standard_deviation[0]).abs() <= U * deviation);
-        let (weights, costs) = descend(&Loop.upload(3, 1, &small.x).unwrap(), &small.y, 1.0, 60);
+        let (weights, costs) = descend(&Loop.upload(3, 1, &small.x).unwrap(), None, &small.y, 1.0, 60);
         // The mean itself is rounded to `f32`, by 1/32 at most, and y with it.
         assert!((weights[0] / deviation - 2.0).abs() <= 1e-6, "{weights:?}");
         assert!(costs[59] <= 1e-10, "{costs:?}");

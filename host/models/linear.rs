@@ -7,11 +7,13 @@ use super::descent::{Descent, History};
 use super::gram::{Compressed, compress};
 use super::{Checkpoints, Method, Progress, Scale, Scaler, descent};
 use crate::data::{Dataset, Table};
-use crate::engine::Engine;
+use crate::engine::{Engine, Loss, Samples};
 use crate::{Error, Result};
 
 /// Steps with which a learning rate is tried before it is suggested.
 const TRIAL_STEPS: usize = 10;
+/// What descent makes small.
+const LOSS: Loss = Loss::SquaredError;
 /// The name of a setting in checkpoints.
 const METHOD: &str = "method";
 
@@ -133,17 +135,19 @@ impl LinearRegression {
                 (engine.upload(samples, features, &x)?, engine.upload(samples, 1, &y)?, scaler, constant)
             }
             _ => {
-                let mut x = engine.upload(samples, features, table.values())?;
+                let x = engine.upload(samples, features, table.values())?;
                 let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
-                scaler.apply(engine, &mut x)?;
                 (x, engine.upload(samples, 1, dataset.y())?, scaler, constant)
             }
         };
-        let (x, y) = (&x, &y);
+        // The few samples of gram are scaled already.
+        let scaling = if method == Method::Gram { None } else { scaler.on(engine)? };
+        let over = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
+        let over = &over;
         let zeros = |learning_rate| {
             let weights = engine.upload(features, 1, &vec![0.0; features])?;
             let bias = engine.upload(1, 1, &[0.0])?;
-            Ok::<_, Error>(Steps { engine, x, y, weights, bias, learning_rate })
+            Ok::<_, Error>(Steps { engine, over, weights, bias, learning_rate })
         };
         let mut descent = zeros(self.learning_rate)?;
 
@@ -152,7 +156,7 @@ impl LinearRegression {
         // The cost after the last step is watched as the others are.
         let run = match run {
             Ok(mut history) => {
-                let last = engine.cost_linear(x, y, &weights, &bias)?;
+                let last = engine.cost(LOSS, over, &weights, &bias)?;
                 history.extend(&[last]).and_then(|()| history.into_costs())
             }
             Err(growth) => Err(growth),
@@ -168,7 +172,7 @@ impl LinearRegression {
                 )));
             }
             Err(growth) => {
-                let suggestion = descent::rate_that_would_do(engine, x)?;
+                let suggestion = descent::rate_that_would_do(engine, &x, scaling.as_ref())?;
                 // A rate is only suggested if it does: sums of a huge target overflow with any.
                 if let Some(rate) = suggestion {
                     let costs = zeros(rate)?.steps(TRIAL_STEPS)?;
@@ -220,6 +224,7 @@ impl LinearRegression {
     /// What decides the bits of each step.
     pub(super) fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset, method: Method) -> Subject {
         let settings = [
+            ("loss", LOSS.to_string().into()),
             ("learning rate", self.learning_rate.into()),
             ("scale", self.scale.to_string().into()),
             (METHOD, method.to_string().into()),
@@ -231,8 +236,7 @@ impl LinearRegression {
 /// Weights and bias on their way down, with what the way goes over.
 struct Steps<'a, E: Engine> {
     engine: &'a E,
-    x: &'a E::Matrix,   // (m × n)
-    y: &'a E::Matrix,   // (m)
+    over: &'a Samples<'a, E::Matrix>,
     weights: E::Matrix, // (n)
     bias: E::Matrix,    // (1)
     learning_rate: f64,
@@ -244,8 +248,8 @@ impl<E: Engine> Descent<E> for Steps<'_, E> {
     }
 
     fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
-        let Steps { engine, x, y, weights, bias, learning_rate } = self;
-        engine.descend_linear(x, y, weights, bias, *learning_rate, count)
+        let Steps { engine, over, weights, bias, learning_rate } = self;
+        engine.descend(LOSS, over, weights, bias, *learning_rate, count)
     }
 }
 
@@ -296,11 +300,11 @@ impl FittedLinear {
         }
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let features = self.features.len();
-        let mut scaled = engine.upload(x.rows(), features, x.values())?;
-        self.scaler.apply(engine, &mut scaled)?;
+        let x = engine.upload(x.rows(), features, x.values())?;
+        let scaling = self.scaler.on(engine)?;
         let weights = engine.upload(features, 1, &narrow(&self.weights))?;
         let bias = engine.upload(1, 1, &narrow(&[self.bias]))?;
-        let predictions = engine.read(&engine.matrix_vector(&scaled, &weights, &bias)?)?;
+        let predictions = engine.read(&engine.matrix_vector(&x, scaling.as_ref(), &weights, &bias)?)?;
         match predictions.iter().position(|value| !(*value as f32).is_finite()) {
             None => Ok(predictions),
             Some(row) => Err(Error::Data(format!(

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::data::Table;
-use crate::engine::{Engine, Moments};
+use crate::engine::{Engine, Moments, Scaling};
 use crate::{Error, Result};
 
 /// How features are scaled before descent.
@@ -75,7 +75,7 @@ impl Scaler {
                 moments.mean[j] = table.values()[j].into();
                 moments.standard_deviation[j] = 1.0;
                 constant.push(j);
-            } else if !mean.is_finite() || !deviation.is_finite() {
+            } else if !mean.is_finite() || !(deviation * deviation).is_finite() {
                 return Err(Error::Data(format!(
                     "feature {name:?}: its values are too large to be squared in 32-bit floating point: use a larger \
                      unit"
@@ -95,14 +95,14 @@ impl Scaler {
         Scaler { scale, moments: Moments { mean, standard_deviation } }
     }
 
-    /// Scales `x` (samples × features) in place.
+    /// What `engine` needs to scale features as it reads them; `None` if they are left as they are.
     ///
     /// # Errors
-    /// Another number of features, or the engine failed.
-    pub fn apply<E: Engine>(&self, engine: &E, x: &mut E::Matrix) -> Result<()> {
+    /// The engine failed.
+    pub fn on<E: Engine>(&self, engine: &E) -> Result<Option<Scaling<E::Matrix>>> {
         match self.scale {
-            Scale::ZScore => engine.standardise(x, &self.moments),
-            Scale::None => Ok(()),
+            Scale::ZScore => engine.scaling(&self.moments).map(Some),
+            Scale::None => Ok(None),
         }
     }
 
@@ -153,14 +153,28 @@ fn same_in_all_rows(table: &Table) -> Vec<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Loop;
+    use crate::engine::{HostMatrix, Loop};
 
     fn fitted(columns: &[&str], values: &[f32]) -> Result<(Scaler, Vec<usize>, Vec<f64>)> {
         let table = Table::new(columns.iter().map(ToString::to_string).collect(), values.to_vec())?;
-        let mut x = Loop.upload(table.rows(), columns.len(), values)?;
+        let x = Loop.upload(table.rows(), columns.len(), values)?;
         let (scaler, constant) = Scaler::fit(Scale::ZScore, &Loop, &x, &table)?;
-        scaler.apply(&Loop, &mut x)?;
-        Ok((scaler, constant, Loop.read(&x)?))
+        Ok((scaler.clone(), constant, scaled(&x, &scaler)))
+    }
+
+    /// The values of `x` as the loop takes them: each column times a weight of 1, beside weights of 0.
+    fn scaled(x: &HostMatrix<f64>, scaler: &Scaler) -> Vec<f64> {
+        let (rows, columns) = x.shape();
+        let scaling = scaler.on(&Loop).unwrap();
+        let bias = Loop.upload(1, 1, &[0.0]).unwrap();
+        let mut all = vec![0.0; rows * columns];
+        for j in 0..columns {
+            let unit: Vec<f32> = (0..columns).map(|k| if k == j { 1.0 } else { 0.0 }).collect();
+            let weights = Loop.upload(columns, 1, &unit).unwrap();
+            let column = Loop.matrix_vector(x, scaling.as_ref(), &weights, &bias).unwrap();
+            Loop.read(&column).unwrap().into_iter().enumerate().for_each(|(i, x)| all[i * columns + j] = x);
+        }
+        all
     }
 
     #[test]
@@ -196,6 +210,15 @@ mod tests {
     }
 
     #[test]
+    fn deviations_whose_square_is_beyond_f32_are_refused_on_engines_that_could_go_on() {
+        let largest = 2.0_f32.powi(63);
+        let (scaler, ..) = fitted(&["a"], &[-largest, largest]).unwrap();
+        assert_eq!(scaler.standard_deviation(), [f64::from(largest)]);
+        let text = fitted(&["a"], &[-2.0 * largest, 2.0 * largest]).unwrap_err().to_string();
+        assert!(text.contains("feature \"a\": its values are too large to be squared"), "{text}");
+    }
+
+    #[test]
     fn values_whose_squares_overflow_are_refused_whichever_moment_shows_it() {
         let table = Table::new(vec!["a".to_owned()], vec![1e20, -1e20, 3e19]).unwrap();
         let engine = crate::engine::Emulator::new();
@@ -209,12 +232,12 @@ mod tests {
     #[test]
     fn without_scaling_nothing_is_learnt_and_nothing_changes() {
         let table = Table::new(vec!["a".to_owned(), "b".to_owned()], vec![1.0, 5.0, 3.0, 5.0]).unwrap();
-        let mut x = Loop.upload(2, 2, table.values()).unwrap();
+        let x = Loop.upload(2, 2, table.values()).unwrap();
         let (scaler, constant) = Scaler::fit(Scale::None, &Loop, &x, &table).unwrap();
-        scaler.apply(&Loop, &mut x).unwrap();
         assert_eq!((scaler.scale(), constant), (Scale::None, vec![]));
         assert_eq!((scaler.mean(), scaler.standard_deviation()), (&[0.0; 2][..], &[1.0; 2][..]));
-        assert_eq!(Loop.read(&x).unwrap(), [1.0, 5.0, 3.0, 5.0]);
+        assert!(scaler.on(&Loop).unwrap().is_none());
+        assert_eq!(scaled(&x, &scaler), [1.0, 5.0, 3.0, 5.0]);
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::ops::{Range, RangeInclusive};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+use super::super::Loss;
 use super::super::matrix::Aligned;
-use super::simd::{NARROW, add_deviations, add_scaled, dot};
+use super::simd::{NARROW, Row, add_deviations, add_scaled, dot};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
 const FLUSH: usize = 256;
@@ -37,7 +38,7 @@ const CHUNK_ROWS: usize = 64;
 /// Columns of a stripe, where columns are shared out as well.
 const STRIPE: usize = 4096;
 
-/// A row-major matrix, or a stripe of its columns.
+/// A row-major matrix, or a stripe of its columns, as it is or with a mean taken off each value as it is read.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
     values: &'a [f32],
@@ -45,12 +46,14 @@ pub(super) struct View<'a> {
     stride: usize,
     first: usize,
     columns: usize,
+    /// Of all `stride` columns.
+    mean: Option<&'a [f32]>,
 }
 
 impl<'a> View<'a> {
-    /// All of `values` (rows × columns).
-    pub(super) fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
-        View { values, rows, stride: columns, first: 0, columns }
+    /// All of `values` (rows × columns), and the mean to take off each column.
+    pub(super) fn new(values: &'a [f32], rows: usize, columns: usize, mean: Option<&'a [f32]>) -> Self {
+        View { values, rows, stride: columns, first: 0, columns, mean }
     }
 
     /// Columns `range` of this view.
@@ -58,9 +61,18 @@ impl<'a> View<'a> {
         View { first: self.first + range.start, columns: range.len(), ..self }
     }
 
+    /// The values of row `i` as they are stored.
     #[inline(always)]
-    fn row(&self, i: usize) -> &'a [f32] {
+    fn stored(&self, i: usize) -> &'a [f32] {
         &self.values[i * self.stride + self.first..][..self.columns]
+    }
+
+    /// Row `i`; `CENTRED` says whether there is a mean.
+    #[inline(always)]
+    fn row<const CENTRED: bool>(&self, i: usize) -> Row<'a, CENTRED> {
+        let values = self.stored(i);
+        let mean = self.mean.map_or(values, |mean| &mean[self.first..][..self.columns]);
+        Row { values, mean }
     }
 
     fn rows_of_chunk(&self) -> usize {
@@ -96,33 +108,43 @@ fn tree<T: Send>(
 
 /// Where the error of a sample comes from.
 trait Errors: Copy + Sync {
-    /// The error of sample `i`, whose features are `row`.
-    fn error<S: Simd>(self, simd: S, i: usize, row: &[f32]) -> f64;
+    /// The error of sample `i`, whose features are `row`, and its share of the cost.
+    fn error<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> (f64, f64);
 }
 
-/// e = x·w + b − y
+/// e = ŷ − y of z = x·w + b, as the loss says.
 #[derive(Clone, Copy)]
-pub(super) struct Linear<'a> {
+pub(super) struct Model<'a> {
+    pub(super) loss: Loss,
     pub(super) weights: &'a [f32],
     pub(super) bias: f32,
     pub(super) y: &'a [f32],
 }
 
-impl Errors for Linear<'_> {
+impl Model<'_> {
+    /// The error of sample `i` from z, and its share of the cost.
     #[inline(always)]
-    fn error<S: Simd>(self, simd: S, i: usize, row: &[f32]) -> f64 {
-        dot(simd, row, self.weights) + f64::from(self.bias) - f64::from(self.y[i])
+    fn judge(self, i: usize, z: f64) -> (f64, f64) {
+        let y = f64::from(self.y[i]);
+        (self.loss.prediction(z) - y, self.loss.cost(z, y))
     }
 }
 
-/// Errors that are known already.
+impl Errors for Model<'_> {
+    #[inline(always)]
+    fn error<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> (f64, f64) {
+        self.judge(i, dot(simd, row, self.weights) + f64::from(self.bias))
+    }
+}
+
+/// Errors that are known already, and cost nothing.
 #[derive(Clone, Copy)]
 struct Known<'a>(&'a [f32]);
 
 impl Errors for Known<'_> {
     #[inline(always)]
-    fn error<S: Simd>(self, _: S, i: usize, _: &[f32]) -> f64 {
-        f64::from(self.0[i])
+    fn error<S: Simd, const CENTRED: bool>(self, _: S, i: usize, _: Row<'_, CENTRED>) -> (f64, f64) {
+        (f64::from(self.0[i]), 0.0)
     }
 }
 
@@ -132,8 +154,8 @@ pub(super) struct Sums {
     pub(super) gradient: Vec<f64>,
     /// Σ eᵢ
     pub(super) errors: f64,
-    /// Σ eᵢ²
-    pub(super) squares: f64,
+    /// m times the cost.
+    pub(super) cost: f64,
 }
 
 impl Sums {
@@ -142,38 +164,38 @@ impl Sums {
             *sum += value;
         }
         self.errors += other.errors;
-        self.squares += other.squares;
+        self.cost += other.cost;
         self
     }
 }
 
 /// Errors and their products with the rows, in one pass: a group of rows is read from memory for the errors and is
 /// still in the cache for the gradient.
-struct ErrorPass<'a, E> {
+struct ErrorPass<'a, E, const CENTRED: bool> {
     x: View<'a>,
     rows: Range<usize>,
     errors: E,
 }
 
-impl<E: Errors> WithSimd for ErrorPass<'_, E> {
+impl<E: Errors, const CENTRED: bool> WithSimd for ErrorPass<'_, E, CENTRED> {
     type Output = Sums;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
-        let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, squares: 0.0 };
+        let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, cost: 0.0 };
         let mut gradient = Aligned::<f32>::zeros(self.x.columns);
-        let mut error_of = |i: usize, row: &[f32]| {
-            let error = self.errors.error(simd, i, row);
+        let mut error_of = |i: usize, row: Row<'_, CENTRED>| {
+            let (error, cost) = self.errors.error(simd, i, row);
             sums.errors += error;
-            sums.squares += error * error;
+            sums.cost += cost;
             error as f32
         };
         if self.x.columns < NARROW {
             for i in self.rows {
                 let row = self.x.row(i);
                 let error = f64::from(error_of(i, row));
-                for (sum, &value) in sums.gradient.iter_mut().zip(row) {
-                    *sum += error * f64::from(value);
+                for (sum, value) in sums.gradient.iter_mut().zip(row.wide()) {
+                    *sum += error * value;
                 }
             }
             return sums;
@@ -184,7 +206,7 @@ impl<E: Errors> WithSimd for ErrorPass<'_, E> {
             let end = (start + FLUSH).min(self.rows.end);
             let mut i = start;
             while grouped && i + GROUP <= end {
-                let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
+                let rows: [Row<'_, CENTRED>; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
                 let mut errors = [0.0; GROUP];
                 for r in 0..GROUP {
                     errors[r] = error_of(i + r, rows[r]);
@@ -208,8 +230,11 @@ impl<E: Errors> WithSimd for ErrorPass<'_, E> {
 
 /// The sums over all rows of `x`, whose rows fit in the cache.
 fn error_sums(x: View<'_>, errors: impl Errors) -> Sums {
-    let leaf = |chunk| Arch::new().dispatch(ErrorPass { x, rows: x.chunk(chunk), errors });
-    tree(0..x.chunks(), &leaf, &Sums::merge)
+    fn sums<const CENTRED: bool>(x: View<'_>, errors: impl Errors) -> Sums {
+        let pass = |chunk| ErrorPass::<_, CENTRED> { x, rows: x.chunk(chunk), errors };
+        tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
+    }
+    if x.mean.is_some() { sums::<true>(x, errors) } else { sums::<false>(x, errors) }
 }
 
 /// Σ eᵢ xᵢⱼ for each column j, for any number of columns.
@@ -225,22 +250,22 @@ pub(super) fn gradient_sums(x: View<'_>, errors: &[f32]) -> Vec<f64> {
     gradient
 }
 
-/// The sums of the linear model's errors over all rows of `x`, for any number of columns.
-pub(super) fn linear_sums(x: View<'_>, linear: Linear<'_>) -> Sums {
+/// The sums of a model's errors over all rows of `x`, for any number of columns.
+pub(super) fn descent_sums(x: View<'_>, model: Model<'_>) -> Sums {
     if x.columns <= WIDE {
-        return error_sums(x, linear);
+        return error_sums(x, model);
     }
-    let mut errors = vec![0.0_f64; x.rows];
-    products(x, linear.weights, linear.bias, &mut errors, |product| product);
-    for (error, &y) in errors.iter_mut().zip(linear.y) {
-        *error -= f64::from(y);
+    let mut z = vec![0.0_f64; x.rows];
+    products(x, model.weights, model.bias, &mut z, |product| product);
+    let mut sums = Sums { gradient: Vec::new(), errors: 0.0, cost: 0.0 };
+    let mut rounded = vec![0.0_f32; x.rows];
+    for (i, (&z, rounded)) in z.iter().zip(&mut rounded).enumerate() {
+        let (error, cost) = model.judge(i, z);
+        sums.errors += error;
+        sums.cost += cost;
+        *rounded = error as f32;
     }
-    let rounded: Vec<f32> = errors.iter().map(|&error| error as f32).collect();
-    Sums {
-        gradient: gradient_sums(x, &rounded),
-        errors: errors.iter().sum(),
-        squares: errors.iter().map(|error| error * error).sum(),
-    }
+    Sums { gradient: gradient_sums(x, &rounded), ..sums }
 }
 
 /// out := `convert`(row of x · w + b), row by row.
@@ -251,15 +276,30 @@ pub(super) fn products<T: Send>(
     out: &mut [T],
     convert: impl Fn(f64) -> T + Sync,
 ) {
+    if x.mean.is_some() {
+        rows_times_vector::<true, T>(x, weights, bias, out, &convert);
+    } else {
+        rows_times_vector::<false, T>(x, weights, bias, out, &convert);
+    }
+}
+
+fn rows_times_vector<const CENTRED: bool, T: Send>(
+    x: View<'_>,
+    weights: &[f32],
+    bias: f32,
+    out: &mut [T],
+    convert: &(impl Fn(f64) -> T + Sync),
+) {
     if x.columns > WIDE {
         out.par_iter_mut().enumerate().for_each(|(i, out)| {
-            *out = convert(wide_dot(x.row(i), weights) + f64::from(bias));
+            *out = convert(wide_dot(x.row::<CENTRED>(i), weights) + f64::from(bias));
         });
         return;
     }
     let rows = x.rows_of_chunk();
     let pass = |chunk: usize, out: &mut [T]| {
-        Arch::new().dispatch(Products { x, first: chunk * rows, weights, bias, out, convert: &convert });
+        let first = chunk * rows;
+        Arch::new().dispatch(Products::<_, _, CENTRED> { x, first, weights, bias, out, convert });
     };
     if out.len() <= rows {
         pass(0, out);
@@ -268,30 +308,31 @@ pub(super) fn products<T: Send>(
     }
 }
 
-struct Products<'a, T, C> {
+struct Products<'a, T, C, const CENTRED: bool> {
     x: View<'a>,
     first: usize,
     weights: &'a [f32],
     bias: f32,
     out: &'a mut [T],
-    convert: C,
+    convert: &'a C,
 }
 
-impl<T, C: Fn(f64) -> T> WithSimd for Products<'_, T, C> {
+impl<T, C: Fn(f64) -> T, const CENTRED: bool> WithSimd for Products<'_, T, C, CENTRED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         for (i, out) in self.out.iter_mut().enumerate() {
-            *out = (self.convert)(dot(simd, self.x.row(self.first + i), self.weights) + f64::from(self.bias));
+            let row = self.x.row::<CENTRED>(self.first + i);
+            *out = (self.convert)(dot(simd, row, self.weights) + f64::from(self.bias));
         }
     }
 }
 
 /// Σ xᵢ wᵢ of one long row, on all threads.
-fn wide_dot(x: &[f32], w: &[f32]) -> f64 {
-    struct Dot<'a>(&'a [f32], &'a [f32]);
-    impl WithSimd for Dot<'_> {
+fn wide_dot<const CENTRED: bool>(x: Row<'_, CENTRED>, w: &[f32]) -> f64 {
+    struct Dot<'a, const CENTRED: bool>(Row<'a, CENTRED>, &'a [f32]);
+    impl<const CENTRED: bool> WithSimd for Dot<'_, CENTRED> {
         type Output = f64;
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> f64 {
@@ -299,10 +340,11 @@ fn wide_dot(x: &[f32], w: &[f32]) -> f64 {
         }
     }
     let leaf = |chunk: usize| {
-        let columns = chunk * WIDE..((chunk + 1) * WIDE).min(x.len());
-        Arch::new().dispatch(Dot(&x[columns.clone()], &w[columns]))
+        let columns = chunk * WIDE..((chunk + 1) * WIDE).min(w.len());
+        let part = Row { values: &x.values[columns.clone()], mean: &x.mean[columns.clone()] };
+        Arch::new().dispatch(Dot::<CENTRED>(part, &w[columns]))
     };
-    tree(0..x.len().div_ceil(WIDE), &leaf, &|a, b| a + b)
+    tree(0..w.len().div_ceil(WIDE), &leaf, &|a, b| a + b)
 }
 
 /// Mean and sum of squared deviations of each column over `count` rows.
@@ -341,16 +383,16 @@ impl WithSimd for MomentsPass<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) -> ColumnMoments {
-        let origin = self.x.row(self.rows.start);
+        let origin = self.x.stored(self.rows.start);
         let (mut mean, mut squares) = (vec![0.0; origin.len()], vec![0.0; origin.len()]);
         let mut i = self.rows.start;
         while i + GROUP <= self.rows.end {
-            let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
+            let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.stored(i + r));
             add_deviations(origin, rows, &mut mean, &mut squares);
             i += GROUP;
         }
         while i < self.rows.end {
-            add_deviations(origin, [self.x.row(i)], &mut mean, &mut squares);
+            add_deviations(origin, [self.x.stored(i)], &mut mean, &mut squares);
             i += 1;
         }
         let count = self.rows.len() as f64;
@@ -423,7 +465,7 @@ mod tests {
         for columns in [0, 1, 3, 40, 640, 2048, 5000, 32_768] {
             for rows in [0, 1, 63, 64, 65, 2000, 100_000, 10_000_000] {
                 // Of the values only their places are used.
-                let view = View { values: &[], rows, stride: columns, first: 0, columns };
+                let view = View { values: &[], rows, stride: columns, first: 0, columns, mean: None };
                 let place = format!("{rows} × {columns}");
                 let mut next = 0;
                 for index in 0..view.chunks() {

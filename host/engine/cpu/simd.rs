@@ -16,44 +16,73 @@ pub(super) const PIECE: usize = 4096;
 /// Elements of a row below which vectors do not pay.
 pub(super) const NARROW: usize = 12;
 
+/// A row of X as it is or, if `CENTRED`, with a mean taken off each value when it is read.
+#[derive(Clone, Copy)]
+pub(super) struct Row<'a, const CENTRED: bool> {
+    pub(super) values: &'a [f32],
+    /// As long as `values`; not read unless `CENTRED`.
+    pub(super) mean: &'a [f32],
+}
+
+impl<const CENTRED: bool> Row<'_, CENTRED> {
+    /// The values of a vector, of which `mean` are the means.
+    #[inline(always)]
+    fn vector<S: Simd>(simd: S, values: S::f32s, mean: S::f32s) -> S::f32s {
+        if CENTRED { simd.sub_f32s(values, mean) } else { values }
+    }
+
+    /// The values one by one in `f64`.
+    #[inline(always)]
+    pub(super) fn wide(&self) -> impl Iterator<Item = f64> {
+        let centred = |(&value, &mean)| match CENTRED {
+            true => f64::from(value) - f64::from(mean),
+            false => f64::from(value),
+        };
+        self.values.iter().zip(self.mean).map(centred)
+    }
+}
+
 /// Σ xᵢ wᵢ: in `f64` below [`NARROW`] elements; else at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
 #[inline(always)]
-pub(super) fn dot<S: Simd>(simd: S, x: &[f32], w: &[f32]) -> f64 {
+pub(super) fn dot<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f32]) -> f64 {
     let mut sum = 0.0;
-    if x.len() < NARROW {
-        for (&x, &w) in x.iter().zip(w) {
-            sum += f64::from(x) * f64::from(w);
+    if x.values.len() < NARROW {
+        for (x, &w) in x.wide().zip(w) {
+            sum += x * f64::from(w);
         }
         return sum;
     }
-    for (x, w) in x.chunks(PIECE).zip(w.chunks(PIECE)) {
-        sum += f64::from(dot_piece(simd, x, w));
+    for ((values, mean), w) in x.values.chunks(PIECE).zip(x.mean.chunks(PIECE)).zip(w.chunks(PIECE)) {
+        sum += f64::from(dot_piece(simd, Row::<CENTRED> { values, mean }, w));
     }
     sum
 }
 
 #[inline(always)]
-fn dot_piece<S: Simd>(simd: S, x: &[f32], w: &[f32]) -> f32 {
+fn dot_piece<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f32]) -> f32 {
     let vectors = const { LANES / S::F32_LANES };
-    let (x_vectors, x_tail) = S::as_simd_f32s(x);
+    let (x_vectors, x_tail) = S::as_simd_f32s(x.values);
+    let (mean_vectors, mean_tail) = S::as_simd_f32s(x.mean);
     let (w_vectors, w_tail) = S::as_simd_f32s(w);
     let x_groups = x_vectors.chunks_exact(vectors);
+    let mean_groups = mean_vectors.chunks_exact(vectors);
     let w_groups = w_vectors.chunks_exact(vectors);
-    let (x_rest, w_rest) = (x_groups.remainder(), w_groups.remainder());
+    let (x_rest, mean_rest, w_rest) = (x_groups.remainder(), mean_groups.remainder(), w_groups.remainder());
+    let centred = |value, mean| Row::<CENTRED>::vector(simd, value, mean);
 
     let mut sums = [simd.splat_f32s(0.0); LANES]; // the first `vectors` are used
-    for (x, w) in x_groups.zip(w_groups) {
+    for ((x, mean), w) in x_groups.zip(mean_groups).zip(w_groups) {
         for v in 0..vectors {
-            sums[v] = simd.mul_add_e_f32s(x[v], w[v], sums[v]);
+            sums[v] = simd.mul_add_e_f32s(centred(x[v], mean[v]), w[v], sums[v]);
         }
     }
     // The indices stay constants, so that the sums stay in registers.
     for v in 0..vectors {
         if v < x_rest.len() {
-            sums[v] = simd.mul_add_e_f32s(x_rest[v], w_rest[v], sums[v]);
+            sums[v] = simd.mul_add_e_f32s(centred(x_rest[v], mean_rest[v]), w_rest[v], sums[v]);
         } else if v == x_rest.len() && !x_tail.is_empty() {
-            let (x, w) = (simd.partial_load_f32s(x_tail), simd.partial_load_f32s(w_tail));
-            sums[v] = simd.mul_add_e_f32s(x, w, sums[v]);
+            let (x, mean) = (simd.partial_load_f32s(x_tail), simd.partial_load_f32s(mean_tail));
+            sums[v] = simd.mul_add_e_f32s(centred(x, mean), simd.partial_load_f32s(w_tail), sums[v]);
         }
     }
     let mut half = vectors / 2;
@@ -66,27 +95,32 @@ fn dot_piece<S: Simd>(simd: S, x: &[f32], w: &[f32]) -> f32 {
     simd.reduce_sum_f32s(sums[0])
 }
 
-/// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element.
+/// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element. All rows have the same
+/// means.
 #[inline(always)]
-pub(super) fn add_scaled<S: Simd, const ROWS: usize>(
+pub(super) fn add_scaled<S: Simd, const CENTRED: bool, const ROWS: usize>(
     simd: S,
     sums: &mut [f32],
     scales: [f32; ROWS],
-    rows: [&[f32]; ROWS],
+    rows: [Row<'_, CENTRED>; ROWS],
 ) {
     let (sums, sums_tail) = S::as_mut_simd_f32s(sums);
+    let (mean, mean_tail) = S::as_simd_f32s(rows[0].mean);
+    let mean = &mean[..sums.len()];
     let scales = scales.map(|scale| simd.splat_f32s(scale));
-    let split = rows.map(|row| S::as_simd_f32s(row));
+    let split = rows.map(|row| S::as_simd_f32s(row.values));
     let vectors: [&[S::f32s]; ROWS] = array::from_fn(|r| &split[r].0[..sums.len()]);
+    let centred = |value, mean| Row::<CENTRED>::vector(simd, value, mean);
     for (j, sum) in sums.iter_mut().enumerate() {
         for r in 0..ROWS {
-            *sum = simd.mul_add_e_f32s(vectors[r][j], scales[r], *sum);
+            *sum = simd.mul_add_e_f32s(centred(vectors[r][j], mean[j]), scales[r], *sum);
         }
     }
     if !sums_tail.is_empty() {
-        let mut sum = simd.partial_load_f32s(sums_tail);
+        let (mut sum, mean) = (simd.partial_load_f32s(sums_tail), simd.partial_load_f32s(mean_tail));
         for r in 0..ROWS {
-            sum = simd.mul_add_e_f32s(simd.partial_load_f32s(split[r].1), scales[r], sum);
+            let value = centred(simd.partial_load_f32s(split[r].1), mean);
+            sum = simd.mul_add_e_f32s(value, scales[r], sum);
         }
         simd.partial_store_f32s(sums_tail, sum);
     }
