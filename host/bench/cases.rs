@@ -1,5 +1,7 @@
 //! The kernels with the shapes at which they are looked at: the one list of them.
 
+use std::fmt;
+
 use cuda_std::{Buffer, Device, Global, GlobalMut, Kernel};
 use kernels::{dense, descent, elementwise, matmul, reduce};
 use rand_chacha::ChaCha8Rng;
@@ -12,10 +14,56 @@ pub struct Case<D: Device> {
     /// The kernel's name in the PTX.
     pub kernel: &'static str,
     /// Sizes, as the kernel's file names them.
-    pub shape: String,
+    pub shape: Shape,
     /// What has to be moved, by the formula: each operand once.
     pub floor: Floor,
+    /// What has to be computed, by the formula: additions, multiplications and whatever else there is an operation for.
+    pub operations: u64,
     prepare: Prepare<D>,
+}
+
+/// Which shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Small ones, at which the emulator counts: for each kernel one that fills its tiles and one that does not.
+    Counted,
+    /// Those at which kernels are timed: large ones, and such as are used.
+    Timed,
+}
+
+impl Scale {
+    fn pick<T: Copy>(self, counted: &[T], timed: &[T]) -> Vec<T> {
+        match self {
+            Scale::Counted => counted,
+            Scale::Timed => timed,
+        }
+        .to_vec()
+    }
+}
+
+/// The sides of a case, one to three.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape(Vec<usize>);
+
+impl Shape {
+    /// The sides with ones for those that are not there: m, n, k.
+    #[must_use]
+    pub fn sides(&self) -> [usize; 3] {
+        std::array::from_fn(|i| self.0.get(i).copied().unwrap_or(1))
+    }
+}
+
+impl<const N: usize> From<[usize; N]> for Shape {
+    fn from(sides: [usize; N]) -> Self {
+        Shape(sides.to_vec())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sides: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        f.write_str(&sides.join("×"))
+    }
 }
 
 type Prepare<D> = Box<dyn Fn(&D) -> Result<Launch<D>, <D as Device>::Error>>;
@@ -27,6 +75,14 @@ pub struct Floor {
     pub read: u64,
     /// Bytes that are written.
     pub written: u64,
+}
+
+impl Floor {
+    /// Bytes that are read or written.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.read + self.written
+    }
 }
 
 /// A launch that has its operands, and can be repeated.
@@ -49,23 +105,25 @@ fn operand<D: Device>(device: &D, length: usize) -> Result<Buffer<f32, D>, D::Er
     device.upload(&values)
 }
 
-/// A kernel on a grid, its buffers with their lengths, and its arguments in order. A buffer that is both read and
-/// written stands under both.
+/// A kernel on a grid, its buffers with their lengths, its arguments in order, and its operations. A buffer that is both
+/// read and written stands under "changes".
 macro_rules! case {
     (
         $kernel:expr, $shape:expr, $grid:expr, $arguments:expr,
         reads { $($input:ident: $read:expr),* } writes { $($output:ident: $written:expr),* }
         $(changes { $both:ident: $changed:expr })?
+        does $operations:expr
     ) => {{
         let bytes = |elements: usize| (size_of::<f32>() * elements) as u64;
         let changed: usize = 0 $(+ $changed)?;
         Case {
             kernel: $kernel.entry(),
-            shape: $shape,
+            shape: Shape::from($shape),
             floor: Floor {
                 read: bytes(changed $(+ $read)*),
                 written: bytes(changed $(+ $written)*),
             },
+            operations: ($operations) as u64,
             prepare: Box::new(move |device: &D| {
                 $(let $input = operand(device, $read)?;)*
                 $(let mut $output = operand(device, $written)?;)*
@@ -78,124 +136,140 @@ macro_rules! case {
     }};
 }
 
-/// The kernels with their shapes: for each one that fills its tiles and one that does not.
+/// The kernels with their shapes of this scale.
 #[must_use]
-pub fn cases<D: Device>() -> Vec<Case<D>> {
+pub fn cases<D: Device>(scale: Scale) -> Vec<Case<D>> {
     let mut cases = Vec::new();
-    elementwise(&mut cases);
-    reductions(&mut cases);
-    descents(&mut cases);
-    products(&mut cases);
-    layers(&mut cases);
+    elementwise(scale, &mut cases);
+    reductions(scale, &mut cases);
+    descents(scale, &mut cases);
+    products(scale, &mut cases);
+    layers(scale, &mut cases);
     cases
 }
 
-fn elementwise<D: Device>(cases: &mut Vec<Case<D>>) {
+/// Elements of a vector that no cache holds.
+const LONG: usize = 1 << 26;
+
+/// Samples × features of what goes over all data.
+const TABLE: [usize; 2] = [100_000, 1000];
+
+/// m, n and k of the products, and batch, units and inputs of the layers.
+fn sizes(scale: Scale) -> Vec<[usize; 3]> {
+    scale.pick(
+        &[[256, 256, 64], [100, 60, 50]],
+        &[[4096, 4096, 4096], [2048, 2048, 2048], [1024, 1024, 1024], [64, 1000, 1000]],
+    )
+}
+
+/// Parts of k, for a product that is split.
+fn parts_of(scale: Scale, [m, n, k]: [usize; 3]) -> usize {
+    match scale {
+        Scale::Counted => 2,
+        Scale::Timed => matmul::split_k::splits(m, n, k),
+    }
+}
+
+fn elementwise<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
     use elementwise::{MULTIPLY, RELU, SIGMOID, STANDARDISE, UPDATE, grid};
-    for n in [16_384, 1_000] {
-        let (shape, size) = (format!("{n}"), n as u32);
+    for n in scale.pick(&[16_384, 1_000], &[LONG]) {
+        let size = n as u32;
         cases.push(case! {
-            &MULTIPLY, shape.clone(), grid(n), (size, &a, &b, &mut out),
-            reads { a: n, b: n } writes { out: n }
+            &MULTIPLY, [n], grid(n), (size, &a, &b, &mut out),
+            reads { a: n, b: n } writes { out: n } does n
         });
-        for kernel in [&RELU, &SIGMOID] {
+        for (kernel, operations) in [(&RELU, 1), (&SIGMOID, 4)] {
             cases.push(case! {
-                kernel, shape.clone(), grid(n), (size, &z, &mut out),
-                reads { z: n } writes { out: n }
+                kernel, [n], grid(n), (size, &z, &mut out),
+                reads { z: n } writes { out: n } does operations * n
             });
         }
         cases.push(case! {
-            &UPDATE, shape, grid(n), (size, 0.5, &gradient, &mut weights),
-            reads { gradient: n } writes {} changes { weights: n }
+            &UPDATE, [n], grid(n), (size, 0.5, &gradient, &mut weights),
+            reads { gradient: n } writes {} changes { weights: n } does 2 * n
         });
     }
-    for (m, n) in [(256, 64), (100, 10)] {
+    for [m, n] in scale.pick(&[[256, 64], [100, 10]], &[TABLE]) {
         cases.push(case! {
-            &STANDARDISE, format!("{m}×{n}"), grid(m * n), (m as u32, n as u32, &mean, &deviation, &mut x),
-            reads { mean: n, deviation: n } writes {} changes { x: m * n }
+            &STANDARDISE, [m, n], grid(m * n), (m as u32, n as u32, &mean, &deviation, &mut x),
+            reads { mean: n, deviation: n } writes {} changes { x: m * n } does 2 * m * n
         });
     }
 }
 
-fn reductions<D: Device>(cases: &mut Vec<Case<D>>) {
+fn reductions<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
     use reduce::{block, column_moments, column_sums, dot, sum};
-    for n in [65_536, 1_000] {
-        let (shape, blocks) = (format!("{n}"), block::grid(n)[0] as usize);
+    for n in scale.pick(&[65_536, 1_000], &[LONG]) {
+        let blocks = block::grid(n)[0] as usize;
         cases.push(case! {
-            &sum::SUM, shape.clone(), block::grid(n), (n as u32, &x, &mut partials),
-            reads { x: n } writes { partials: blocks }
+            &sum::SUM, [n], block::grid(n), (n as u32, &x, &mut partials),
+            reads { x: n } writes { partials: blocks } does n
         });
         cases.push(case! {
-            &dot::DOT, shape, block::grid(n), (n as u32, &a, &b, &mut partials),
-            reads { a: n, b: n } writes { partials: blocks }
+            &dot::DOT, [n], block::grid(n), (n as u32, &a, &b, &mut partials),
+            reads { a: n, b: n } writes { partials: blocks } does 2 * n
         });
     }
-    for (m, n) in [(1024, 64), (100, 10)] {
-        let (rows, columns, shape) = (m as u32, n as u32, format!("{m}×{n}"));
+    for [m, n] in scale.pick(&[[1024, 64], [100, 10]], &[TABLE]) {
+        let (rows, columns) = (m as u32, n as u32);
         let blocks = column_sums::row_blocks(m, n);
         cases.push(case! {
-            &column_sums::COLUMN_SUMS, shape.clone(), column_sums::grid(m, n), (rows, columns, &x, &mut partials),
-            reads { x: m * n } writes { partials: blocks * n }
+            &column_sums::COLUMN_SUMS, [m, n], column_sums::grid(m, n), (rows, columns, &x, &mut partials),
+            reads { x: m * n } writes { partials: blocks * n } does m * n
         });
         cases.push(case! {
-            &column_moments::COLUMN_MOMENTS, shape.clone(), column_moments::grid(m, n),
+            &column_moments::COLUMN_MOMENTS, [m, n], column_moments::grid(m, n),
             (rows, columns, &x, &mut means, &mut squares),
-            reads { x: m * n } writes { means: blocks * n, squares: blocks * n }
+            reads { x: m * n } writes { means: blocks * n, squares: blocks * n } does 4 * m * n
         });
         cases.push(case! {
-            &column_moments::COLUMN_MOMENTS_FINISH, shape, column_moments::finish_grid(n),
+            &column_moments::COLUMN_MOMENTS_FINISH, [m, n], column_moments::finish_grid(n),
             (rows, columns, blocks as u32, &means, &squares, &mut mean, &mut deviation),
-            reads { means: blocks * n, squares: blocks * n } writes { mean: n, deviation: n }
+            reads { means: blocks * n, squares: blocks * n } writes { mean: n, deviation: n } does 8 * blocks * n
         });
     }
 }
 
-fn descents<D: Device>(cases: &mut Vec<Case<D>>) {
+fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
     use descent::{error, gradient, matrix_vector};
-    for (m, n) in [(1024, 128), (100, 10)] {
-        let (rows, columns, shape) = (m as u32, n as u32, format!("{m}×{n}"));
+    for [m, n] in scale.pick(&[[1024, 128], [100, 10]], &[TABLE]) {
+        let (rows, columns) = (m as u32, n as u32);
         let blocks = gradient::row_blocks(m, n);
         cases.push(case! {
-            &matrix_vector::MATRIX_VECTOR, shape.clone(), matrix_vector::grid(m),
+            &matrix_vector::MATRIX_VECTOR, [m, n], matrix_vector::grid(m),
             (rows, columns, &x, &weights, &bias, &mut out),
-            reads { x: m * n, weights: n, bias: 1 } writes { out: m }
+            reads { x: m * n, weights: n, bias: 1 } writes { out: m } does 2 * m * n + m
         });
         cases.push(case! {
-            &gradient::GRADIENT, shape.clone(), gradient::grid(m, n), (rows, columns, &x, &error, &mut partials),
-            reads { x: m * n, error: m } writes { partials: blocks * n }
+            &gradient::GRADIENT, [m, n], gradient::grid(m, n), (rows, columns, &x, &error, &mut partials),
+            reads { x: m * n, error: m } writes { partials: blocks * n } does 2 * m * n
         });
         cases.push(case! {
-            &gradient::GRADIENT_FINISH, shape, gradient::finish_grid(n),
+            &gradient::GRADIENT_FINISH, [m, n], gradient::finish_grid(n),
             (rows, columns, blocks as u32, &partials, &mut gradient),
-            reads { partials: blocks * n } writes { gradient: n }
+            reads { partials: blocks * n } writes { gradient: n } does blocks * n + n
         });
     }
-    for m in [16_384, 1_000] {
-        let (shape, blocks) = (format!("{m}"), error::grid(m)[0] as usize);
+    for m in scale.pick(&[16_384, 1_000], &[TABLE[0]]) {
+        let blocks = error::grid(m)[0] as usize;
         cases.push(case! {
-            &error::LINEAR_ERROR, shape.clone(), error::grid(m),
+            &error::LINEAR_ERROR, [m], error::grid(m),
             (m as u32, &prediction, &y, &mut error, &mut squares, &mut sums),
-            reads { prediction: m, y: m } writes { error: m, squares: blocks, sums: blocks }
+            reads { prediction: m, y: m } writes { error: m, squares: blocks, sums: blocks } does 4 * m
         });
         cases.push(case! {
-            &error::LINEAR_COST, shape, [1, 1, 1],
+            &error::LINEAR_COST, [m], [1, 1, 1],
             (m as u32, blocks as u32, 0, &squares, &sums, &mut history, &mut bias_gradient),
-            reads { squares: blocks, sums: blocks } writes { history: 1, bias_gradient: 1 }
+            reads { squares: blocks, sums: blocks } writes { history: 1, bias_gradient: 1 } does 2 * blocks + 2
         });
     }
 }
-
-/// m, n and k of the products, and batch, units and inputs of the layers.
-const PRODUCTS: [[usize; 3]; 2] = [[256, 256, 64], [100, 60, 50]];
-
-/// Parts of k, for a product that is split.
-const SPLITS: usize = 2;
 
 type Product = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 type ProductGrid = fn(usize, usize) -> [u32; 3];
 type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 
-fn products<D: Device>(cases: &mut Vec<Case<D>>) {
+fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
     use matmul::{naive, pipelined, register_tiled, split_k, tiled, vectorised, warp_tiled};
     let rungs: [(&'static Product, ProductGrid); _] = [
         (&naive::MATMUL_NAIVE, naive::grid),
@@ -220,29 +294,30 @@ fn products<D: Device>(cases: &mut Vec<Case<D>>) {
         &split_k::MATMUL_SPLIT_K_NT,
         &split_k::MATMUL_SPLIT_K_TT,
     ];
-    for [m, n, k] in PRODUCTS {
+    for [m, n, k] in sizes(scale) {
+        let parts = parts_of(scale, [m, n, k]);
         for (kernel, grid) in rungs {
             cases.push(case! {
-                kernel, format!("{m}×{n}×{k}"), grid(m, n), (m as u32, n as u32, k as u32, &a, &b, &mut c),
-                reads { a: m * k, b: k * n } writes { c: m * n }
+                kernel, [m, n, k], grid(m, n), (m as u32, n as u32, k as u32, &a, &b, &mut c),
+                reads { a: m * k, b: k * n } writes { c: m * n } does 2 * m * n * k
             });
         }
         for kernel in splits {
             cases.push(case! {
-                kernel, format!("{m}×{n}×{k}"), split_k::grid(m, n, SPLITS),
+                kernel, [m, n, k], split_k::grid(m, n, parts),
                 (m as u32, n as u32, k as u32, &a, &b, &mut partials),
-                reads { a: m * k, b: k * n } writes { partials: SPLITS * m * n }
+                reads { a: m * k, b: k * n } writes { partials: parts * m * n } does 2 * m * n * k
             });
         }
         cases.push(case! {
-            &split_k::MATMUL_SPLIT_K_FINISH, format!("{m}×{n}"), split_k::finish_grid(m, n),
-            (m as u32, n as u32, SPLITS as u32, &partials, &mut c),
-            reads { partials: SPLITS * m * n } writes { c: m * n }
+            &split_k::MATMUL_SPLIT_K_FINISH, [m, n, parts], split_k::finish_grid(m, n),
+            (m as u32, n as u32, parts as u32, &partials, &mut c),
+            reads { partials: parts * m * n } writes { c: m * n } does parts * m * n
         });
     }
 }
 
-fn layers<D: Device>(cases: &mut Vec<Case<D>>) {
+fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
     use dense::{split_k, tiled, warp_tiled};
     let rungs: [(&'static Layer, ProductGrid); _] = [
         (&tiled::DENSE_IDENTITY, tiled::grid),
@@ -254,19 +329,20 @@ fn layers<D: Device>(cases: &mut Vec<Case<D>>) {
     ];
     let finishes =
         [&split_k::DENSE_SPLIT_K_IDENTITY, &split_k::DENSE_SPLIT_K_RELU, &split_k::DENSE_SPLIT_K_SIGMOID];
-    for [batch, units, inputs] in PRODUCTS {
+    for [batch, units, inputs] in sizes(scale) {
+        let parts = parts_of(scale, [batch, units, inputs]);
         for (kernel, grid) in rungs {
             cases.push(case! {
-                kernel, format!("{batch}×{units}×{inputs}"), grid(batch, units),
+                kernel, [batch, units, inputs], grid(batch, units),
                 (batch as u32, units as u32, inputs as u32, &input, &weights, &bias, &mut out),
-                reads { input: batch * inputs, weights: inputs * units, bias: units } writes { out: batch * units }
+                reads { input: batch * inputs, weights: inputs * units, bias: units } writes { out: batch * units } does 2 * batch * units * inputs
             });
         }
         for kernel in finishes {
             cases.push(case! {
-                kernel, format!("{batch}×{units}"), split_k::finish_grid(batch, units),
-                (batch as u32, units as u32, SPLITS as u32, &partials, &bias, &mut out),
-                reads { partials: SPLITS * batch * units, bias: units } writes { out: batch * units }
+                kernel, [batch, units, parts], split_k::finish_grid(batch, units),
+                (batch as u32, units as u32, parts as u32, &partials, &bias, &mut out),
+                reads { partials: parts * batch * units, bias: units } writes { out: batch * units } does (parts + 1) * batch * units
             });
         }
     }

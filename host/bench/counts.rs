@@ -3,7 +3,7 @@
 use cuda_std::{Counters, CountingEmulator, Emulator, GlobalRequests};
 use serde::{Serialize, Serializer};
 
-use super::cases::cases;
+use super::cases::{Scale, cases};
 use crate::report::{TextTable, significant};
 use crate::{Error, Result};
 
@@ -30,11 +30,13 @@ pub struct Counted {
 pub fn count(emulator: Emulator, filter: &str) -> Result<Vec<Counted>> {
     let device = CountingEmulator::new(emulator);
     let mut counted = Vec::new();
-    for case in cases::<CountingEmulator>().into_iter().filter(|case| case.kernel.contains(filter)) {
+    for case in
+        cases::<CountingEmulator>(Scale::Counted).into_iter().filter(|case| case.kernel.contains(filter))
+    {
         case.prepare(&device)?(&device)?;
         counted.push(Counted {
             kernel: case.kernel,
-            shape: case.shape,
+            shape: case.shape.to_string(),
             floor_read: case.floor.read,
             floor_written: case.floor.written,
             counters: device.take(),

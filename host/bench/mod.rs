@@ -6,7 +6,7 @@
 mod cases;
 mod counts;
 
-pub use cases::{Case, Floor, Launch, cases};
+pub use cases::{Case, Floor, Launch, Scale, Shape, cases};
 pub use counts::{Counted, count, table};
 
 /// A number in [−1, 1) from 24 random bits.
