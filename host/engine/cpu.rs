@@ -1,15 +1,16 @@
 //! Vectorised `f32` on all cores.
 
 mod gram;
+mod multiply;
 mod passes;
 mod simd;
 
 use std::borrow::Cow;
 
-use gemm::Parallelism;
 use pulp::Arch;
 
 pub(crate) use self::gram::gram;
+use self::multiply::multiply;
 use self::passes::{Model, RowMap, View};
 use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Samples, Scaling, check};
 use crate::Result;
@@ -18,8 +19,9 @@ use crate::Result;
 ///
 /// **Descent** reads X once a step: one row or a few are multiplied by w, and while they are in the cache they are added,
 /// each times its error, to the gradient. Above 32 768 columns a block of rows does not stay in a core's cache, and
-/// there are two passes. Scaling costs no pass: see [`Engine::descend`]. **Products** of matrices are those of the `gemm` crate, without copies of transposed
-/// operands; a dense layer adds them to its bias, and applies the activation in a pass over the result.
+/// there are two passes. Scaling costs no pass: see [`Engine::descend`]. **Products** of matrices are those of the `gemm`
+/// crate, one a tile of the result and the tiles on all threads, without copies of transposed operands; a dense layer adds
+/// them to its bias, and applies the activation in a pass over the result.
 ///
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
 /// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that,
@@ -234,48 +236,6 @@ fn instruction_set() -> &'static str {
     {
         let _ = Arch::new();
         "scalar"
-    }
-}
-
-/// C := C + op(A) op(B). The shapes have been checked.
-fn multiply(c: &mut Matrix, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) {
-    /// Elements from one column and from one row to the next of op(matrix).
-    fn strides(matrix: &Matrix, layout: Layout) -> (isize, isize) {
-        match layout {
-            Layout::Plain => (1, matrix.columns as isize),
-            Layout::Transposed => (matrix.columns as isize, 1),
-        }
-    }
-    let (m, k) = a_layout.of(a.shape());
-    let (inner, n) = b_layout.of(b.shape());
-    assert!(inner == k && c.shape() == (m, n), "the caller has checked the shapes");
-    let (a_column, a_row) = strides(a, a_layout);
-    let (b_column, b_row) = strides(b, b_layout);
-    // SAFETY: `HostMatrix` holds rows × columns values, the strides are those of its row-major storage, and the
-    // shapes were compared above, so every element that m, n, k and the strides name lies in its matrix. `c` is
-    // borrowed mutably, so it overlaps neither `a` nor `b`, and all its values are initialised.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.values.as_mut_ptr(),
-            1,
-            n as isize,
-            true,
-            a.values.as_ptr(),
-            a_column,
-            a_row,
-            b.values.as_ptr(),
-            b_column,
-            b_row,
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            Parallelism::Rayon(0),
-        );
     }
 }
 
