@@ -20,6 +20,7 @@ mod format;
 mod gram;
 mod linear;
 mod method;
+pub mod metrics;
 mod network;
 mod scaler;
 
