@@ -9,6 +9,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::symmetric;
 
+type In = Global<f32>;
+
 /// A kernel and a shape.
 pub struct Case<D: Device> {
     /// The kernel's name in the PTX.
@@ -231,6 +233,9 @@ fn reductions<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
 }
 
 fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
+    use descent::fused::{
+        LOG_LOSS_STEP, LOG_LOSS_STEP_NARROW, SQUARED_ERROR_STEP, SQUARED_ERROR_STEP_NARROW, Teams,
+    };
     use descent::{error, gradient, matrix_vector};
     for [m, n] in scale.pick(&[[1024, 128], [100, 10]], &[TABLE]) {
         let (rows, columns) = (m as u32, n as u32);
@@ -250,6 +255,40 @@ fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
             reads { partials: blocks * n } writes { gradient: n } does blocks * n + n
         });
     }
+    type Step = Kernel<(u32, u32, In, In, In, In, In, In, GlobalMut<f32>)>;
+    type Of = fn(usize) -> Teams;
+    type Sides<'a> = &'a [[usize; 2]];
+    let steps: [(&'static Step, Of, Sides, Sides); _] = [
+        (
+            &SQUARED_ERROR_STEP,
+            Teams::wide,
+            &[[1000, 1000], [250, 1001], [120, 4096]],
+            &[TABLE, [25_000, 4096]],
+        ),
+        (&LOG_LOSS_STEP, Teams::wide, &[[1000, 1000]], &[TABLE]),
+        (
+            &SQUARED_ERROR_STEP_NARROW,
+            Teams::narrow,
+            &[[4096, 128], [442, 10]],
+            &[[1_000_000, 100], [1_000_000, 30]],
+        ),
+        (&LOG_LOSS_STEP_NARROW, Teams::narrow, &[[569, 30]], &[[1_000_000, 30]]),
+    ];
+    for (kernel, teams, counted, timed) in steps {
+        for [m, n] in scale.pick(counted, timed) {
+            let blocks = teams(n).blocks(m);
+            let sums = blocks * (n + 2);
+            cases.push(case! {
+                kernel, [m, n, blocks], teams(n).grid(m),
+                (m as u32, n as u32, &x, &y, &mean, &deviation, &weights, &bias, &mut partials),
+                reads { x: m * n, y: m, mean: n, deviation: n, weights: n, bias: 1 } writes { partials: sums }
+                does 5 * m * n + sums
+            });
+        }
+    }
+    for shape in scale.pick(&[[1000, 1000, 84], [442, 10, 1]], &[[TABLE[0], TABLE[1], 132]]) {
+        cases.push(finish(shape));
+    }
     for m in scale.pick(&[16_384, 1_000], &[TABLE[0]]) {
         let blocks = error::grid(m)[0] as usize;
         cases.push(case! {
@@ -262,6 +301,40 @@ fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
             (m as u32, blocks as u32, 0, &squares, &sums, &mut history, &mut bias_gradient),
             reads { squares: blocks, sums: blocks } writes { history: 1, bias_gradient: 1 } does 2 * blocks + 2
         });
+    }
+}
+
+/// The end of a step: beside numbers it has the step's number, which stays as it is with a full history.
+fn finish<D: Device>([m, n, blocks]: [usize; 3]) -> Case<D> {
+    use descent::finish::{DESCENT_FINISH, grid};
+    let (sums, bytes) = (blocks * (n + 2), |elements: usize| (size_of::<f32>() * elements) as u64);
+    Case {
+        kernel: DESCENT_FINISH.entry(),
+        shape: Shape::from([m, n, blocks]),
+        floor: Floor { read: bytes(sums + 2 * n + 2), written: bytes(n + 3) },
+        operations: (sums + 4 * n) as u64,
+        prepare: Box::new(move |device: &D| {
+            let (partials, deviation) = (operand(device, sums)?, operand(device, n)?);
+            let (mut weights, mut bias) = (operand(device, n)?, operand(device, 1)?);
+            let (mut history, mut step) = (operand(device, 1)?, device.upload(&[0_u32])?);
+            Ok(Box::new(move |device: &D| {
+                let arguments = (
+                    m as u32,
+                    n as u32,
+                    blocks as u32,
+                    1,
+                    0.5,
+                    &partials,
+                    &deviation,
+                    &mut weights,
+                    &mut bias,
+                    &mut history,
+                    &mut step,
+                );
+                // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.
+                unsafe { device.launch(&DESCENT_FINISH, grid(n), arguments) }
+            }))
+        }),
     }
 }
 

@@ -15,6 +15,9 @@
 //! | [`descent::matrix_vector`] | Xw + b: a warp a row |
 //! | [`descent::error`] | error, cost and ∇b: three results from one pass |
 //! | [`descent::gradient`] | Xᵀe / m: weighted column sums |
+//! | [`descent::loss`] | what a sample costs, and its error: for linear and for logistic regression |
+//! | [`descent::fused`] | a whole step's pass over X, read once: a row stays in registers until its error is known |
+//! | [`descent::finish`] | the rest of the step, which counts itself: the same launches every time |
 //! | [`matmul::tile`] | what the rungs of the product share |
 //! | [`matmul::naive`] | the product, everything from global memory |
 //! | [`matmul::tiled`] | tiles in shared memory: each value is read once for 32 threads |
@@ -44,6 +47,7 @@
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch))]
 #![deny(missing_docs, unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 #![allow(clippy::needless_range_loop, reason = "indices say which value meets which")]
+#![allow(clippy::too_many_arguments, reason = "a launch passes numbers and buffers, one by one")]
 
 pub mod dense;
 pub mod descent;

@@ -22,6 +22,8 @@ const FINISH: &[&str] =
     &["matmul_split_k_finish", "dense_split_k_identity", "dense_split_k_relu", "dense_split_k_sigmoid"];
 const DENSE_WARP_TILED: &[&str] =
     &["dense_warp_tiled_identity", "dense_warp_tiled_relu", "dense_warp_tiled_sigmoid"];
+const STEPS: &[&str] =
+    &["squared_error_step", "squared_error_step_narrow", "log_loss_step", "log_loss_step_narrow"];
 const DENSE: &[&str] = &["dense_identity", "dense_relu", "dense_sigmoid"];
 
 /// All mistakes.
@@ -383,6 +385,115 @@ pub const GROUPS: &[Group] = &[
             ],
             ["mask dropped", "column < n, |block", "true, |block"],
             ["bounds dropped", "column < n {\n        gradient.write", "true {\n        gradient.write"],
+        ],
+    },
+    Group {
+        file: "descent/fused.rs",
+        users: &[],
+        kernels: STEPS,
+        mistakes: &[
+            ["means dropped", "values[r][c][k] -= center[c][k];", "values[r][c][k] -= 0.0;"],
+            ["bias dropped", "L::error(z[r] + bias", "L::error(z[r]"],
+            ["rows past the end", "if own.row(round, r) < own.end {", "if true {"],
+            ["tail lost", "let inside = row < self.end;", "let inside = row + 1 < self.end;"],
+            ["copies into the slot that is read", "(shared, free, round", "(shared, slot, round"],
+            ["copies not waited for", "wait_group::<PENDING>()", "wait_group::<{ PENDING + 1 }>()"],
+            [
+                "last barrier dropped",
+                "        thread::sync_threads();\n        let of_warp",
+                "        let of_warp",
+            ],
+            ["blocks in one place", "thread::block_idx_x() as usize * (n + 2) + column", "column"],
+            ["a distance lost", "let mut distance = lanes / 2;", "let mut distance = lanes / 4;"],
+            ["last team only", "total += unsafe {", "total = unsafe {"],
+            ["deviations dropped", "w[k] / deviation[k]", "w[k]"],
+            [
+                "deviations of single values dropped",
+                "weights.read(there) / deviation.read(there)",
+                "weights.read(there)",
+            ],
+            ["vectors of any rows", "n.is_multiple_of(V)", "n.is_multiple_of(2)"],
+            ["rows of the first team", "rows.start + team * teams.rows_of_tile()", "rows.start"],
+            ["a sample's error dropped", "sum_of_errors += e;", "sum_of_errors = e;"],
+        ],
+    },
+    Group {
+        file: "descent/fused.rs",
+        users: &[],
+        kernels: &["squared_error_step", "log_loss_step"],
+        mistakes: &[
+            ["warps left over", "let left_over = warp / warps == WARPS / warps;", "let left_over = false;"],
+            ["parts in one place", "let place = (round % 2) * WARPS * ROWS;", "let place = 0;"],
+            [
+                "barrier of the parts dropped",
+                "                thread::sync_threads();\n                for r",
+                "                for r",
+            ],
+            ["columns of the first part", "column: part * CHUNKS * V * lanes + first", "column: first"],
+            ["last part only", "z[r] += unsafe { parts", "z[r] = unsafe { parts"],
+        ],
+    },
+    Group {
+        file: "descent/fused.rs",
+        users: &[],
+        kernels: &["squared_error_step_narrow", "log_loss_step_narrow"],
+        mistakes: &[
+            [
+                "target of the tile's first row",
+                "shared.read(own.target + (slot * ROWS + r) * WARP)",
+                "shared.read(own.target + slot * ROWS * WARP)",
+            ],
+            ["warp's barrier dropped", "        warp::sync_warp(warp::FULL_MASK);\n", ""],
+            ["groups not added up", "while distance >= lanes {", "while distance > lanes {"],
+            ["rows of the first group", "teams.rows_of_tile() + group", "teams.rows_of_tile()"],
+            ["rows of a tile in one place", "r * self.next_row", "r"],
+        ],
+    },
+    Group {
+        file: "descent/loss.rs",
+        users: &["descent/fused.rs"],
+        kernels: &["squared_error_step", "squared_error_step_narrow"],
+        mistakes: &[
+            ["half dropped", "mul_add(0.5 * e, e, sum)", "mul_add(e, e, sum)"],
+            ["sign", "let e = z - y;", "let e = y - z;"],
+            ["last loss only", "mul_add(0.5 * e, e, sum)", "0.5 * e * e"],
+        ],
+    },
+    Group {
+        file: "descent/loss.rs",
+        users: &["descent/fused.rs"],
+        kernels: &["log_loss_step", "log_loss_step_narrow"],
+        mistakes: &[
+            ["straight part dropped", "if z > 0.0 { z } else { 0.0 }", "0.0"],
+            ["target dropped", "mul_add(-y, z, right)", "right"],
+            ["magnitude dropped", "float::exp(-z.abs())", "float::exp(-z)"],
+            ["last loss only", "sum + loss)", "loss)"],
+            ["prediction for its error", "sigmoid_of(z) - y", "sigmoid_of(z)"],
+            ["a term of the series", "1.0 / 9.0", "0.0"],
+            [
+                "small losses lost",
+                "let s = t / (2.0 + t);",
+                "let t = (1.0 + t) - 1.0;\n    let s = t / (2.0 + t);",
+            ],
+        ],
+    },
+    Group {
+        file: "descent/finish.rs",
+        users: &[],
+        kernels: &["descent_finish"],
+        mistakes: &[
+            ["uphill", "mul_add(-learning_rate, average / d", "mul_add(learning_rate, average / d"],
+            ["deviation dropped", "average / deviation.read(column)", "average"],
+            ["weight dropped", "weights.read(column));", "0.0);"],
+            ["bias dropped", "average, bias.read(0))", "average, 0.0)"],
+            ["features for samples", "m.max(1) as f32", "n as f32"],
+            ["no samples", "m.max(1) as f32", "m as f32"],
+            ["first block lost", "strip_sum(0..blocks", "strip_sum(1..blocks"],
+            ["cost for bias", "column == n {", "column == n + 1 {"],
+            ["history of one step", "now as usize, average", "0, average"],
+            ["step not counted", "now + 1", "now"],
+            ["past the history", "if now < steps {", "if true {"],
+            ["mask dropped", "column < sums, |block", "true, |block"],
         ],
     },
     Group {

@@ -48,6 +48,12 @@ impl Raw for GlobalMut<f32> {
     }
 }
 
+impl Raw for GlobalMut<u32> {
+    fn of(bits: u64, heap: &mut Heap) -> Self {
+        heap.global_mut(bits).words()
+    }
+}
+
 /// An argument that is the parameter already.
 struct Bound<P>(P);
 
@@ -83,6 +89,8 @@ run!(P0 0, P1 1, P2 2, P3 3);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7, P8 8);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7, P8 8, P9 9, P10 10);
 
 /// All kernels. A module of PTX with any other is refused.
 pub static KERNELS: &[&dyn Run] = &[
@@ -101,6 +109,11 @@ pub static KERNELS: &[&dyn Run] = &[
     &descent::error::LINEAR_COST,
     &descent::gradient::GRADIENT,
     &descent::gradient::GRADIENT_FINISH,
+    &descent::fused::SQUARED_ERROR_STEP,
+    &descent::fused::SQUARED_ERROR_STEP_NARROW,
+    &descent::fused::LOG_LOSS_STEP,
+    &descent::fused::LOG_LOSS_STEP_NARROW,
+    &descent::finish::DESCENT_FINISH,
     &matmul::naive::MATMUL_NAIVE,
     &matmul::naive::MATMUL_NAIVE_TN,
     &matmul::naive::MATMUL_NAIVE_NT,

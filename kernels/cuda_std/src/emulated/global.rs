@@ -298,6 +298,13 @@ impl<T: Copy> GlobalMut<T> {
 }
 
 impl GlobalMut<f32> {
+    /// For simulated drivers, whose memory has no types: the same elements as whole numbers.
+    #[doc(hidden)]
+    pub fn words(self) -> GlobalMut<u32> {
+        let GlobalMut { pointer, length, shadow, name, counted } = self;
+        GlobalMut { pointer: pointer.cast(), length, shadow, name, counted }
+    }
+
     /// The values of four elements in one instruction.
     ///
     /// # Safety

@@ -1,9 +1,14 @@
-use cuda_std::Device;
-use kernels::descent::{error, gradient as descent_gradient, matrix_vector as product};
+use std::ops::Range;
+
+use cuda_std::{Device, Global, GlobalMut, Kernel};
+use kernels::descent::fused::{NARROW, Teams, WIDEST};
+use kernels::descent::loss::LN_1P_ERROR;
+use kernels::descent::{error, finish, gradient as descent_gradient, matrix_vector as product};
 use kernels::reduce::{block, strip};
 
+use super::elementwise::sigmoid_of;
 use super::{Case, Shape, reduce, shapes};
-use crate::{Data, Expected, Failure, Source, sums};
+use crate::{Data, Expected, Failure, Source, UNIT_ROUNDOFF, gamma, sums};
 
 /// Around the edges of blocks and of what a warp takes in at a time, and six by seed.
 pub fn matrix_vectors(source: &mut Source) -> Vec<Shape> {
@@ -112,7 +117,7 @@ fn gradient_of(
     data: Data,
     (x, e): (&[f32], &[f32]),
     n: usize,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     depth: usize,
     divisor: f64,
 ) -> Vec<Expected> {
@@ -150,4 +155,310 @@ pub fn gradient_finish<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Resul
     let arguments = (m as u32, n as u32, blocks as u32, &partials, &mut out);
     rig.launch(kernels.gradient_finish, descent_gradient::finish_grid(n), arguments)?;
     tally.compare(&format_args!("gradient_finish {m} x {n}"), &rig.download(&out)?, &expected)
+}
+
+type In = Global<f32>;
+type Step = Kernel<(u32, u32, In, In, In, In, In, In, GlobalMut<f32>)>;
+
+/// A loss, as its reference gives it: e and the loss from z and y.
+type Loss = fn(Data, Expected, f64) -> [Expected; 2];
+
+/// (z − y)² / 2.
+pub fn squared_error(data: Data, z: Expected, y: f64) -> [Expected; 2] {
+    let e = z.value - y;
+    if data == Data::Integers {
+        return [Expected::exact(e), Expected::exact(e * e / 2.0)];
+    }
+    let off = z.bound + UNIT_ROUNDOFF * (e.abs() + z.bound);
+    [Expected { value: e, bound: off }, Expected { value: e * e / 2.0, bound: off * (e.abs() + off / 2.0) }]
+}
+
+/// max(z, 0) − y z + ln(1 + e^−|z|), whose slope σ(z) − y is between −1 and 1. e^−|z| is off by 6u, and ln(1 + t) by no more
+/// than t, relatively.
+pub fn log_loss(_: Data, z: Expected, y: f64) -> [Expected; 2] {
+    let sigmoid = sigmoid_of(z.value, z.bound);
+    let e = sigmoid.value - y;
+    let error = Expected { value: e, bound: sigmoid.bound + UNIT_ROUNDOFF * (e.abs() + sigmoid.bound) };
+    let (straight, bent) = (z.value.max(0.0) - y * z.value, (-z.value.abs()).exp().ln_1p());
+    let roundings = (f64::from(LN_1P_ERROR) + 6.0 * UNIT_ROUNDOFF) * bent + UNIT_ROUNDOFF * straight;
+    let bound = z.bound * (1.0 + UNIT_ROUNDOFF) + roundings + f64::from(f32::from_bits(4));
+    [error, Expected { value: straight + bent, bound }]
+}
+
+/// What a step's pass over X starts from.
+struct Samples {
+    n: usize,
+    x: Vec<f32>,         // (m × n)
+    y: Vec<f32>,         // (m)
+    mean: Vec<f32>,      // (n)
+    deviation: Vec<f32>, // (n)
+    weights: Vec<f32>,   // (n)
+    bias: f32,
+}
+
+impl Samples {
+    /// Random ones. Of integers x − μ, w / σ and z are exact, and e is small, so that its sums are, too.
+    fn random(source: &mut Source, data: Data, loss: Loss, [m, n]: [usize; 2]) -> Self {
+        let (x, mean) = (source.numbers(data, m * n), source.numbers(data, n));
+        let deviation = (0..n).map(|_| match data {
+            Data::Integers => [0.5, 1.0, 2.0][source.size(0, 2)],
+            Data::Reals => 2.0 + source.number(data),
+        });
+        let deviation = deviation.collect();
+        let logistic = loss as usize == log_loss as Loss as usize;
+        // So that z stays where the sigmoid bends.
+        let shrink = if logistic { 0.5_f32.powi(n.max(1).ilog2() as i32 / 2) } else { 1.0 };
+        let small = |source: &mut Source| match data {
+            Data::Integers => (source.number(data) / 4.0).trunc(),
+            Data::Reals => source.number(data),
+        };
+        let weights = (0..n).map(|_| small(source) * shrink).collect();
+        let mut samples = Samples { n, x, y: Vec::new(), mean, deviation, weights, bias: small(source) };
+        samples.y = (0..m)
+            .map(|row| match data {
+                _ if logistic => source.size(0, 1) as f32,
+                Data::Integers => samples.z(data, row, 0).value as f32 + small(source),
+                Data::Reals => source.number(data),
+            })
+            .collect();
+        samples
+    }
+
+    /// x − μ.
+    fn centered(&self, row: usize, column: usize) -> f64 {
+        f64::from(self.x[row * self.n + column]) - f64::from(self.mean[column])
+    }
+
+    /// z of a row.
+    fn z(&self, data: Data, row: usize, depth: usize) -> Expected {
+        let weight = |j: usize| f64::from(self.weights[j]) / f64::from(self.deviation[j]);
+        let terms = (0..self.n).map(|j| self.centered(row, j) * weight(j));
+        let (value, magnitude) = sums(terms.chain([f64::from(self.bias)]));
+        match data {
+            Data::Integers => Expected::exact(value),
+            Data::Reals => Expected { value, bound: gamma(depth) * magnitude },
+        }
+    }
+
+    /// The sums over `rows` of e (x − μ), e and the loss, for `depth` additions.
+    fn sums(
+        &self,
+        data: Data,
+        loss: Loss,
+        rows: Range<usize>,
+        row_depth: usize,
+        depth: usize,
+    ) -> Vec<Expected> {
+        let mut all = vec![Expected::exact(0.0); self.n + 2];
+        for row in rows {
+            let [e, loss] = loss(data, self.z(data, row, row_depth), f64::from(self.y[row]));
+            let mut add = |column: usize, term: Expected, factor: f64| {
+                let all: &mut Expected = &mut all[column];
+                all.value += term.value * factor;
+                // x − μ is rounded, and so is each addition; for the latter, of what may be there at most.
+                all.bound += (term.bound + gamma(depth + 2) * (term.value.abs() + term.bound)) * factor.abs();
+            };
+            for column in 0..self.n {
+                add(column, e, self.centered(row, column));
+            }
+            add(self.n, e, 1.0);
+            add(self.n + 1, loss, 1.0);
+        }
+        let exact = data == Data::Integers && all.iter().all(|sum| sum.value.fract() * 2.0 % 1.0 == 0.0);
+        if exact { all.iter().map(|sum| Expected::exact(sum.value)).collect() } else { all }
+    }
+
+    /// Launches a step's kernel on `blocks` blocks, and compares its sums.
+    fn check<D: Device>(
+        &self,
+        kernel: &Step,
+        teams: Teams,
+        loss: Loss,
+        case: &mut Case<D>,
+        blocks: usize,
+    ) -> Result<(), Failure> {
+        let &mut Case { rig, data, ref mut tally, .. } = case;
+        let (m, n) = (self.y.len(), self.n);
+        let depth = teams.depth(m, blocks);
+        let rows = |block| strip::rows_of_block(m, blocks, block);
+        let expected: Vec<_> = (0..blocks)
+            .flat_map(|block| self.sums(data, loss, rows(block), teams.depth_of_row(), depth))
+            .collect();
+        let mut partials = rig.output(blocks * (n + 2))?;
+        let (x, y) = (rig.upload(&self.x)?, rig.upload(&self.y)?);
+        let (mean, deviation) = (rig.upload(&self.mean)?, rig.upload(&self.deviation)?);
+        let (weights, bias) = (rig.upload(&self.weights)?, rig.upload(&[self.bias])?);
+        let arguments = (m as u32, n as u32, &x, &y, &mean, &deviation, &weights, &bias, &mut partials);
+        rig.launch(kernel, [blocks as u32, 1, 1], arguments)?;
+        let place = format_args!("{} {m} x {n}, {blocks} blocks", kernel.entry());
+        tally.compare(&place, &rig.download(&partials)?, &expected)
+    }
+}
+
+/// [m, n, blocks] around the edges of what the lanes, the warps and the blocks of a wide row's kernel take in, each slot for tiles
+/// used more than once; two by seed.
+pub fn wide_shapes(source: &mut Source) -> Vec<Shape> {
+    let mut cases =
+        vec![[0, 0, 1], [5, 0, 2], [0, 3, 1], [1, 3, 1], [1, 1, 2], [11, 10, 1], [12, 30, 1], [13, 31, 1]];
+    cases.extend([
+        [50, 33, 1],
+        [150, 8, 2],
+        [30, 129, 3],
+        [62, 128, 1],
+        [40, 1000, 1],
+        [26, 1001, 2],
+        [13, 1023, 1],
+    ]);
+    cases.extend([
+        [62, 1024, 1],
+        [25, 1025, 1],
+        [30, 2052, 1],
+        [9, 5001, 1],
+        [3, WIDEST - 3, 2],
+        [5, WIDEST, 1],
+    ]);
+    cases.extend((0..2).map(|_| [source.size(2, 60), source.size(2, 1100), source.size(1, 3)]));
+    cases
+}
+
+/// The same for a narrow row's kernel.
+pub fn narrow_shapes(source: &mut Source) -> Vec<Shape> {
+    let mut cases = vec![[0, 0, 1], [5, 0, 2], [0, 3, 1], [1, 2, 2], [383, 1, 1], [1537, 3, 1], [1536, 4, 1]];
+    cases.extend([
+        [769, 5, 1],
+        [442, 10, 1],
+        [1000, 8, 2],
+        [250, 16, 1],
+        [400, 30, 1],
+        [193, 31, 1],
+        [96, 33, 1],
+    ]);
+    cases.extend([[97, 64, 2], [300, 100, 1], [49, 127, 1], [250, NARROW, 1]]);
+    cases.extend((0..3).map(|_| [source.size(2, 900), source.size(2, NARROW), source.size(1, 3)]));
+    cases
+}
+
+/// A step's pass over X, rows of at most as many values as the kernel takes.
+fn step<D: Device>(
+    kernel: &Step,
+    teams: fn(usize) -> Teams,
+    most: usize,
+    loss: Loss,
+    case: &mut Case<D>,
+    [m, n, blocks]: Shape,
+) -> Result<(), Failure> {
+    let (n, blocks) = (n.min(most), blocks.max(1));
+    let samples = Samples::random(&mut case.source, case.data, loss, [m, n]);
+    samples.check(kernel, teams(n), loss, case, blocks)
+}
+
+/// A step with rows of any length that fits.
+pub fn wide<D: Device>(kernel: &Step, loss: Loss, case: &mut Case<D>, shape: Shape) -> Result<(), Failure> {
+    step(kernel, Teams::wide, WIDEST, loss, case, shape)
+}
+
+/// A step with narrow rows.
+pub fn narrow<D: Device>(kernel: &Step, loss: Loss, case: &mut Case<D>, shape: Shape) -> Result<(), Failure> {
+    step(kernel, Teams::narrow, NARROW, loss, case, shape)
+}
+
+/// Samples of one feature whose z is far out on either side, for both targets; one launch each, so that a small loss is
+/// seen beside a large one. And no number stays none.
+pub fn log_loss_special<D: Device>(kernel: &Step, case: &mut Case<D>) -> Result<(), Failure> {
+    let sample = |z: f32, y: f32| Samples {
+        n: 1,
+        x: vec![z],
+        y: vec![y],
+        mean: vec![0.0],
+        deviation: vec![1.0],
+        weights: vec![1.0],
+        bias: 0.0,
+    };
+    // Exact z, and bounds for the rest.
+    case.data = Data::Integers;
+    for z in [0.0, 1e-30, 1e-8, 0.1, 1.0, 3.0, 10.0, 17.5, 40.0, 88.0, 100.0, 104.0, 1e4, 1e18] {
+        for (z, y) in [(z, 0.0), (z, 1.0), (-z, 0.0), (-z, 1.0)] {
+            sample(z, y).check(kernel, Teams::wide(1), log_loss, case, 1)?;
+        }
+    }
+    let rig = case.rig;
+    let mut partials = rig.output(3)?;
+    let one = rig.upload(&[1.0])?;
+    let arguments = (1, 1, &rig.upload(&[f32::NAN])?, &one, &one, &one, &one, &one, &mut partials);
+    rig.launch(kernel, [1, 1, 1], arguments)?;
+    let got = rig.download(&partials)?;
+    if got.iter().all(|sum| sum.is_nan()) { Ok(()) } else { Err(format!("NaN became {got:?}")) }
+}
+
+/// [m, n, blocks] around the edges of a strip of the n + 2 sums, and three by seed.
+pub fn finish_shapes(source: &mut Source) -> Vec<Shape> {
+    let columns = strip::COLUMNS as usize;
+    let mut cases =
+        vec![[0, 0, 1], [1, 0, 132], [3, 1, 5], [0, 4, 2], [8, columns - 3, 9], [64, columns - 2, 33]];
+    cases.extend([[5, columns - 1, 132], [100, columns, 1], [7, columns + 1, 40], [16, 3, 0]]);
+    cases.extend((0..3).map(|_| [source.size(2, 900), source.size(2, 200), source.size(2, 132)]));
+    cases
+}
+
+pub fn descent_finish<D: Device>(case: &mut Case<D>, [m, n, blocks]: Shape) -> Result<(), Failure> {
+    /// Entries of the cost history, and the one that is to be written.
+    const STEPS: usize = 4;
+    const UNTOUCHED: f32 = 7.0;
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    // Any but the last, and now and then past it.
+    let now = source.size(1, STEPS);
+    // To divide and to multiply by without rounding.
+    let m = if data == Data::Integers { m.next_power_of_two() } else { m };
+    let deviation: Vec<f32> = match data {
+        Data::Integers => (0..n).map(|_| [0.5, 1.0, 2.0][source.size(0, 2)]).collect(),
+        Data::Reals => (0..n).map(|_| 2.0 + source.number(data)).collect(),
+    };
+    let rate: f32 = if data == Data::Integers { 0.5 } else { 0.1 };
+    let (partials, weights) = (source.numbers(data, blocks * (n + 2)), source.numbers(data, n));
+    let bias = source.number(data);
+    let samples = m.max(1) as f64;
+    // m is rounded, and so are the quotients by it and by σ.
+    let depth = strip::depth(blocks, 1) + 3;
+    let sum_of = |column: usize| sums((0..blocks).map(|block| f64::from(partials[block * (n + 2) + column])));
+    let moved = |from: f32, column: usize, deviation: f32| {
+        let (sum, size) = sum_of(column);
+        let by = f64::from(rate) / (f64::from(deviation) * samples);
+        Expected::rounded(data, f64::from(from) - by * sum, by * size, depth)
+    };
+    let expected_weights: Vec<_> = (0..n).map(|j| moved(weights[j], j, deviation[j])).collect();
+    let expected_bias = [moved(bias, n, 1.0)];
+    let (sum, size) = sum_of(n + 1);
+    let mut expected_history = [Expected::exact(f64::from(UNTOUCHED)); STEPS];
+    if now < STEPS {
+        expected_history[now] = Expected::rounded(data, sum / samples, size / samples, depth);
+    }
+
+    let (partials, deviation) = (rig.upload(&partials)?, rig.upload(&deviation)?);
+    let (mut weights, mut bias) = (rig.upload(&weights)?, rig.upload(&[bias])?);
+    let mut history = rig.upload(&[UNTOUCHED; STEPS])?;
+    let device = &rig.device;
+    let mut step = device.upload(&[now as u32]).map_err(|error| error.to_string())?;
+    let sizes = (m as u32, n as u32, blocks as u32);
+    let arguments = (
+        sizes.0,
+        sizes.1,
+        sizes.2,
+        STEPS as u32,
+        rate,
+        &partials,
+        &deviation,
+        &mut weights,
+        &mut bias,
+        &mut history,
+        &mut step,
+    );
+    rig.launch(kernels.descent_finish, finish::grid(n), arguments)?;
+    let place = format!("descent_finish {m} x {n}, {blocks} blocks");
+    tally.compare(&format_args!("{place}: weights"), &rig.download(&weights)?, &expected_weights)?;
+    tally.compare(&format_args!("{place}: bias"), &rig.download(&bias)?, &expected_bias)?;
+    tally.compare(&format_args!("{place}: history"), &rig.download(&history)?, &expected_history)?;
+    match device.download(&step).map_err(|error| error.to_string())?[..] {
+        [step] if step as usize == (now + 1).min(STEPS) => Ok(()),
+        ref step => Err(format!("{place}: the step after {now} of {STEPS} is {step:?}")),
+    }
 }

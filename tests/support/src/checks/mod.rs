@@ -74,10 +74,14 @@ impl<D: Device> Copy for Check<D> {}
 pub fn all<D: Device>() -> Vec<Check<D>> {
     let mut checks = Vec::new();
     let mut add = |kernel: &'static str, sides, shapes, at| {
-        let approximate = kernel.ends_with("sigmoid");
+        let approximate = kernel.ends_with("sigmoid") || kernel.starts_with("log_loss");
         let special: fn(&mut Case<D>) -> Result<(), Failure> = match kernel {
             "relu" => elementwise::relu_special,
             "sigmoid" => elementwise::sigmoid_special,
+            "log_loss_step" => |case| descent::log_loss_special(case.kernels.log_loss_step, case),
+            "log_loss_step_narrow" => {
+                |case| descent::log_loss_special(case.kernels.log_loss_step_narrow, case)
+            }
             _ => |_| Ok(()),
         };
         checks.push(Check { kernel, approximate, sides, shapes, at, special });
@@ -95,6 +99,20 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
     add("matrix_vector", 2, descent::matrix_vectors, descent::matrix_vector);
     add("linear_error", 1, reduce::sizes, descent::linear_error);
     add("linear_cost", 1, reduce::sizes, descent::linear_cost);
+    macro_rules! steps {
+        ($($kernel:ident $check:ident $shapes:ident $loss:ident;)*) => { $(
+            add(stringify!($kernel), 3, descent::$shapes, |case, shape| {
+                descent::$check(case.kernels.$kernel, descent::$loss, case, shape)
+            });
+        )* };
+    }
+    steps! {
+        squared_error_step wide wide_shapes squared_error;
+        squared_error_step_narrow narrow narrow_shapes squared_error;
+        log_loss_step wide wide_shapes log_loss;
+        log_loss_step_narrow narrow narrow_shapes log_loss;
+    }
+    add("descent_finish", 3, descent::finish_shapes, descent::descent_finish);
     add("gradient", 2, reduce::matrices, descent::gradient);
     add("gradient_finish", 2, reduce::matrices, descent::gradient_finish);
     macro_rules! products {
