@@ -1,6 +1,7 @@
 //! Vectorised machine learning on NVIDIA GPUs, in Rust down to the kernels.
 
 mod error;
+mod memory;
 
 pub mod bench;
 pub mod cuda;

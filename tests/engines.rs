@@ -10,6 +10,7 @@
 #![allow(clippy::neg_cmp_op_on_partial_ord)]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma, simulated};
 use kernels::{descent, elementwise, reduce};
@@ -383,8 +384,20 @@ fn upload_and_read<E: Engine>(target: &Target<E>) -> Outcome {
         if values(&engine, &matrix, (rows, columns))? != given {
             return Err(format!("{rows} × {columns} came back changed").into());
         }
+        let shared = Arc::new(given);
+        if values(&engine, &engine.share(rows, columns, &shared)?, (rows, columns))? != *shared {
+            return Err(format!("{rows} × {columns} was shared and came back changed").into());
+        }
     }
-    Ok(())
+    // What is shared is not changed.
+    let (given, one) = (Arc::new(vec![1.0]), engine.upload(1, 1, &[1.0])?);
+    let (mut weights, mut bias) = (engine.share(1, 1, &given)?, engine.upload(1, 1, &[0.5])?);
+    let samples = Samples { x: &one, scaling: None, y: &one };
+    engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.5, 1)?;
+    match (engine.read(&weights)?[0], given[0]) {
+        (0.75, 1.0) => Ok(()),
+        (weight, given) => Err(format!("the weight is {weight}, what was shared {given}").into()),
+    }
 }
 
 /// What was read of results can be put back, bit for bit.

@@ -5,12 +5,10 @@
 //! and not freed, and on Linux the resident set, which also counts stacks, the simulated driver and what is lost
 //! between allocations.
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::{CString, c_char};
 use std::fs;
-use std::sync::atomic::{AtomicIsize, Ordering};
 
-use kernel_suite::simulated;
+use kernel_suite::{Counting, simulated};
 use libloading::Library;
 use tilegrad::data::{Dataset, Table};
 use tilegrad::engine::{Cpu, Cuda, Emulator, Engine, Loop};
@@ -25,42 +23,6 @@ const BYTES: isize = 16 << 10;
 const RESIDENT: isize = 4 << 20;
 /// One training in so many diverges. That takes as long as twenty others, since a rate that would do is looked for.
 const DIVERGING: usize = 97;
-
-/// The system's allocator, and how many bytes it has given out.
-struct Counting;
-
-static LIVE: AtomicIsize = AtomicIsize::new(0);
-
-fn count(bytes: isize) {
-    LIVE.fetch_add(bytes, Ordering::Relaxed);
-}
-
-// SAFETY: all is done by the system's allocator.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size().cast_signed());
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        count(-layout.size().cast_signed());
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size.cast_signed() - layout.size().cast_signed());
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -83,7 +45,7 @@ impl Held {
         drop(status);
         let entries = |folder| fs::read_dir(folder).map_or(0, Iterator::count);
         let (files, threads) = (entries("/proc/self/fd"), entries("/proc/self/task"));
-        Held { bytes: LIVE.load(Ordering::Relaxed), resident, files, threads }
+        Held { bytes: Counting::live(), resident, files, threads }
     }
 }
 

@@ -1,13 +1,18 @@
 //! CSV files: a line of names, then numbers. Errors say which line and which column.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, TryReserveError};
 use std::io::{BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
+use crate::memory::ask_for_huge_pages;
 use crate::{Error, Result};
 
+/// Values up to which room for them is doubled: so little is no burden.
+const LITTLE: usize = 1 << 18;
+/// Beyond that, room grows by one part in so many at least.
+const GROWTH: usize = 32;
 /// Names that a message lists before it only counts the rest.
 const NAMES_LISTED: usize = 20;
 /// Characters of a field that a message quotes.
@@ -27,6 +32,8 @@ pub(super) struct File {
     header: Vec<String>,
     by_name: HashMap<String, usize>,
     records: csv::Reader<Bounded>,
+    /// Its length in bytes, if it has one.
+    length: Option<u64>,
 }
 
 /// A file of which only so many bytes may be read until more are allowed.
@@ -51,10 +58,12 @@ impl File {
     /// Opens `path` and reads its first line, the names of the columns.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let file = std::fs::File::open(path).map_err(|source| Error::unreadable(path, source))?;
+        let length = file.metadata().ok().filter(|about| about.is_file()).map(|about| about.len());
         let file = Bounded { file, allowed: 0 };
         let records =
             ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(file);
-        let mut file = File { path: path.to_owned(), header: Vec::new(), by_name: HashMap::new(), records };
+        let mut file =
+            File { path: path.to_owned(), header: Vec::new(), by_name: HashMap::new(), records, length };
         let mut record = ByteRecord::new();
         if !file.next(&mut record)? || (record.len() == 1 && record[0].is_empty()) {
             return Err(file.error(
@@ -118,6 +127,7 @@ impl File {
         let (mut values, mut y) = (Vec::new(), Vec::new());
         let mut record = ByteRecord::new();
         let mut rows = 0_usize;
+        let start = self.records.position().byte();
         while self.next(&mut record)? {
             if record.len() != self.header.len() {
                 let (fields, columns) = (record.len(), self.header.len());
@@ -128,7 +138,9 @@ impl File {
                     if fields == 1 { "field" } else { "fields" },
                 )));
             }
-            values.try_reserve(picked.len()).and_then(|()| y.try_reserve(1)).map_err(|_| {
+            let more = self.rows_left(rows, values.len(), start);
+            let made = make_room(&mut values, picked.len(), more);
+            made.and_then(|()| make_room(&mut y, target.iter().len(), more)).map_err(|_| {
                 self.error(&format!(
                     "line {}: there is no memory for more: take fewer samples or features",
                     self.line(&record)
@@ -145,7 +157,21 @@ impl File {
         if rows == 0 {
             return Err(self.error("there is a header but no data: a line for each sample must follow it"));
         }
+        values.shrink_to_fit();
+        y.shrink_to_fit();
         Ok((values, y))
+    }
+
+    /// Rows to make room for at once after `rows` rows of `values` values, read from byte `start` on: as many as the
+    /// rest of the file has if they are as long as those so far, and a little more.
+    fn rows_left(&self, rows: usize, values: usize, start: u64) -> usize {
+        if values <= LITTLE {
+            return rows + 1;
+        }
+        let read = self.records.position().byte();
+        let left = self.length.map_or(0.0, |length| length.saturating_sub(read) as f64);
+        let estimate = left * rows as f64 / read.saturating_sub(start).max(1) as f64;
+        (estimate * 1.005) as usize + rows / GROWTH + 1
     }
 
     /// Reads the next line that is not blank; `false` at the end of the file.
@@ -201,6 +227,19 @@ impl File {
     fn line_from(&self, position: &csv::Position) -> u64 {
         lines_before(&self.path, position.byte()).map_or(position.line(), |lines| lines + 1)
     }
+}
+
+/// Room in `values` for `width` more, made for `rows` times as many. A vector that doubles has up to twice the memory that
+/// its values take.
+fn make_room(values: &mut Vec<f32>, width: usize, rows: usize) -> Result<(), TryReserveError> {
+    if values.capacity() - values.len() >= width {
+        return Ok(());
+    }
+    let made = values.try_reserve_exact(width.saturating_mul(rows));
+    // What the length of a file promises need not be there.
+    made.or_else(|_| values.try_reserve_exact(width + values.len() / GROWTH))?;
+    ask_for_huge_pages(values);
+    Ok(())
 }
 
 /// Line ends in the regular file `path` before the record that begins at or, after line ends, behind `byte`.
@@ -387,6 +426,33 @@ mod tests {
                 let text = Table::read_csv(path, &["a".to_owned()]).unwrap_err().to_string();
                 assert_eq!(text, format!("{}: line {line}: {end}", path.display()));
             }
+        }
+    }
+
+    /// Where lines are of one length, and where those at the end are shorter or longer than those before.
+    #[test]
+    fn room_is_made_for_what_the_file_holds_and_little_more() {
+        let (rows, half) = (600_000, 300_000);
+        let long = "0.1234567,0.25\n";
+        for (first, then) in [(long, long), (long, "1,2\n"), ("1,2\n", long)] {
+            let text = format!("a,b\n{}{}", first.repeat(half), then.repeat(rows - half));
+            let file = file(text.as_bytes());
+            let mut open = super::File::open(file.path()).unwrap();
+            let (mut room, mut grown) = (0, 0);
+            let (mut record, mut values) = (csv::ByteRecord::new(), Vec::new());
+            let start = open.records.position().byte();
+            for row in 0..rows {
+                assert!(open.next(&mut record).unwrap());
+                let more = open.rows_left(row, values.len(), start);
+                super::make_room(&mut values, 2, more).unwrap();
+                values.extend([1.0, 2.0]);
+                if values.capacity() > room {
+                    (room, grown) = (values.capacity(), grown + 1);
+                }
+            }
+            assert!(grown < 60, "{grown} times");
+            assert!(first != then || room <= 2 * rows / 20 * 21, "{room} values");
+            assert_eq!(Table::read_csv(file.path(), &["b".to_owned()]).unwrap().rows(), rows);
         }
     }
 

@@ -14,6 +14,7 @@ pub use output::Output;
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::{Error, Result};
 
@@ -28,7 +29,8 @@ pub(crate) fn repeated(names: &[String]) -> Option<&String> {
 pub struct Table {
     columns: Vec<String>,
     rows: usize,
-    values: Vec<f32>,
+    /// Shared with the engines that compute where they are.
+    values: Arc<Vec<f32>>,
 }
 
 impl Table {
@@ -71,7 +73,7 @@ impl Table {
             )));
         }
         let rows = values.len() / columns.len();
-        Ok(Table { columns, rows, values })
+        Ok(Table { columns, rows, values: Arc::new(values) })
     }
 
     /// Reads the columns named `columns`, in that order, from a CSV file whose first line names its columns. Other
@@ -100,6 +102,11 @@ impl Table {
 
     /// The values, row by row: rows × columns.
     pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The values for [`Engine::share`](crate::engine::Engine::share), which does not copy them where it need not.
+    pub fn shared_values(&self) -> &Arc<Vec<f32>> {
         &self.values
     }
 }

@@ -6,10 +6,11 @@ mod passes;
 mod simd;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use pulp::Arch;
 
-pub(crate) use self::gram::gram;
+pub(crate) use self::gram::Gram;
 use self::multiply::multiply;
 use self::passes::{Model, RowMap, View};
 use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Samples, Scaling, check};
@@ -26,9 +27,9 @@ use crate::Result;
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
 /// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that,
 /// and for fewer than 12 columns, sums are in `f64`, and a result is rounded once: |error| ≤ γ_d Σ|terms| + u |result|
-/// however long the sum is. A scaling adds 2 to d. Predictions, costs and a bias' gradient are in `f64` from the dot products
-/// on, moments throughout. A
-/// matrix product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place.
+/// however long the sum is. A scaling adds 2 to d. Predictions, costs and a bias' gradient are in `f64`
+/// from the dot products on, moments throughout. A matrix product of inner side k has d = k, a dense layer d = k + 1;
+/// sigmoid is within 3 units in the last place.
 ///
 /// **Determinism.** How work is split depends on the shapes only, and sums are added in a fixed order: the same
 /// operands give the same bits with any number of threads, on the same kind of machine. Another instruction set or
@@ -101,6 +102,10 @@ impl Engine for Cpu {
 
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Matrix> {
         Matrix::upload(rows, columns, values, |value| value)
+    }
+
+    fn share(&self, rows: usize, columns: usize, values: &Arc<Vec<f32>>) -> Result<Matrix> {
+        Matrix::share(rows, columns, values)
     }
 
     fn read(&self, matrix: &Matrix) -> Result<Vec<f64>> {

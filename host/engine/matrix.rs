@@ -1,16 +1,45 @@
 //! The matrix of the engines that run in the host's own memory.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use super::check;
 use crate::Result;
+use crate::memory::ask_for_huge_pages;
 
 /// A row-major matrix in the host's memory.
 #[derive(Debug)]
 pub struct HostMatrix<T> {
     pub(super) rows: usize,
     pub(super) columns: usize,
-    pub(super) values: Aligned<T>, // (rows × columns)
+    pub(super) values: Values<T>, // (rows × columns)
+}
+
+/// The values of a matrix: its own, or those that others read too, of which it makes a copy before it changes one.
+#[derive(Debug)]
+pub(super) enum Values<T> {
+    Own(Aligned<T>),
+    Shared(Arc<Vec<T>>),
+}
+
+impl<T> Deref for Values<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Values::Own(values) => values,
+            Values::Shared(values) => values,
+        }
+    }
+}
+
+impl<T: Clone> DerefMut for Values<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Values::Own(values) => values,
+            Values::Shared(values) => Arc::make_mut(values).as_mut_slice(),
+        }
+    }
 }
 
 impl<T: Copy + Default> HostMatrix<T> {
@@ -18,7 +47,7 @@ impl<T: Copy + Default> HostMatrix<T> {
     pub(super) fn filled(operation: &'static str, rows: usize, columns: usize, value: T) -> Result<Self> {
         let mut values = reserve(operation, rows, columns)?;
         values.extend(std::iter::repeat_n(value, rows * columns));
-        Ok(HostMatrix { rows, columns, values })
+        Ok(Self::own(rows, columns, values))
     }
 
     /// `rows` copies of `row`.
@@ -27,7 +56,7 @@ impl<T: Copy + Default> HostMatrix<T> {
         for _ in 0..rows {
             values.extend(row.iter().copied());
         }
-        Ok(HostMatrix { rows, columns: row.len(), values })
+        Ok(Self::own(rows, row.len(), values))
     }
 
     /// A copy of `given`, each value passed through `convert`.
@@ -40,7 +69,18 @@ impl<T: Copy + Default> HostMatrix<T> {
         check::upload((rows, columns), given.len(), size_of::<T>())?;
         let mut values = reserve("upload", rows, columns)?;
         values.extend(given.iter().map(|&value| convert(value)));
-        Ok(HostMatrix { rows, columns, values })
+        Ok(Self::own(rows, columns, values))
+    }
+
+    /// A matrix of `values`, which stay where they are.
+    pub(super) fn share(rows: usize, columns: usize, values: &Arc<Vec<T>>) -> Result<Self> {
+        check::upload((rows, columns), values.len(), size_of::<T>())?;
+        ask_for_huge_pages(values);
+        Ok(HostMatrix { rows, columns, values: Values::Shared(Arc::clone(values)) })
+    }
+
+    fn own(rows: usize, columns: usize, values: Aligned<T>) -> Self {
+        HostMatrix { rows, columns, values: Values::Own(values) }
     }
 
     /// Rows and columns.
@@ -122,30 +162,6 @@ impl<T> DerefMut for Aligned<T> {
     }
 }
 
-/// Asks for huge pages behind the room of `storage`, if it is large. Pages are chosen when they are first written.
-fn ask_for_huge_pages<T>(storage: &Vec<T>) {
-    #[cfg(target_os = "linux")]
-    {
-        /// The smallest huge page, and a multiple of every page.
-        const HUGE: usize = 2 << 20;
-        let skipped = storage.as_ptr().cast::<u8>().align_offset(HUGE);
-        let bytes = (storage.capacity() * size_of::<T>()).saturating_sub(skipped) / HUGE * HUGE;
-        if bytes > 0 {
-            // SAFETY: the bytes lie in the room that `storage` owns, and the advice changes no contents. It may be
-            // refused, which costs only time.
-            unsafe {
-                libc::madvise(
-                    storage.as_ptr().cast_mut().byte_add(skipped).cast(),
-                    bytes,
-                    libc::MADV_HUGEPAGE,
-                )
-            };
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = storage;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +171,16 @@ mod tests {
         let matrix = HostMatrix::upload(2, 2, &[1.0, 2.0, 3.0, 4.0], f64::from).unwrap();
         assert_eq!((matrix.shape(), matrix.values()), ((2, 2), &[1.0, 2.0, 3.0, 4.0][..]));
         assert_eq!(matrix.row(1), [3.0, 4.0]);
+    }
+
+    #[test]
+    fn shared_values_are_there_once_until_one_is_changed() {
+        let given = Arc::new(vec![1.0_f32, 2.0, 3.0, 4.0]);
+        let mut matrix = HostMatrix::share(2, 2, &given).unwrap();
+        assert_eq!(matrix.values().as_ptr(), given.as_ptr());
+        matrix.values_mut()[3] = 7.0;
+        assert_eq!((matrix.values(), &given[..]), (&[1.0, 2.0, 3.0, 7.0][..], &[1.0, 2.0, 3.0, 4.0][..]));
+        assert!(HostMatrix::share(3, 2, &given).unwrap_err().to_string().contains("4 values were given"));
     }
 
     #[test]

@@ -17,12 +17,14 @@ mod product;
 mod reference;
 
 pub use cpu::Cpu;
-pub(crate) use cpu::gram;
+pub(crate) use cpu::Gram;
 pub use cuda::Cuda;
 pub use device::{DeviceEngine, DeviceMatrix};
 pub use emulator::Emulator;
 pub use matrix::HostMatrix;
 pub use reference::Loop;
+
+use std::sync::Arc;
 
 use crate::{Error, Result};
 
@@ -145,6 +147,15 @@ pub trait Engine {
     /// # Errors
     /// `values` has another length, or there is no memory.
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Matrix>;
+
+    /// As [`Engine::upload`], of values that others may read too: an engine that computes in the host's memory in `f32`
+    /// takes them where they are, so that they are there only once.
+    ///
+    /// # Errors
+    /// As [`Engine::upload`].
+    fn share(&self, rows: usize, columns: usize, values: &Arc<Vec<f32>>) -> Result<Self::Matrix> {
+        self.upload(rows, columns, values)
+    }
 
     /// The values of a matrix, row by row (exact: `f32` in `f64`, or the reference's own `f64`).
     ///

@@ -18,10 +18,11 @@
 
 use rayon::prelude::*;
 
-use crate::Result;
+use super::scaler::Constants;
 use crate::data::Dataset;
-use crate::engine::{HostMatrix, Moments, gram};
+use crate::engine::{Gram, HostMatrix, Moments};
 use crate::models::{Scale, Scaler};
+use crate::{Error, Result};
 
 /// Rows from whose mean values are counted.
 const FIRST: usize = 256;
@@ -39,50 +40,142 @@ pub(super) struct Compressed {
     pub constant: Vec<usize>,
 }
 
-/// As few samples as there can be with the same cost and gradient, for features scaled as `scale` says.
-///
-/// # Errors
-/// As [`Scaler::fit`]; or there is no memory for (features + 2)² numbers of 64 bits.
-pub(super) fn compress(dataset: &Dataset, scale: Scale) -> Result<Compressed> {
-    let table = dataset.features();
-    let (m, n) = (table.rows(), table.columns().len());
-    let p = n + 2;
-    let (x, y) = (table.values(), dataset.y());
+/// What of the samples so far is needed to make few of them. Bits do not depend on how many are handed in at a time.
+pub(super) struct Compression {
+    columns: Vec<String>,
+    target: String,
+    samples: usize,
+    constants: Constants,
+    /// Rows of (X y) that wait until there are [`FIRST`] of them.
+    first: Vec<f32>,
+    /// What is taken off each column of (1 X y), once that is known.
+    shift: Vec<f64>,
+    gram: Gram,
+}
 
-    let first = m.min(FIRST);
-    let mut shift = vec![0.0; p];
-    for i in 0..first {
-        let values = x[i * n..][..n].iter().chain([&y[i]]);
-        shift[1..].iter_mut().zip(values).for_each(|(sum, &value)| *sum += f64::from(value) / first as f64);
+impl Compression {
+    /// Of no samples, with the columns of `dataset`.
+    ///
+    /// # Errors
+    /// There is no memory for (features + 2)² numbers of 64 bits.
+    pub(super) fn new(dataset: &Dataset) -> Result<Self> {
+        let columns = dataset.features().columns().to_vec();
+        let gram = Gram::new(columns.len() + 2)?;
+        let constants = Constants::default();
+        let target = dataset.target().to_owned();
+        Ok(Compression { columns, target, samples: 0, constants, first: Vec::new(), shift: Vec::new(), gram })
     }
-    let mut r = gram((m, p), |rows, part| {
-        for (i, to) in rows.zip(part.chunks_exact_mut(p)) {
-            to[0] = 1.0;
-            let values = x[i * n..][..n].iter().chain([&y[i]]);
-            for ((to, &value), shift) in to[1..].iter_mut().zip(values).zip(&shift[1..]) {
-                *to = f64::from(value) - shift;
-            }
-        }
-    })?;
-    cholesky(&mut r);
 
+    /// Adds samples.
+    ///
+    /// # Errors
+    /// Other columns than before.
+    pub(super) fn add(&mut self, block: &Dataset) -> Result<()> {
+        let columns = block.features().columns();
+        if columns != self.columns || block.target() != self.target {
+            return Err(Error::Data(format!(
+                "sample {} is the first of a block with the features {columns:?} and the target {:?}; those before have {:?} and \
+                 {:?}: all blocks need the same, in the same order",
+                self.samples + 1,
+                block.target(),
+                self.columns,
+                self.target
+            )));
+        }
+        self.samples += block.samples();
+        self.constants.add(block.features());
+        let (x, y, n) = (block.features().values(), block.y(), columns.len());
+        let mut held = 0;
+        if self.shift.is_empty() {
+            held = block.samples().min(FIRST - self.first.len() / (n + 1));
+            for i in 0..held {
+                self.first.extend(&x[i * n..][..n]);
+                self.first.push(y[i]);
+            }
+            if self.first.len() < FIRST * (n + 1) {
+                return Ok(());
+            }
+            self.add_first();
+        }
+        let shift = &self.shift;
+        self.gram.add(block.samples() - held, |rows, part| {
+            for (i, to) in rows.zip(part.chunks_exact_mut(n + 2)) {
+                let i = held + i;
+                fill(to, x[i * n..][..n].iter().chain([&y[i]]), shift);
+            }
+        });
+        Ok(())
+    }
+
+    /// Adds the rows that waited, less their mean.
+    fn add_first(&mut self) {
+        let first = std::mem::take(&mut self.first);
+        let width = self.columns.len() + 1;
+        let count = first.len() / width;
+        self.shift = vec![0.0; width + 1];
+        for row in first.chunks_exact(width) {
+            let sums = self.shift[1..].iter_mut().zip(row);
+            sums.for_each(|(sum, &value)| *sum += f64::from(value) / count as f64);
+        }
+        let shift = &self.shift;
+        self.gram.add(count, |rows, part| {
+            for (i, to) in rows.zip(part.chunks_exact_mut(width + 1)) {
+                fill(to, first[i * width..][..width].iter(), shift);
+            }
+        });
+    }
+
+    /// As few samples as there can be with the same cost and gradient, for features scaled as `scale` says.
+    ///
+    /// # Errors
+    /// As [`Scaler::fit`].
+    pub(super) fn finish(mut self, scale: Scale) -> Result<Compressed> {
+        if self.shift.is_empty() {
+            self.add_first();
+        }
+        let Compression { columns, samples, constants, shift, gram, .. } = self;
+        let mut r = gram.finish();
+        cholesky(&mut r);
+        few(&mut r, samples, &shift, scale, &columns, &constants)
+    }
+}
+
+/// A row of A: 1, and the values less their shift.
+fn fill<'a>(to: &mut [f64], values: impl Iterator<Item = &'a f32>, shift: &[f64]) {
+    to[0] = 1.0;
+    for ((to, &value), shift) in to[1..].iter_mut().zip(values).zip(&shift[1..]) {
+        *to = f64::from(value) - shift;
+    }
+}
+
+/// (1 X′ y′) from R, of m samples whose columns were counted from `shift`.
+fn few(
+    r: &mut HostMatrix<f64>,
+    m: usize,
+    shift: &[f64],
+    scale: Scale,
+    columns: &[String],
+    constants: &Constants,
+) -> Result<Compressed> {
+    let n = columns.len();
+    let p = n + 2;
     let root = (m as f64).sqrt();
     let row = |i: usize| i * p;
     let mean = |r: &HostMatrix<f64>, j: usize| shift[j] + r.values()[j] / root;
     let moments = Moments {
-        mean: (1..=n).map(|j| mean(&r, j)).collect(),
+        mean: (1..=n).map(|j| mean(r, j)).collect(),
         standard_deviation: (1..=n)
             .map(|j| (1..=j).map(|i| r.values()[row(i) + j].powi(2)).sum::<f64>().sqrt() / root)
             .collect(),
     };
     let (scaler, constant) = match scale {
-        Scale::ZScore => Scaler::from_moments(moments, table)?,
+        Scale::ZScore => Scaler::from_moments(moments, columns, constants)?,
         Scale::None => (Scaler::none(n), Vec::new()),
     };
 
     // From values less their shift to scaled ones, and from sums to means.
     let factor = (m as f64 / p as f64).sqrt();
-    let means: Vec<f64> = (0..p).map(|j| mean(&r, j)).collect();
+    let means: Vec<f64> = (0..p).map(|j| mean(r, j)).collect();
     for (j, mean) in means.iter().enumerate().skip(1) {
         let (center, deviation) = match j <= n {
             true => (scaler.mean()[j - 1], scaler.standard_deviation()[j - 1]),
@@ -98,11 +191,11 @@ pub(super) fn compress(dataset: &Dataset, scale: Scale) -> Result<Compressed> {
             };
         }
     }
-    reflect(&mut r);
+    reflect(r);
 
-    let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let rows = || r.values().chunks_exact(p);
-    let x = rows().flat_map(|row| narrow(&row[1..=n])).collect();
+    let mut x = Vec::with_capacity(p * n);
+    rows().for_each(|row| x.extend(row[1..=n].iter().map(|&value| value as f32)));
     let y = rows().map(|row| row[n + 1] as f32).collect();
     Ok(Compressed { samples: p, x, y, scaler, constant })
 }
@@ -165,6 +258,49 @@ mod tests {
             (state >> 8) as f32 / (1 << 23) as f32 - 1.0
         })
         .take(count)
+    }
+
+    /// All of `data` at once.
+    fn compress(data: &Dataset, scale: Scale) -> Result<Compressed> {
+        let mut compression = Compression::new(data)?;
+        compression.add(data)?;
+        compression.finish(scale)
+    }
+
+    /// Rows `rows` of `data`.
+    fn part(data: &Dataset, rows: std::ops::Range<usize>) -> Dataset {
+        let columns = data.features().columns().to_vec();
+        let n = columns.len();
+        let x = data.features().values()[rows.start * n..rows.end * n].to_vec();
+        Dataset::new(Table::new(columns, x).unwrap(), data.target(), data.y()[rows].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn blocks_of_any_size_give_the_bits_of_all_at_once() {
+        for (m, n) in [(3, 2), (256, 1), (300, 40), (9000, 3)] {
+            let data = dataset(m, n);
+            let all = compress(&data, Scale::ZScore).unwrap();
+            for size in [1, 7, 255, 256, 257, 8192] {
+                let mut compression = Compression::new(&data).unwrap();
+                for first in (0..m).step_by(size) {
+                    compression.add(&part(&data, first..m.min(first + size))).unwrap();
+                }
+                let blocks = compression.finish(Scale::ZScore).unwrap();
+                assert_eq!((&blocks.x, &blocks.y), (&all.x, &all.y), "{m} × {n} in blocks of {size}");
+                assert_eq!((&blocks.scaler, blocks.constant), (&all.scaler, all.constant.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_with_other_columns_is_refused() {
+        let mut compression = Compression::new(&dataset(5, 2)).unwrap();
+        compression.add(&dataset(5, 2)).unwrap();
+        let text = compression.add(&dataset(5, 3)).unwrap_err().to_string();
+        assert!(
+            text.contains("sample 6") && text.contains("\"x2\"") && text.contains("same order"),
+            "{text}"
+        );
     }
 
     /// m × n, columns with means and deviations of their own, and a target that depends on them.

@@ -1,13 +1,15 @@
 //! Linear regression by full-batch gradient descent.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::Subject;
+use super::checkpoint::{Checkpoint, Subject, Writer};
 use super::descent::{Descent, History};
-use super::gram::{Compressed, compress};
+use super::gram::{Compressed, Compression};
 use super::{Checkpoints, Method, Progress, Scale, Scaler, descent};
 use crate::data::{Dataset, Table};
-use crate::engine::{Engine, Loss, Samples};
+use crate::engine::{Engine, Loss, Samples, Scaling};
 use crate::{Error, Result};
 
 /// Steps with which a learning rate is tried before it is suggested.
@@ -72,7 +74,7 @@ impl LinearRegression {
         self
     }
 
-    /// Trains on `dataset` on `engine`.
+    /// Trains on `dataset` on `engine`. The cpu engine reads the data set's own values; others have a copy.
     ///
     /// # Errors
     /// - [`Error::Setting`]: a learning rate that is not finite and above 0 (in `f32`), or no iterations.
@@ -112,6 +114,60 @@ impl LinearRegression {
         self.train(engine, dataset, Some(checkpoints), &mut progress)
     }
 
+    /// Trains with [`Method::Gram`] on samples that come block by block, and are not kept: there may be more of them than
+    /// fit in memory, which holds one block and (features + 2)² numbers twice. How they are cut into blocks changes no
+    /// bit.
+    ///
+    /// ```
+    /// use tilegrad::data::{Dataset, Table};
+    /// use tilegrad::engine::Cpu;
+    /// use tilegrad::models::LinearRegression;
+    ///
+    /// let block = |hours: Vec<f32>| {
+    ///     let marks: Vec<f32> = hours.iter().map(|hours| 20.0 * hours + 10.0).collect();
+    ///     Dataset::new(Table::new(vec!["hours".into()], hours)?, "marks", marks)
+    /// };
+    /// let blocks = [vec![1.0, 2.0], vec![3.0, 4.0, 5.0]].map(block);
+    /// let model = LinearRegression::new().fit_blocks(&Cpu, blocks)?;
+    /// assert!((model.raw().0[0] - 20.0).abs() < 1e-4);
+    /// # Ok::<(), tilegrad::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`LinearRegression::fit`]; [`Error::Data`]: no blocks, or blocks with other columns; [`Error::Setting`]:
+    /// [`Method::Direct`] was asked for; and the first error among the blocks.
+    pub fn fit_blocks<E: Engine>(
+        &self,
+        engine: &E,
+        blocks: impl IntoIterator<Item = Result<Dataset>>,
+    ) -> Result<FittedLinear> {
+        descent::check(self.learning_rate, self.iterations)?;
+        if self.method == Method::Direct {
+            return Err(Error::Setting(
+                "the method direct goes over all samples in each step, and blocks are not kept: take the method gram"
+                    .to_owned(),
+            ));
+        }
+        let mut blocks = blocks.into_iter();
+        let Some(first) = blocks.next() else {
+            return Err(Error::Data("there are no blocks of samples to learn from".to_owned()));
+        };
+        let first = first?;
+        let mut compression = Compression::new(&first)?;
+        compression.add(&first)?;
+        let (columns, target) = (first.features().columns().to_vec(), first.target().to_owned());
+        let mut samples = first.samples();
+        drop(first);
+        for block in blocks {
+            let block = block?;
+            samples += block.samples();
+            compression.add(&block)?;
+        }
+        let small = few(engine, compression.finish(self.scale)?)?;
+        let about = About { columns: &columns, target: &target, samples, method: Method::Gram };
+        self.run(engine, about, small, None, &mut |_| ())
+    }
+
     fn train<E: Engine>(
         &self,
         engine: &E,
@@ -129,21 +185,36 @@ impl LinearRegression {
             .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, method), self.iterations))
             .transpose()?;
 
-        let (x, y, scaler, constant) = match method {
+        let prepared = match method {
             Method::Gram => {
-                let Compressed { samples, x, y, scaler, constant } = compress(dataset, self.scale)?;
-                (engine.upload(samples, features, &x)?, engine.upload(samples, 1, &y)?, scaler, constant)
+                let mut compression = Compression::new(dataset)?;
+                compression.add(dataset)?;
+                few(engine, compression.finish(self.scale)?)?
             }
             _ => {
-                let x = engine.upload(samples, features, table.values())?;
+                let x = engine.share(samples, features, table.shared_values())?;
                 let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
-                (x, engine.upload(samples, 1, dataset.y())?, scaler, constant)
+                let (scaling, y) = (scaler.on(engine)?, engine.upload(samples, 1, dataset.y())?);
+                Prepared { x, scaling, y, scaler, constant }
             }
         };
-        // The few samples of gram are scaled already.
-        let scaling = if method == Method::Gram { None } else { scaler.on(engine)? };
-        let over = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
-        let over = &over;
+        let about = About { columns: table.columns(), target: dataset.target(), samples, method };
+        self.run(engine, about, prepared, checkpoints, progress)
+    }
+
+    /// Descent over what was prepared.
+    fn run<E: Engine>(
+        &self,
+        engine: &E,
+        about: About<'_>,
+        prepared: Prepared<E>,
+        checkpoints: Option<(Writer, Option<Checkpoint>)>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLinear> {
+        let About { columns, target, samples, method } = about;
+        let Prepared { x, scaling, y, scaler, constant } = &prepared;
+        let features = columns.len();
+        let over = &Samples { x, scaling: scaling.as_ref(), y };
         let zeros = |learning_rate| {
             let weights = engine.upload(features, 1, &vec![0.0; features])?;
             let bias = engine.upload(1, 1, &[0.0])?;
@@ -167,12 +238,11 @@ impl LinearRegression {
                 return Err(Error::Data(format!(
                     "the cost is {} before the first step: the values of the target {:?} are too large for 32-bit \
                      floating point: use a larger unit",
-                    growth.cost,
-                    dataset.target()
+                    growth.cost, target
                 )));
             }
             Err(growth) => {
-                let suggestion = descent::rate_that_would_do(engine, &x, scaling.as_ref())?;
+                let suggestion = descent::rate_that_would_do(engine, x, scaling.as_ref())?;
                 // A rate is only suggested if it does: sums of a huge target overflow with any.
                 if let Some(rate) = suggestion {
                     let costs = zeros(rate)?.steps(TRIAL_STEPS)?;
@@ -180,9 +250,7 @@ impl LinearRegression {
                         return Err(Error::Data(format!(
                             "the cost goes from {:.6e} to {:.6e} whatever the learning rate: the values of the target \
                              {:?} are too large for 32-bit floating point: use a larger unit",
-                            growth.first_cost,
-                            growth.cost,
-                            dataset.target()
+                            growth.first_cost, growth.cost, target
                         )));
                     }
                 }
@@ -203,9 +271,9 @@ impl LinearRegression {
             return Err(Error::Data("the weights are beyond floating point: use other units".to_owned()));
         }
         Ok(FittedLinear {
-            features: table.columns().to_vec(),
-            target: dataset.target().to_owned(),
-            scaler,
+            features: columns.to_vec(),
+            target: target.to_owned(),
+            scaler: scaler.clone(),
             weights,
             bias,
             training: Training {
@@ -215,7 +283,7 @@ impl LinearRegression {
                 method,
                 samples,
                 cost: history[self.iterations],
-                constant_features: constant.iter().map(|&j| table.columns()[j].clone()).collect(),
+                constant_features: constant.iter().map(|&j| columns[j].clone()).collect(),
             },
             history,
         })
@@ -231,6 +299,31 @@ impl LinearRegression {
         ];
         Subject::new("linear", settings, engine, dataset)
     }
+}
+
+/// What a model is trained on, in words.
+struct About<'a> {
+    columns: &'a [String],
+    target: &'a str,
+    samples: usize,
+    method: Method,
+}
+
+/// What the steps go over, on an engine.
+struct Prepared<E: Engine> {
+    x: E::Matrix,
+    scaling: Option<Scaling<E::Matrix>>,
+    y: E::Matrix,
+    scaler: Scaler,
+    /// The numbers of the features that are constant.
+    constant: Vec<usize>,
+}
+
+/// The few samples on the engine. They are scaled already.
+fn few<E: Engine>(engine: &E, compressed: Compressed) -> Result<Prepared<E>> {
+    let Compressed { samples, x, y, scaler, constant } = compressed;
+    let x = engine.share(samples, x.len() / samples, &Arc::new(x))?;
+    Ok(Prepared { x, scaling: None, y: engine.upload(samples, 1, &y)?, scaler, constant })
 }
 
 /// Weights and bias on their way down, with what the way goes over.
@@ -300,7 +393,7 @@ impl FittedLinear {
         }
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let features = self.features.len();
-        let x = engine.upload(x.rows(), features, x.values())?;
+        let x = engine.share(x.rows(), features, x.shared_values())?;
         let scaling = self.scaler.on(engine)?;
         let weights = engine.upload(features, 1, &narrow(&self.weights))?;
         let bias = engine.upload(1, 1, &narrow(&[self.bias]))?;
@@ -446,6 +539,28 @@ mod tests {
         }
         let other = Table::new(vec!["age".to_owned()], vec![1.0]).unwrap();
         assert!(model.predict(&Loop, &other).is_err());
+    }
+
+    #[test]
+    fn blocks_give_the_model_of_all_samples_at_once() {
+        let data = diabetes();
+        let (columns, n) = (data.features().columns(), data.features().columns().len());
+        let block = |(x, y): (&[f32], &[f32])| {
+            Dataset::new(Table::new(columns.to_vec(), x.to_vec())?, data.target(), y.to_vec())
+        };
+        let blocks = || data.features().values().chunks(100 * n).zip(data.y().chunks(100)).map(block);
+        let settings = LinearRegression::new().iterations(50);
+        let at_once = settings.clone().method(Method::Gram).fit(&Loop, &data).unwrap();
+        for method in [Method::Auto, Method::Gram] {
+            assert_eq!(settings.clone().method(method).fit_blocks(&Loop, blocks()).unwrap(), at_once);
+        }
+        let refused = |settings: LinearRegression, blocks: Vec<Result<Dataset>>| {
+            settings.fit_blocks(&Loop, blocks).unwrap_err().to_string()
+        };
+        assert!(refused(settings.clone().method(Method::Direct), vec![]).contains("take the method gram"));
+        assert!(refused(settings.clone(), vec![]).contains("no blocks"));
+        let failed = Err(Error::Data("line 7 is bad".to_owned()));
+        assert_eq!(refused(settings, blocks().take(1).chain([failed]).collect()), "line 7 is bad");
     }
 
     #[test]

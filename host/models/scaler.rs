@@ -53,7 +53,11 @@ impl Scaler {
         table: &Table,
     ) -> Result<(Self, Vec<usize>)> {
         match scale {
-            Scale::ZScore => Self::from_moments(engine.column_moments(x)?, table),
+            Scale::ZScore => {
+                let mut constants = Constants::default();
+                constants.add(table);
+                Self::from_moments(engine.column_moments(x)?, table.columns(), &constants)
+            }
             Scale::None => Ok((Self::none(table.columns().len()), Vec::new())),
         }
     }
@@ -63,16 +67,19 @@ impl Scaler {
         Self::from_parts(Scale::None, vec![0.0; features], vec![1.0; features])
     }
 
-    /// As [`Scaler::fit`] by z-score, from the moments of `table`'s columns.
-    pub(super) fn from_moments(mut moments: Moments, table: &Table) -> Result<(Self, Vec<usize>)> {
-        let same = same_in_all_rows(table);
+    /// As [`Scaler::fit`] by z-score, from the moments of the columns of these names.
+    pub(super) fn from_moments(
+        mut moments: Moments,
+        columns: &[String],
+        constants: &Constants,
+    ) -> Result<(Self, Vec<usize>)> {
         let mut constant = Vec::new();
-        for (j, name) in table.columns().iter().enumerate() {
+        for (j, name) in columns.iter().enumerate() {
             let (mean, deviation) = (moments.mean[j] as f32, moments.standard_deviation[j] as f32);
             (moments.mean[j], moments.standard_deviation[j]) = (mean.into(), deviation.into());
-            if same[j] {
+            if let Some(value) = constants.value(j) {
                 // The value itself rather than a sum divided by m: the difference must be exactly 0.
-                moments.mean[j] = table.values()[j].into();
+                moments.mean[j] = value.into();
                 moments.standard_deviation[j] = 1.0;
                 constant.push(j);
             } else if !mean.is_finite() || !(deviation * deviation).is_finite() {
@@ -130,24 +137,41 @@ impl Scaler {
     }
 }
 
-/// For each column, whether all its values are the same.
-fn same_in_all_rows(table: &Table) -> Vec<bool> {
-    let columns = table.columns().len();
-    let (first, rest) = table.values().split_at(columns.min(table.values().len()));
-    let mut same = vec![true; columns];
-    let mut left = columns;
-    for row in rest.chunks_exact(columns) {
-        if left == 0 {
-            break;
+/// For each column, whether all its values so far are the same.
+#[derive(Default)]
+pub(super) struct Constants {
+    first: Vec<f32>,
+    same: Vec<bool>,
+}
+
+impl Constants {
+    /// Looks at more rows.
+    pub(super) fn add(&mut self, table: &Table) {
+        let columns = table.columns().len();
+        let mut rows = table.values().chunks_exact(columns);
+        if self.first.is_empty()
+            && let Some(first) = rows.next()
+        {
+            (self.first, self.same) = (first.to_vec(), vec![true; columns]);
         }
-        for j in 0..columns {
-            if same[j] && row[j] != first[j] {
-                same[j] = false;
-                left -= 1;
+        let mut left = self.same.iter().filter(|same| **same).count();
+        for row in rows {
+            if left == 0 {
+                break;
+            }
+            for ((same, first), value) in self.same.iter_mut().zip(&self.first).zip(row) {
+                if *same && value != first {
+                    *same = false;
+                    left -= 1;
+                }
             }
         }
     }
-    same
+
+    /// The value of column `j` if there is but one.
+    fn value(&self, j: usize) -> Option<f32> {
+        self.same[j].then(|| self.first[j])
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,14 @@ pub mod checks;
 mod data;
 mod judge;
 mod kernels_under_test;
+mod memory;
 mod rig;
 pub mod simulated;
 
 pub use data::{Data, Source};
 pub use judge::{Expected, Tally, UNIT_ROUNDOFF, gamma, sums};
 pub use kernels_under_test::Kernels;
+pub use memory::Counting;
 pub use rig::Rig;
 
 /// What went wrong, for people.

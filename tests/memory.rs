@@ -1,0 +1,126 @@
+//! The memory of a training on the cpu engine: X once, and a tenth of it for all else, from the library and from the
+//! command, with both methods.
+//!
+//! What the library asks for is counted byte by byte. Of the command there is the peak of its resident set, on Linux, less
+//! that of a training on a few numbers. `realloc` counts as the difference: the system moves the pages of what is large.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use kernel_suite::Counting;
+use tilegrad::Result;
+use tilegrad::data::{Dataset, Table};
+use tilegrad::engine::{Cpu, Engine};
+use tilegrad::models::{LinearRegression, Method};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Samples and features: so many that what does not grow with them (5 MB for products of matrices) is little beside X.
+const SHAPE: (usize, usize) = (100_000, 320);
+/// Bytes of X.
+const X: isize = (SHAPE.0 * SHAPE.1 * size_of::<f32>()).cast_signed();
+
+/// Numbers that look random.
+fn numbers() -> impl Iterator<Item = u32> {
+    let mut state = 1_u32;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 16
+    })
+}
+
+/// Writes `samples` × n numbers of two digits and a target.
+fn write_csv(path: &Path, samples: usize, features: usize) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for j in 0..features {
+        write!(file, "x{j},")?;
+    }
+    file.write_all(b"y\n")?;
+    let texts: Vec<String> = (0..100).map(|number| format!("{}.{},", number / 10, number % 10)).collect();
+    let mut numbers = numbers();
+    for _ in 0..samples {
+        for number in numbers.by_ref().take(features) {
+            file.write_all(texts[number as usize % texts.len()].as_bytes())?;
+        }
+        file.write_all(b"1.5\n")?;
+    }
+    file.flush()
+}
+
+fn settings(method: Method) -> LinearRegression {
+    LinearRegression::new().learning_rate(1e-3).iterations(3).method(method)
+}
+
+/// Fails unless `peak` is X and not much more.
+fn once(what: &str, peak: isize) {
+    println!("{what}: {:.3} of X", peak as f64 / X as f64);
+    assert!(peak <= X + X / 10, "{what} has {peak} bytes at a time, X is {X}");
+}
+
+/// Training and predicting beside the data set, and a data set from a file.
+fn library(file: &Path) -> Result<()> {
+    let (dataset, peak) = Counting::peak_of(|| Dataset::read_csv(file, "y", None));
+    let dataset = dataset?;
+    once("reading", peak);
+    assert!(peak >= X);
+    for method in [Method::Direct, Method::Gram] {
+        let (model, more) = Counting::peak_of(|| settings(method).fit(&Cpu, &dataset));
+        once(&format!("training, {method}"), X + more);
+        let (predictions, more) = Counting::peak_of(|| model?.predict(&Cpu, dataset.features()));
+        assert_eq!(predictions?.len(), SHAPE.0);
+        once("predicting", X + more);
+    }
+    // The counting sees a copy, and a divergence (with its search for a rate that would do) makes none.
+    let (_, more) = Counting::peak_of(|| Cpu.upload(SHAPE.0, SHAPE.1, dataset.features().values()).map(drop));
+    assert!(more >= X);
+    let diverging = settings(Method::Direct).learning_rate(1e6);
+    let (outcome, more) = Counting::peak_of(|| diverging.fit(&Cpu, &dataset));
+    assert!(outcome.is_err());
+    once("diverging", X + more);
+
+    let features = dataset.features();
+    let columns = features.columns().to_vec();
+    let values = features.values().to_vec();
+    let (made, more) =
+        Counting::peak_of(|| Dataset::new(Table::new(columns, values)?, "y", dataset.y().to_vec()));
+    once("a data set of values in memory", X + more);
+    assert_eq!(Arc::strong_count(made?.features().shared_values()), 1);
+    Ok(())
+}
+
+/// The most bytes that a training by the command has had so far.
+#[cfg(target_os = "linux")]
+fn command(file: &Path, method: Method) -> isize {
+    let program = std::env::var_os("TILEGRAD_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_tilegrad").into());
+    let mut command = Command::new(program);
+    command.args(["train", "linear", "--target", "y", "--device", "cpu", "--learning-rate", "1e-3"]);
+    command.args(["--iterations", "3", "--method", &method.to_string(), "--data"]).arg(file);
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // SAFETY: all zeros are a value of this type.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the place is one for such a value.
+    let done = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    assert_eq!(done, 0);
+    usage.ru_maxrss as isize * 1024
+}
+
+fn main() {
+    let folder = tempfile::tempdir().expect("there is room");
+    let [small, large] = ["small.csv", "large.csv"].map(|name| folder.path().join(name));
+    write_csv(&small, 50, 4).expect("there is room");
+    write_csv(&large, SHAPE.0, SHAPE.1).expect("there is room");
+    // First, as a process that is started has the peak of the one that starts it.
+    #[cfg(target_os = "linux")]
+    {
+        let least = command(&small, Method::Direct);
+        for method in [Method::Direct, Method::Gram] {
+            once(&format!("the command, {method}"), command(&large, method) - least);
+        }
+    }
+    library(&large).expect("the data are good");
+}
