@@ -84,6 +84,7 @@ fn main() {
         compare_without_the_loop_has_no_reference
         compare_refuses_wrong_options
         bench_counts_on_the_emulator
+        bench_times_operations_that_are_right
         bench_refuses_what_it_cannot_do
         doctor_lists_every_engine
     };
@@ -995,16 +996,76 @@ fn bench_counts_on_the_emulator() {
     assert_eq!(kernel["floor_read"], 262_144);
 }
 
+fn bench_times_operations_that_are_right() {
+    let place = Place::new();
+    for device in ["cpu", "loop"] {
+        let table = place.succeeds(&[
+            "bench",
+            "--device",
+            device,
+            "--small",
+            "--json",
+            "times.json",
+            "--plot",
+            "roof.svg",
+            "--commit",
+            "abc123",
+        ]);
+        assert!(table.contains("descent step") && table.contains("nothing about speed"), "{table}");
+        let report = json(&place.read("times.json"));
+        assert_eq!((&report["device"], &report["commit"]), (&device.into(), &"abc123".into()));
+        assert_eq!((&report["shapes"], &report["gpu"]), (&"counted".into(), &Value::Null));
+        assert!(
+            report["date"].as_str().is_some_and(|date| date.len() == 20 && date.ends_with('Z')),
+            "{report}"
+        );
+        for limit in ["bandwidth", "arithmetic"] {
+            assert!(report["limits"][limit].as_f64().is_some_and(|limit| limit > 1e6), "{report}");
+        }
+        let results = report["results"].as_array().expect("a list");
+        assert_eq!(results.len(), 8, "{report}");
+        for row in results {
+            assert_eq!(row["kind"], "operation");
+            let number = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("no number in {row}"));
+            let seconds = &row["seconds"];
+            assert!(number(&seconds["least"]) > 0.0, "{row}");
+            assert!(number(&seconds["lower_quartile"]) <= number(&seconds["median"]), "{row}");
+            assert!(number(&seconds["median"]) <= number(&seconds["upper_quartile"]), "{row}");
+            assert!((0.0..=1.0).contains(&number(&row["error_over_bound"])), "{row}");
+            let rate = number(&row["bytes"]) / number(&seconds["median"]);
+            assert!((number(&row["bytes_per_second"]) / rate - 1.0).abs() < 1e-9, "{row}");
+            let part = rate / number(&report["limits"]["bandwidth"]);
+            assert!((number(&row["of_bandwidth"]) / part - 1.0).abs() < 1e-9, "{row}");
+        }
+        let picture = place.read("roof.svg");
+        assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"), "{picture}");
+        assert!(picture.contains("descent step") && !picture.contains("NaN"), "{picture}");
+    }
+    let one = place.succeeds(&["bench", "--device", "cpu", "--small", "--filter", "moments"]);
+    assert!(one.contains("column moments") && !one.contains("descent step"), "{one}");
+}
+
 fn bench_refuses_what_it_cannot_do() {
     let place = Place::new();
     place.refuses(2, &["no kernel's name contains `convolution`"], &["bench", "--filter", "convolution"]);
-    for device in ["loop", "cpu", "cuda"] {
-        place.refuses(
-            2,
-            &["timing the kernels on", device, "is not built yet"],
-            &["bench", "--device", device],
-        );
+    for (option, value) in [("--plot", Some("p.svg")), ("--small", None), ("--commit", Some("abc"))] {
+        let arguments: Vec<&str> = ["bench", option].into_iter().chain(value).collect();
+        place.refuses(2, &[option, "the emulator counts", "choose another device"], &arguments);
     }
+    let small = |more: &[&'static str]| [&["bench", "--device", "cpu", "--small"], more].concat();
+    place.refuses(
+        2,
+        &["nothing that is timed on cpu has `convolution`"],
+        &small(&["--filter", "convolution"]),
+    );
+    place.refuses(2, &["cannot write", "nowhere"], &small(&["--plot", "nowhere/p.svg"]));
+    place.refuses(2, &["cannot write", "nowhere"], &small(&["--json", "nowhere/p.json"]));
+    place.refuses(
+        2,
+        &["--json and --plot name the same file", "give two"],
+        &small(&["--json", "p", "--plot", "./p"]),
+    );
+    place.refuses(3, &["device cuda:99 cannot be used"], &["bench", "--device", "cuda:99"]);
     place.refuses(2, &["'--device <DEVICE>': the devices are"], &["bench", "--device", "tpu"]);
     place.refuses(
         2,

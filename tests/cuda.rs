@@ -13,6 +13,8 @@ use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "cuda/bench.rs"]
+mod bench;
 #[path = "cuda/command.rs"]
 mod command;
 #[path = "cuda/driver.rs"]
@@ -89,6 +91,10 @@ fn main() {
             every_call_may_fail_while_work_is_repeated
             a_fault_in_a_graph_names_its_kernel
             work_is_timed;
+        bench:
+            kernels_are_timed_if_they_are_right
+            operations_are_timed_on_the_engine
+            a_driver_that_fails_ends_the_bench;
     };
     let ignored = library.is_err();
     let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(ignored)).collect();

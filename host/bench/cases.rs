@@ -4,10 +4,6 @@ use std::fmt;
 
 use cuda_std::{Buffer, Device, Global, GlobalMut, Kernel};
 use kernels::{dense, descent, elementwise, matmul, reduce};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
-
-use super::symmetric;
 
 type In = Global<f32>;
 
@@ -102,9 +98,7 @@ impl<D: Device> Case<D> {
 
 /// Random numbers on a device.
 fn operand<D: Device>(device: &D, length: usize) -> Result<Buffer<f32, D>, D::Error> {
-    let mut random = ChaCha8Rng::seed_from_u64(length as u64);
-    let values: Vec<f32> = (0..length).map(|_| symmetric(random.next_u32())).collect();
-    device.upload(&values)
+    device.upload(&super::operand(length))
 }
 
 /// A kernel on a grid, its buffers with their lengths, its arguments in order, and its operations. A buffer that is both

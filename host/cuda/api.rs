@@ -22,6 +22,14 @@ pub(super) const JIT_ERROR_LOG_BUFFER: c_uint = 5;
 pub(super) const JIT_ERROR_LOG_BUFFER_SIZE_BYTES: c_uint = 6;
 /// `CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT`
 pub(super) const MULTIPROCESSOR_COUNT: c_uint = 16;
+/// `CU_DEVICE_ATTRIBUTE_CLOCK_RATE`, in kHz
+pub(super) const CLOCK_RATE: c_uint = 13;
+/// `CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE`, in kHz
+pub(super) const MEMORY_CLOCK_RATE: c_uint = 36;
+/// `CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH`, in bits
+pub(super) const MEMORY_BUS_WIDTH: c_uint = 37;
+/// `CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE`, in bytes
+pub(super) const L2_CACHE_SIZE: c_uint = 38;
 /// `CU_DEVICE_ATTRIBUTE_ECC_ENABLED`
 pub(super) const ECC_ENABLED: c_uint = 32;
 /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`: needed above 48 KiB.
@@ -76,6 +84,12 @@ unsafe extern "C" {
     ) -> u32;
     pub(super) fn cuMemcpyDtoHAsync_v2(
         to: *mut c_void,
+        from: CUdeviceptr,
+        bytes: usize,
+        stream: CUstream,
+    ) -> u32;
+    pub(super) fn cuMemcpyDtoDAsync_v2(
+        to: CUdeviceptr,
         from: CUdeviceptr,
         bytes: usize,
         stream: CUstream,

@@ -324,6 +324,28 @@ impl Gpu {
         &self.session.info
     }
 
+    /// Queues a copy of `from` to the beginning of `to`, both in this GPU's memory.
+    ///
+    /// # Errors
+    /// `to` is shorter, one of the two belongs to another GPU, this is in work that is repeated, or the driver's.
+    pub fn copy<T: Element>(&self, from: &Buffer<T, Self>, to: &mut Buffer<T, Self>) -> Result<(), Error> {
+        let there = from.memory().range("read", self, 0, from.len())?;
+        let here = to.memory().range("write", self, 0, from.len())?;
+        let bytes = from.len() * size_of::<T>();
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.session.enter_for("copying on the GPU")?;
+        // SAFETY: both ranges are `bytes` long, and their owners wait for the stream before they give them back.
+        unsafe {
+            call!(
+                cuMemcpyDtoDAsync_v2(here, there, bytes, self.session.stream.handle),
+                "{bytes} bytes{}",
+                self.session.after_launches()
+            )
+        }
+    }
+
     pub(super) fn session(&self) -> &Arc<Session> {
         &self.session
     }

@@ -1,6 +1,6 @@
 //! The GPUs that the driver sees.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_uint};
 
 use cust::sys::CUdevice;
 
@@ -29,7 +29,38 @@ pub struct GpuInfo {
     pub driver: Version,
 }
 
+/// What the driver tells of a GPU's speed. It is what the GPU may reach, not what it has while it works.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clocks {
+    /// The highest clock of the multiprocessors, in Hz.
+    pub multiprocessor: f64,
+    /// The highest clock of the memory, in Hz.
+    pub memory: f64,
+    /// The width of the way to the memory, in bits.
+    pub bus: u32,
+    /// Bytes of the second-level cache.
+    pub cache: u32,
+}
+
 impl GpuInfo {
+    /// Its clocks.
+    ///
+    /// # Errors
+    /// The driver does not tell them.
+    pub fn clocks(&self) -> Result<Clocks, Error> {
+        let index = self.index;
+        let mut device: CUdevice = 0;
+        // SAFETY: `device` is a place for the handle.
+        unsafe { call!(cuDeviceGet(&raw mut device, index as c_int), "GPU {index}") }?;
+        let hertz = |attribute| Ok(1e3 * f64::from(self::attribute(index, device, attribute)?));
+        Ok(Clocks {
+            multiprocessor: hertz(api::CLOCK_RATE)?,
+            memory: hertz(api::MEMORY_CLOCK_RATE)?,
+            bus: attribute(index, device, api::MEMORY_BUS_WIDTH)?,
+            cache: attribute(index, device, api::L2_CACHE_SIZE)?,
+        })
+    }
+
     /// Whether the kernels can run on this GPU with this driver; if so, the PTX for it and its header.
     ///
     /// # Errors
@@ -104,20 +135,20 @@ fn describe(index: usize, driver: Version) -> Result<(GpuInfo, CUdevice), Error>
     let mut memory: usize = 0;
     // SAFETY: `memory` is a place for the number.
     unsafe { call!(cuDeviceTotalMem_v2(&raw mut memory, device), "GPU {index}") }?;
-    let attribute = |attribute| -> Result<u32, Error> {
-        let mut value: c_int = 0;
-        // SAFETY: `value` is a place for the number.
-        unsafe {
-            call!(
-                cuDeviceGetAttribute(&raw mut value, attribute, device),
-                "attribute {attribute} of GPU {index}"
-            )
-        }?;
-        Ok(value.max(0).unsigned_abs())
-    };
+    let attribute = |which| attribute(index, device, which);
     let capability =
         Version::new(attribute(api::COMPUTE_CAPABILITY_MAJOR)?, attribute(api::COMPUTE_CAPABILITY_MINOR)?);
     let multiprocessors = attribute(api::MULTIPROCESSOR_COUNT)?;
     let ecc = attribute(api::ECC_ENABLED)? != 0;
     Ok((GpuInfo { index, name, capability, multiprocessors, memory, ecc, driver }, device))
+}
+
+/// An attribute of a GPU, 0 if it is negative.
+fn attribute(index: usize, device: CUdevice, attribute: c_uint) -> Result<u32, Error> {
+    let mut value: c_int = 0;
+    // SAFETY: `value` is a place for the number.
+    unsafe {
+        call!(cuDeviceGetAttribute(&raw mut value, attribute, device), "attribute {attribute} of GPU {index}")
+    }?;
+    Ok(value.max(0).unsigned_abs())
 }

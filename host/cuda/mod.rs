@@ -28,4 +28,4 @@ pub mod ptx;
 pub use error::{Error, Version};
 pub use gpu::{Gpu, Memory};
 pub use graph::Graph;
-pub use info::{GpuInfo, LEAST_CAPABILITY, cuda_devices};
+pub use info::{Clocks, GpuInfo, LEAST_CAPABILITY, cuda_devices};

@@ -176,8 +176,12 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_ui
     call("cuDeviceGetAttribute", Start, |driver| {
         driver.known(device)?;
         let number = match attribute {
+            13 => 1_410_000,       // CLOCK_RATE
             16 => MULTIPROCESSORS, // MULTIPROCESSOR_COUNT
             32 => 1,               // ECC_ENABLED
+            36 => 1_215_000,       // MEMORY_CLOCK_RATE
+            37 => 5120,            // GLOBAL_MEMORY_BUS_WIDTH
+            38 => 40 << 20,        // L2_CACHE_SIZE
             75 => driver.script.capability / 10,
             76 => driver.script.capability % 10,
             _ => return Err(INVALID_VALUE),
@@ -480,6 +484,19 @@ pub unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut u8, from: u64, bytes: usi
     call("cuMemcpyDtoHAsync", Context, |driver| {
         driver.check_copy(from, to.addr(), bytes)?;
         let work = Work::ToHost { to: to.expose_provenance(), address: from, words: bytes / 4 };
+        driver.queue(stream.addr() as u64)?.push_back(work);
+        Ok(())
+    })
+}
+
+/// Queues a copy between two places of the GPU's memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, stream: Handle) -> u32 {
+    call("cuMemcpyDtoDAsync", Context, |driver| {
+        // Neither is the host's: any address but 0 does for that.
+        driver.check_copy(to, 4, bytes)?;
+        driver.check_copy(from, 4, bytes)?;
+        let work = Work::OnDevice { to, from, words: bytes / 4 };
         driver.queue(stream.addr() as u64)?.push_back(work);
         Ok(())
     })

@@ -25,7 +25,7 @@
 //! PTX is not compiled: what a kernel does comes from the Rust sources that the PTX was made of. No limits of registers or
 //! shared memory, no time. Pageable memory is copied to the GPU's side at once and copied back as late as pinned memory.
 //! Whole allocations only are kernels' parameters, and values of 4 bytes only are copied. No contexts but the primary
-//! ones, no default stream, graphs of anything but kernels, memory pools, copies between GPUs or on one; whatever of that
+//! ones, no default stream, graphs of anything but kernels, memory pools, copies between GPUs; whatever of that
 //! tilegrad comes to use has to be added.
 //!
 //! # The script
@@ -122,6 +122,11 @@ enum Work {
     ToHost {
         to: usize,
         address: u64,
+        words: usize,
+    },
+    OnDevice {
+        to: u64,
+        from: u64,
         words: usize,
     },
     Kernel(Launch),
@@ -430,6 +435,11 @@ impl Driver {
                 // SAFETY: the caller keeps `to`, of that many words, until the stream has been waited for.
                 let to = unsafe { std::slice::from_raw_parts_mut(to as *mut f32, words) };
                 self.heap.read(address, to).ok_or(ILLEGAL_ADDRESS)
+            }
+            Work::OnDevice { to, from, words } => {
+                let mut moved = vec![0.0; words];
+                let moved = self.heap.read(from, &mut moved).and_then(|()| self.heap.write(to, &moved));
+                moved.ok_or(ILLEGAL_ADDRESS)
             }
             Work::Event(event) => {
                 // One that was destroyed meanwhile is nobody's concern.

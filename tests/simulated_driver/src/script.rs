@@ -121,8 +121,8 @@ fn fitting(name: &str) -> u32 {
         "cuGraphDestroy" | "cuGraphExecDestroy" => 1,                     // INVALID_VALUE
         "cuEventCreate" => 2,                                             // OUT_OF_MEMORY
         "cuEventRecord" | "cuEventElapsedTime" | "cuEventDestroy" => 400, // INVALID_HANDLE
-        "cuMemcpyHtoDAsync" | "cuMemcpyDtoHAsync" => 700, // ILLEGAL_ADDRESS, of what ran before
-        name if name.starts_with("cuDevice") => 101,      // INVALID_DEVICE
+        "cuMemcpyHtoDAsync" | "cuMemcpyDtoHAsync" | "cuMemcpyDtoDAsync" => 700, // ILLEGAL_ADDRESS, of what ran before
+        name if name.starts_with("cuDevice") => 101,                            // INVALID_DEVICE
         name => panic!("no code fits {name}"),
     }
 }

@@ -1,0 +1,299 @@
+//! What was timed on a machine: one object for JSON, one table for people.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use super::row::{Figures, Kind, Outcome, Row};
+use super::{Effort, Limits, Scale, kernels, operations, roofline};
+use crate::cuda::{Gpu, GpuInfo};
+use crate::engine::{Cuda, Engine};
+use crate::report::{TextTable, significant};
+use crate::{Error, Result};
+
+/// What is to be timed, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// At which shapes.
+    pub scale: Scale,
+    /// For how long.
+    pub effort: Effort,
+    /// Only what has this in its name.
+    pub filter: String,
+    /// The commit that the program was built from, as the report is to say it.
+    pub commit: String,
+}
+
+/// All that was found out about a device.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The version of tilegrad.
+    pub tilegrad: &'static str,
+    /// The commit that it was built from, or that this is unknown.
+    pub commit: String,
+    /// Day and time, UTC, as in 2026-11-21T12:00:00Z.
+    pub date: String,
+    /// The device, as `--device` names it.
+    pub device: String,
+    /// What it runs on.
+    pub description: String,
+    /// What the driver says of the GPU, if it is one.
+    pub gpu: Option<GpuFacts>,
+    /// "timed", or "counted" for the small shapes.
+    pub shapes: &'static str,
+    /// How long was measured.
+    pub effort: Effort,
+    /// What the device can do at most.
+    pub limits: Limits,
+    /// Libraries that took part as peers, or why they did not.
+    pub peers: Vec<String>,
+    /// What was measured.
+    pub results: Vec<Row>,
+}
+
+/// What the driver says of a GPU.
+#[derive(Clone, Debug, Serialize)]
+pub struct GpuFacts {
+    name: String,
+    compute_capability: String,
+    driver_cuda: String,
+    multiprocessors: u32,
+    memory_bytes: usize,
+    ecc: bool,
+    clock_hz: Option<f64>,
+    memory_clock_hz: Option<f64>,
+    memory_bus_bits: Option<u32>,
+    l2_bytes: Option<u32>,
+}
+
+impl GpuFacts {
+    fn of(info: &GpuInfo) -> Self {
+        let clocks = info.clocks().ok();
+        GpuFacts {
+            name: info.name.clone(),
+            compute_capability: info.capability.to_string(),
+            driver_cuda: info.driver.to_string(),
+            multiprocessors: info.multiprocessors,
+            memory_bytes: info.memory,
+            ecc: info.ecc,
+            clock_hz: clocks.map(|clocks| clocks.multiprocessor),
+            memory_clock_hz: clocks.map(|clocks| clocks.memory),
+            memory_bus_bits: clocks.map(|clocks| clocks.bus),
+            l2_bytes: clocks.map(|clocks| clocks.cache),
+        }
+    }
+}
+
+/// Times the kernels on GPU `index` by its own clock, and the engine's operations on it by the host's.
+///
+/// # Errors
+/// The GPU cannot be used, the filter leaves nothing, or the driver fails. A wrong result is no error here: its row says
+/// so, and [`Report::wrong`] counts them.
+pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Report> {
+    let engine = Cuda::open(index)?;
+    let gpu = Gpu::open(index)?;
+    let Settings { scale, effort, filter, .. } = settings;
+    let mut results = kernels::time(&gpu, *scale, filter, effort)?;
+    results.extend(operations::time(&engine, *scale, filter, effort, None)?);
+    let limits = Limits::of_gpu(&gpu, effort)?;
+    let report = Report::new(device, engine.description(), limits, settings, results)?;
+    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), ..report })
+}
+
+/// Times the operations of an engine on this machine's cores by the clock. Those that ask for more than `most`
+/// operations are left out.
+///
+/// # Errors
+/// The filter leaves nothing, or the engine fails. Wrong results as for [`time_gpu`].
+pub fn time_engine<E: Engine>(
+    engine: &E,
+    device: String,
+    settings: &Settings,
+    most: Option<u64>,
+) -> Result<Report> {
+    let Settings { scale, effort, filter, .. } = settings;
+    let results = operations::time(engine, *scale, filter, effort, most)?;
+    Report::new(device, engine.description(), Limits::of_cpu(effort)?, settings, results)
+}
+
+impl Report {
+    fn new(
+        device: String,
+        description: String,
+        limits: Limits,
+        settings: &Settings,
+        mut results: Vec<Row>,
+    ) -> Result<Self> {
+        if results.is_empty() {
+            return Err(Error::Setting(format!(
+                "nothing that is timed on {device} has `{}` in its name: without a filter all is listed",
+                settings.filter
+            )));
+        }
+        for row in &mut results {
+            row.compare(&limits);
+        }
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Ok(Report {
+            tilegrad: env!("CARGO_PKG_VERSION"),
+            commit: settings.commit.clone(),
+            date: date(seconds),
+            device,
+            description,
+            gpu: None,
+            shapes: match settings.scale {
+                Scale::Counted => "counted",
+                Scale::Timed => "timed",
+            },
+            effort: settings.effort,
+            limits,
+            peers: Vec::new(),
+            results,
+        })
+    }
+
+    /// The names of what was wrong, with their shapes.
+    #[must_use]
+    pub fn wrong(&self) -> Vec<String> {
+        let wrong = self.results.iter().filter(|row| row.figures().is_none());
+        wrong.map(|row| format!("{} at {}", row.name, row.shape)).collect()
+    }
+
+    /// A picture of the results under the limits, as SVG: a point for each kernel, operation and peer, at the shape at which
+    /// it comes nearest to its limit.
+    ///
+    /// # Errors
+    /// The picture cannot be drawn.
+    pub fn roofline(&self) -> Result<String> {
+        roofline::draw(self)
+    }
+
+    /// The report as text, which is Markdown too: what it was measured on, and a table for each kind of work.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let Limits { bandwidth, bandwidth_of, arithmetic, arithmetic_of } = &self.limits;
+        let arithmetic = arithmetic.map_or_else(
+            || arithmetic_of.clone(),
+            |rate| format!("{} TFLOP/s ({arithmetic_of})", significant(1e-12 * rate, 4)),
+        );
+        let mut text = format!(
+            "# {}\n\n{}; tilegrad {}, commit {}; {}\n\nBandwidth: {} GB/s ({bandwidth_of}). Arithmetic: {arithmetic}.\n",
+            self.device,
+            self.description,
+            self.tilegrad,
+            self.commit,
+            self.date,
+            significant(1e-9 * bandwidth, 4),
+        );
+        for peer in &self.peers {
+            text += &format!("Peer: {peer}.\n");
+        }
+        if self.shapes == "counted" {
+            text += "\nAt small shapes, a few samples each: this says whether all is right, and nothing about speed.\n";
+        }
+        for (kind, title) in [
+            (Kind::Kernel, "Kernels, by the GPU's clock"),
+            (Kind::Operation, "Operations of the engine, by the host's clock"),
+            (Kind::Peer, "Peers"),
+        ] {
+            let rows: Vec<&Row> = self.results.iter().filter(|row| row.kind == kind).collect();
+            if !rows.is_empty() {
+                text += &format!("\n## {title}\n\n```text\n{}```\n", table(&rows));
+            }
+        }
+        text + LEGEND
+    }
+}
+
+fn table(rows: &[&Row]) -> TextTable {
+    let mut table = TextTable::new([
+        "",
+        "shape",
+        "median µs",
+        "quartiles",
+        "GB/s",
+        "of bandwidth",
+        "TFLOP/s",
+        "of arithmetic",
+        "error/bound",
+        "peers",
+    ]);
+    for row in rows {
+        let mut cells = vec![row.name.clone(), row.shape.clone()];
+        match &row.outcome {
+            Outcome::Right(figures) => cells.extend(figures.cells()),
+            Outcome::Wrong { problem } => cells.push(format!("WRONG: {problem}")),
+        }
+        let against =
+            |against: &super::Against| format!("{} {}", significant(against.ratio, 3), against.peer);
+        cells.push(row.against.iter().map(against).collect::<Vec<_>>().join(", "));
+        table.row(cells);
+    }
+    table
+}
+
+impl Figures {
+    fn cells(&self) -> [String; 7] {
+        let micros = |seconds: f64| significant(1e6 * seconds, 4);
+        let percent =
+            |part: Option<f64>| part.map_or("–".to_owned(), |part| format!("{:.1} %", 100.0 * part));
+        let super::Spread { lower_quartile, median, upper_quartile, .. } = self.seconds;
+        [
+            micros(median),
+            format!("{}–{}", micros(lower_quartile), micros(upper_quartile)),
+            significant(1e-9 * self.bytes_per_second, 4),
+            percent(self.of_bandwidth),
+            significant(1e-12 * self.operations_per_second, 4),
+            percent(self.of_arithmetic),
+            significant(self.error_over_bound, 2),
+        ]
+    }
+}
+
+const LEGEND: &str = "
+Times are medians over samples, each of as many repeats as fill it, after a warm-up; operands are random, and as many
+sets of them as no cache holds take turns. GB/s: bytes that have to be moved, each operand once, so that what is read
+again counts against it. error/bound: the largest error of the check before, over what rounding explains. peers: how many
+times as long they take for the same work.
+";
+
+/// Day and time, UTC, so many seconds after 1970 began.
+fn date(seconds: u64) -> String {
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut day) = (1970, days);
+    while day >= 365 + u64::from(leap(year)) {
+        day -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if day < length {
+            break;
+        }
+        day -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}Z", day + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399, "2000-02-28T23:59:59Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_251_200, "2024-03-01T00:00:00Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(date(seconds), expected);
+        }
+    }
+}
