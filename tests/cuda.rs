@@ -94,7 +94,10 @@ fn main() {
         bench:
             kernels_are_timed_if_they_are_right
             operations_are_timed_on_the_engine
-            a_driver_that_fails_ends_the_bench;
+            a_driver_that_fails_ends_the_bench
+            cublas_is_timed_on_the_same_work
+            cublas_that_cannot_be_used_takes_no_part
+            a_cublas_that_is_wrong_or_fails_gets_no_figure;
     };
     let ignored = library.is_err();
     let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(ignored)).collect();
@@ -133,19 +136,24 @@ impl Place {
         names
     }
 
-    /// Runs the command on the simulated driver with a script.
+    /// Runs the command on the simulated driver with a script, and without cuBLAS.
     fn run(&self, script: &str, line: &str) -> Run {
         let library = simulated::library().expect("it was there when the tests began");
         self.run_on(&library, script, line)
     }
 
     fn run_on(&self, library: &Path, script: &str, line: &str) -> Run {
+        self.run_with(library, Path::new("/nonexistent/libcublas.so"), script, line)
+    }
+
+    fn run_with(&self, library: &Path, cublas: &Path, script: &str, line: &str) -> Run {
         let reports = tempfile::tempdir().expect("a folder for temporary files");
         let report = reports.path().join("report.json");
         let output = Command::new(env!("CARGO_BIN_EXE_tilegrad"))
             .args(line.split(' '))
             .current_dir(self.0.path())
             .env(simulated::DRIVER, library)
+            .env("TILEGRAD_CUBLAS", cublas)
             .env("SIMULATED_CUDA", script)
             .env("SIMULATED_CUDA_REPORT", &report)
             .output()
@@ -194,6 +202,6 @@ impl Report {
     /// Everything was given back, as far as the program can, and nothing left its memory.
     fn is_clean(&self) -> bool {
         let kept = self.0["kept"].as_object().expect("an object");
-        kept.len() == 6 && kept.values().all(|count| count == 0) && self.0["outside"] == 0
+        kept.len() == 7 && kept.values().all(|count| count == 0) && self.0["outside"] == 0
     }
 }

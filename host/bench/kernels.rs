@@ -33,7 +33,14 @@ pub(super) fn time(gpu: &Gpu, scale: Scale, filter: &str, effort: &Effort) -> Re
             }
         };
         let (name, shape) = (case.kernel.to_owned(), case.shape.to_string());
-        rows.push(Row { kind: Kind::Kernel, name, shape, outcome, against: Vec::new() });
+        rows.push(Row {
+            kind: Kind::Kernel,
+            name,
+            shape,
+            sides: case.shape.sides(),
+            outcome,
+            against: Vec::new(),
+        });
     }
     Ok(rows)
 }

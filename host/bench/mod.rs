@@ -9,13 +9,15 @@ mod counts;
 mod kernels;
 mod limits;
 mod operations;
+mod peers;
 mod report;
 mod roofline;
 mod row;
 mod spread;
 
-use ::rand_chacha::ChaCha8Rng;
-use ::rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
 
 pub use cases::{Case, Floor, Launch, Scale, Shape, cases};
 pub use counts::{Counted, count, table};
@@ -33,6 +35,13 @@ pub fn symmetric(bits: u32) -> f32 {
 
 /// Random numbers, the same in every run.
 fn operand(length: usize) -> Vec<f32> {
-    let mut random = ChaCha8Rng::seed_from_u64(length as u64);
-    (0..length).map(|_| symmetric(random.next_u32())).collect()
+    /// Numbers of one stream: streams are made side by side.
+    const STREAM: usize = 1 << 20;
+    let mut values = vec![0.0; length];
+    values.par_chunks_mut(STREAM).enumerate().for_each(|(number, values)| {
+        let mut random = ChaCha8Rng::seed_from_u64(length as u64);
+        random.set_stream(number as u64);
+        values.fill_with(|| symmetric(random.next_u32()));
+    });
+    values
 }

@@ -123,6 +123,7 @@ pub(super) fn time<E: Engine>(
             kind: Kind::Operation,
             name: operation.name.to_owned(),
             shape: operation.shape(),
+            sides: operation.sides,
             outcome,
             against: Vec::new(),
         });

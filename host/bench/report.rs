@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::row::{Figures, Kind, Outcome, Row};
-use super::{Effort, Limits, Scale, kernels, operations, roofline};
-use crate::cuda::{Gpu, GpuInfo};
+use super::{Effort, Limits, Scale, kernels, operations, peers, roofline};
+use crate::cuda::{self, Cublas, Gpu, GpuInfo};
 use crate::engine::{Cuda, Engine};
 use crate::report::{TextTable, significant};
 use crate::{Error, Result};
@@ -95,9 +95,18 @@ pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Rep
     let Settings { scale, effort, filter, .. } = settings;
     let mut results = kernels::time(&gpu, *scale, filter, effort)?;
     results.extend(operations::time(&engine, *scale, filter, effort, None)?);
+    let peer = match Cublas::open(&gpu) {
+        Ok(cublas) => {
+            let peers = peers::compare(&gpu, &cublas, &mut results, effort)?;
+            results.extend(peers);
+            cublas.description().to_owned()
+        }
+        Err(reason @ cuda::Error::Cublas { .. }) => format!("none: cuBLAS takes no part, for {reason}"),
+        Err(reason) => return Err(reason.into()),
+    };
     let limits = Limits::of_gpu(&gpu, effort)?;
     let report = Report::new(device, engine.description(), limits, settings, results)?;
-    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), ..report })
+    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), peers: vec![peer], ..report })
 }
 
 /// Times the operations of an engine on this machine's cores by the clock. Those that ask for more than `most`
@@ -251,8 +260,8 @@ impl Figures {
 }
 
 const LEGEND: &str = "
-Times are medians over samples, each of as many repeats as fill it, after a warm-up; operands are random, and as many
-sets of them as no cache holds take turns. GB/s: bytes that have to be moved, each operand once, so that what is read
+Times are medians over samples, each of as many repeats as fill it, after a warm-up; operands are random. Those of
+kernels and peers take turns, as many sets of them as no cache holds; operations go over the same ones. GB/s: bytes that have to be moved, each operand once, so that what is read
 again counts against it. error/bound: the largest error of the check before, over what rounding explains. peers: how many
 times as long they take for the same work.
 ";

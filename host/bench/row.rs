@@ -25,6 +25,8 @@ pub struct Row {
     pub name: String,
     /// Sizes, as the kernel's file names them.
     pub shape: String,
+    #[serde(skip)]
+    pub(super) sides: [usize; 3],
     /// Figures, if the result was right.
     #[serde(flatten)]
     pub outcome: Outcome,

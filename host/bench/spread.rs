@@ -61,7 +61,7 @@ pub struct Effort {
 
 impl Effort {
     /// For figures.
-    pub const FULL: Effort = Effort { warm_up: 0.2, sample: 2e-3, samples: 0.6, rotation_bytes: 256 << 20 };
+    pub const FULL: Effort = Effort { warm_up: 0.1, sample: 2e-3, samples: 0.4, rotation_bytes: 256 << 20 };
     /// To see that everything works.
     pub const LITTLE: Effort = Effort { warm_up: 0.0, sample: 0.0, samples: 0.0, rotation_bytes: 1 << 17 };
     /// The fewest samples, and the most.

@@ -121,6 +121,14 @@ pub enum Error {
         /// How many later calls there were.
         times: usize,
     },
+    /// cuBLAS cannot be used, or a call of it failed.
+    #[error("{problem}; {remedy}")]
+    Cublas {
+        /// What is wrong.
+        problem: String,
+        /// What to do about it.
+        remedy: &'static str,
+    },
     /// A call of the driver failed.
     #[error("{call} failed ({about}): {name} ({code}): {text}; {}", remedy(*code))]
     Call {

@@ -257,7 +257,7 @@ pub(super) struct Place {
 
 impl<T> Memory<T> {
     /// The address of element `offset` of `count`, if they are within the memory and it is of `gpu`.
-    fn range(
+    pub(super) fn range(
         &self,
         operation: &'static str,
         gpu: &Gpu,

@@ -17,6 +17,7 @@
 //! ```
 
 mod api;
+mod cublas;
 pub mod driver;
 mod error;
 mod event;
@@ -25,6 +26,7 @@ mod graph;
 mod info;
 pub mod ptx;
 
+pub use cublas::{Arithmetic, Cublas};
 pub use error::{Error, Version};
 pub use gpu::{Gpu, Memory};
 pub use graph::Graph;

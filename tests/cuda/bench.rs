@@ -1,14 +1,29 @@
 //! `tilegrad bench` on the simulated driver. Its times say nothing; what is checked, refused and written does.
 
+use std::path::Path;
+
+use kernel_suite::simulated;
 use serde_json::Value;
 
+use crate::command::without;
 use crate::{Place, Run};
 
 /// The command at small shapes, with what is given more; its JSON.
 fn bench(script: &str, more: &str) -> (Run, Value) {
+    bench_beside(None, script, more)
+}
+
+/// The same beside this cuBLAS.
+fn bench_beside(cublas: Option<&Path>, script: &str, more: &str) -> (Run, Value) {
     let place = Place::new();
-    let run =
-        place.run(script, &format!("bench --device cuda --small --json times.json --plot roof.svg {more}"));
+    let driver = simulated::library().expect("it was there when the tests began");
+    let cublas = cublas.unwrap_or(Path::new("/nonexistent/libcublas.so"));
+    let run = place.run_with(
+        &driver,
+        cublas,
+        script,
+        &format!("bench --device cuda --small --json times.json --plot roof.svg {more}"),
+    );
     let written = place.path("times.json").exists();
     assert_eq!(written, place.path("roof.svg").exists(), "{run:?}");
     assert!(run.report.is_clean(), "{run:?}");
@@ -64,5 +79,91 @@ pub fn a_driver_that_fails_ends_the_bench() {
         let (run, report) = bench(script, "--filter relu");
         assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{script}: {run:?}");
         assert!(run.stderr.contains(said) && report.is_null(), "{script}: {run:?}");
+    }
+}
+
+/// The driver's library is cuBLAS as well: both have the same memory.
+fn beside_cublas(script: &str, more: &str) -> (Run, Value) {
+    bench_beside(Some(&simulated::library().expect("it was there when the tests began")), script, more)
+}
+
+pub fn cublas_is_timed_on_the_same_work() {
+    for (filter, name, peers) in [
+        ("matmul_naive", "matmul_naive", &["cublasSgemm", "cublasGemmEx TF32", "cublasGemmEx bf16"][..]),
+        ("naive_tn", "matmul_naive_tn", &["cublasSgemm tn", "cublasGemmEx TF32 tn", "cublasGemmEx bf16 tn"]),
+        ("naive_nt", "matmul_naive_nt", &["cublasSgemm nt", "cublasGemmEx TF32 nt", "cublasGemmEx bf16 nt"]),
+        ("naive_tt", "matmul_naive_tt", &["cublasSgemm tt", "cublasGemmEx TF32 tt", "cublasGemmEx bf16 tt"]),
+        ("dense_sigmoid", "dense_sigmoid", &["cublasSgemm + our sigmoid"]),
+        ("matrix_vector", "matrix_vector", &["cublasSgemv"]),
+        ("gradient", "gradient", &["cublasSgemv t"]),
+        ("descent", "descent step", &["two cublasSgemv"]),
+    ] {
+        let (run, report) = beside_cublas("", &format!("--filter {filter}"));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{filter}: {run:?}");
+        let said = report["peers"][0].as_str().expect("a text");
+        assert!(said.starts_with("cuBLAS, version 120304, from /"), "{said}");
+        let results = report["results"].as_array().expect("a list");
+        let row =
+            results.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}: {report}"));
+        let against = row["against"].as_array().unwrap_or_else(|| panic!("{name} stands alone: {report}"));
+        let names: Vec<&str> = against.iter().map(|peer| peer["peer"].as_str().expect("a name")).collect();
+        assert_eq!(names, peers, "{filter}");
+        for peer in against {
+            let theirs = results.iter().find(|row| row["name"] == peer["peer"]).expect("it has a row");
+            assert_eq!(theirs["kind"], "peer");
+            let ratio = median(theirs) / median(row);
+            assert!((peer["ratio"].as_f64().expect("a number") / ratio - 1.0).abs() < 1e-9, "{peer}");
+        }
+    }
+}
+
+fn median(row: &Value) -> f64 {
+    row["seconds"]["median"].as_f64().unwrap_or_else(|| panic!("no figure: {row}"))
+}
+
+pub fn cublas_that_cannot_be_used_takes_no_part() {
+    let place = Place::new();
+    let library = simulated::library().expect("it was there when the tests began");
+    let incomplete = without("cublasGemmEx", &place);
+    for (cublas, script, said) in [
+        (Path::new("/nonexistent/libcublas.so"), "", "/nonexistent/libcublas.so cannot be loaded"),
+        (&incomplete, "", "has no cublasGemmEx; install that of CUDA 11 or later"),
+        (&library, "cublas=10203", "is version 10203, and 11 is the oldest"),
+        (&library, "fail=cublasCreate:1", "cublasCreate failed"),
+        (&library, "fail=cublasGetVersion:1", "CUBLAS_STATUS_EXECUTION_FAILED (13)"),
+    ] {
+        let (run, report) = bench_beside(Some(cublas), script, "--filter matrix_vector");
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{said}: {run:?}");
+        let peers = report["peers"][0].as_str().expect("a text");
+        assert!(peers.starts_with("none: cuBLAS takes no part, for ") && peers.contains(said), "{peers}");
+        assert!(run.stdout.contains(said), "{}", run.stdout);
+        let results = report["results"].as_array().expect("a list");
+        assert!(results.iter().all(|row| row["kind"] != "peer" && row.get("against").is_none()), "{report}");
+    }
+}
+
+pub fn a_cublas_that_is_wrong_or_fails_gets_no_figure() {
+    for (script, said) in [
+        ("spoil=1", "must be"),
+        (
+            "fail=cublasSgemm:1",
+            "cublasSgemm failed (a product of 256 × 256 over 64): CUBLAS_STATUS_EXECUTION_FAILED",
+        ),
+        ("fail=cublasSgemm:3=15", "CUBLAS_STATUS_NOT_SUPPORTED (15)"),
+        ("fail=cublasSetStream:1=1", "cublasSetStream failed: CUBLAS_STATUS_NOT_INITIALIZED"),
+        ("fail=cublasSetWorkspace:1=7", "cublasSetWorkspace failed"),
+    ] {
+        let (run, report) = beside_cublas(script, "--filter matmul_register_tiled");
+        assert_eq!(run.code, 1, "{script}: {run:?}");
+        assert!(
+            run.stderr.contains("error: 1 result is wrong, and without figures: cublasSgemm at 256×256×64"),
+            "{run:?}"
+        );
+        let results = report["results"].as_array().expect("a list");
+        let row = results.iter().find(|row| row["name"] == "cublasSgemm").expect("it is there");
+        assert!(row["seconds"].is_null(), "{row}");
+        assert!(row["problem"].as_str().is_some_and(|problem| problem.contains(said)), "{script}: {row}");
+        let ours = results.iter().find(|row| row["kind"] == "kernel").expect("it is there");
+        assert_eq!(ours["against"].as_array().map(Vec::len), Some(2), "{ours}");
     }
 }

@@ -182,7 +182,7 @@ pub fn a_driver_that_does_not_start_is_refused() {
 }
 
 /// A copy of the library in which the symbol has another name.
-fn without(symbol: &str, place: &Place) -> std::path::PathBuf {
+pub fn without(symbol: &str, place: &Place) -> std::path::PathBuf {
     let library = simulated::library().expect("it was there when the tests began");
     let mut bytes = fs::read(library).expect("the library can be read");
     let name = format!("\0{symbol}\0");

@@ -210,7 +210,7 @@ pub fn what_is_kept_is_reported() {
     let kept = |driver: &Simulated| driver.report().0["kept"].to_string();
     assert_eq!(
         kept(&driver),
-        r#"{"allocations":0,"contexts":1,"events":0,"graphs":0,"modules":1,"streams":1}"#
+        r#"{"allocations":0,"contexts":1,"events":0,"graphs":0,"handles":0,"modules":1,"streams":1}"#
     );
     let buffer: Buffer<f32, Gpu> = gpu.allocate(3).expect("nothing fails");
     std::mem::forget(buffer);
@@ -218,7 +218,7 @@ pub fn what_is_kept_is_reported() {
     drop(gpu);
     assert_eq!(
         kept(&driver),
-        r#"{"allocations":1,"contexts":1,"events":0,"graphs":1,"modules":1,"streams":1}"#
+        r#"{"allocations":1,"contexts":1,"events":0,"graphs":1,"handles":0,"modules":1,"streams":1}"#
     );
 }
 

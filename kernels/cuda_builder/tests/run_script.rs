@@ -22,8 +22,9 @@ fn bundle(cuda: u8, engines: u8) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("a bundle");
     executable(&root.join("run.sh"), SCRIPT);
-    let command =
-        format!("#!/bin/sh\ncase \"$*\" in *cuda*) echo no GPU >&2; exit {cuda};; esac\necho '{{}}'\n");
+    let command = format!(
+        "#!/bin/sh\ncase \"$*\" in *cuda*) echo no GPU >&2; exit {cuda};; bench*) echo \"$*\";; esac\necho '{{}}'\n"
+    );
     executable(&root.join("bin/tilegrad"), &command);
     executable(
         &root.join("bin/tests/kernels"),
@@ -78,8 +79,15 @@ fn outcomes() {
         "train on cpu",
         "train on cuda",
         "compare",
+        "bench on cuda",
+        "bench on cpu",
     ] {
         assert_eq!(status(&summary, step), "passed", "{step}");
+    }
+    let asked = fs::read_to_string(folder.path().join("results here/bench-cpu.md")).unwrap();
+    let results = folder.path().join("results here");
+    for text in ["--device cpu", "--commit 0123", &format!("--json {}/bench-cpu.json", results.display())] {
+        assert!(asked.contains(text), "no {text:?} in {asked}");
     }
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains("test sum/cuda ... ignored"), "skipped tests are said: {said}");

@@ -64,7 +64,7 @@ static CODES: &[(u32, &CStr, &CStr)] = &[
 ///
 /// # Safety
 /// `place` is null or a place for a `T`.
-unsafe fn put<T>(place: *mut T, value: T) -> Answer {
+pub(crate) unsafe fn put<T>(place: *mut T, value: T) -> Answer {
     if place.is_null() {
         return Err(INVALID_VALUE);
     }
@@ -586,13 +586,7 @@ impl Driver {
             }
         });
         let launch = Launch { kernel, grid, bits: bits.collect() };
-        let stream = self.stream(stream as u64)?;
-        match &mut stream.capture {
-            None => stream.queue.push_back(Work::Kernel(launch)),
-            Some(Capture { launches: Some(launches), .. }) => launches.push(launch),
-            Some(_) => return Err(STREAM_CAPTURE_INVALIDATED),
-        }
-        Ok(())
+        self.enqueue(stream as u64, launch)
     }
 }
 

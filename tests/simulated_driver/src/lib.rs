@@ -40,6 +40,8 @@
 //! | `fail=CALL:K=CODE` | the K-th call of CALL, from 1, answers CODE; again for another | |
 //! | `fail=any:K=CODE` | the K-th call of all does | |
 //! | `kernel=K=CODE` | the K-th kernel that runs ends with CODE, which stays | |
+//! | `cublas=V` | the version of cuBLAS | 120304 |
+//! | `spoil=K` | the K-th product of cuBLAS that is asked for comes out wrong | |
 //! | `lost=K` | from the K-th call of all on, each answers 999: the GPU is gone (NVIDIA documents no code for that) | |
 //!
 //! A call that fails by the script does nothing, but a wait with a code that does not stay: it ends when all is done.
@@ -57,16 +59,18 @@
 //! | `kernels` | kernels that ran |
 //! | `struck` | the number of the call (among all) in which the script's first fault came, or null |
 //! | `outside` | accesses outside allocations, by kernels or copies |
-//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules and allocations that nobody has tried to give back |
+//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules, allocations and handles of cuBLAS that nobody has tried to give back |
 //!
 //! For tests in one process, [`simulated_driver_restart`] begins anew with a script, and [`simulated_driver_report`]
 //! gives the report.
 
+mod blas;
 mod calls;
 mod kernels;
 mod memory;
 mod script;
 
+pub use blas::*;
 pub use calls::*;
 
 use std::cell::Cell;
@@ -151,6 +155,10 @@ enum Kind {
     Exec(Vec<Launch>),
     Module,
     Memory,
+    /// A handle of cuBLAS.
+    Blas {
+        stream: u64,
+    },
 }
 
 #[derive(Default)]
@@ -190,6 +198,7 @@ struct Kept {
     graphs: usize,
     modules: usize,
     allocations: usize,
+    handles: usize,
 }
 
 impl Kept {
@@ -201,6 +210,7 @@ impl Kept {
             Kind::Graph(_) | Kind::Exec(_) => &mut self.graphs,
             Kind::Module => &mut self.modules,
             Kind::Memory => &mut self.allocations,
+            Kind::Blas { .. } => &mut self.handles,
         };
         *count += 1;
     }
@@ -212,6 +222,8 @@ struct Driver {
     order: Vec<&'static str>,
     all: usize,
     kernels: usize,
+    /// Products of cuBLAS that were asked for.
+    products: usize,
     struck: Option<usize>,
     outside: usize,
 
@@ -295,6 +307,7 @@ impl Driver {
             order: Vec::new(),
             all: 0,
             kernels: 0,
+            products: 0,
             struck: None,
             outside: 0,
             started: false,
@@ -393,6 +406,17 @@ impl Driver {
         Ok(&mut stream.queue)
     }
 
+    /// Queues a kernel, or adds it to the capture.
+    fn enqueue(&mut self, stream: u64, launch: Launch) -> Answer {
+        let stream = self.stream(stream)?;
+        match &mut stream.capture {
+            None => stream.queue.push_back(Work::Kernel(launch)),
+            Some(Capture { launches: Some(launches), .. }) => launches.push(launch),
+            Some(_) => return Err(STREAM_CAPTURE_INVALIDATED),
+        }
+        Ok(())
+    }
+
     /// Refuses what might be unsafe on a thread that captures, and spoils the capture.
     fn safe_in_capture(&mut self) -> Answer {
         let ours = std::thread::current().id();
@@ -482,6 +506,7 @@ impl Driver {
                 "graphs": kept.graphs,
                 "modules": kept.modules,
                 "allocations": kept.allocations,
+                "handles": kept.handles,
             },
         });
         report.to_string()

@@ -7,6 +7,8 @@ pub struct Script {
     pub version: i32,
     pub capability: i32,
     pub memory: usize,
+    pub cublas: i32,
+    spoil: usize,
     fail: Vec<Fail>,
     kernel: Option<(usize, u32)>,
     lost: usize,
@@ -36,6 +38,8 @@ impl Script {
             version: 13000,
             capability: 80,
             memory: 1 << 30,
+            cublas: 120_304,
+            spoil: 0,
             fail: Vec::new(),
             kernel: None,
             lost: usize::MAX,
@@ -53,6 +57,8 @@ impl Script {
             "version" => self.version = value.parse().ok()?,
             "capability" => self.capability = value.parse().ok()?,
             "memory" => self.memory = value.parse().ok()?,
+            "cublas" => self.cublas = value.parse().ok()?,
+            "spoil" => self.spoil = value.parse().ok()?,
             "lost" => self.lost = value.parse().ok()?,
             "kernel" => {
                 let (at, code) = value.split_once('=')?;
@@ -89,6 +95,11 @@ impl Script {
         Some(fail.code.unwrap_or_else(|| fitting(name)))
     }
 
+    /// Whether the `number`-th product of cuBLAS is to be wrong.
+    pub fn spoils(&self, number: usize) -> bool {
+        self.spoil == number
+    }
+
     /// How the `number`-th kernel that runs is to end.
     pub fn kernel(&self, number: usize) -> Option<u32> {
         self.kernel.filter(|&(at, _)| at == number).map(|(_, code)| code)
@@ -122,6 +133,8 @@ fn fitting(name: &str) -> u32 {
         "cuEventCreate" => 2,                                             // OUT_OF_MEMORY
         "cuEventRecord" | "cuEventElapsedTime" | "cuEventDestroy" => 400, // INVALID_HANDLE
         "cuMemcpyHtoDAsync" | "cuMemcpyDtoHAsync" | "cuMemcpyDtoDAsync" => 700, // ILLEGAL_ADDRESS, of what ran before
+        "cublasCreate" => 3,                                                    // ALLOC_FAILED
+        name if name.starts_with("cublas") => 13,                               // EXECUTION_FAILED
         name if name.starts_with("cuDevice") => 101,                            // INVALID_DEVICE
         name => panic!("no code fits {name}"),
     }

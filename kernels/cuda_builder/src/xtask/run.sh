@@ -6,7 +6,7 @@
 # Steps, in this order unless named: doctor kernels engines determinism checkpoint train compare bench. Each leaves its
 # output in the folder RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is skipped
 # without one, and said; --require-gpu makes that a failure, also of the tests that are ignored without one. A step has
-# LIMIT seconds (300). Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
+# LIMIT seconds (300), and a bench three times as many. Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
 #
 # The step sanitize, which has to be named, runs the kernels' tests, the engine's and a training under each of the four
 # tools of NVIDIA's compute-sanitizer (on the PATH, or named by COMPUTE_SANITIZER). It needs a GPU, and fails on any
@@ -43,7 +43,10 @@ failures=0
 steps=
 # coreutils' timeout, where there is one, so that a kernel that hangs does not take the other steps with it.
 limit=
-if command -v timeout >/dev/null; then limit="timeout -k 10 ${LIMIT:-300}"; fi
+allow() {
+    if command -v timeout >/dev/null; then limit="timeout -k 10 $1"; fi
+}
+allow "${LIMIT:-300}"
 
 # record NAME STATUS SECONDS: says how a step went, and keeps it for the summary.
 record() {
@@ -138,9 +141,16 @@ for step; do
                     --iterations 3 --device cuda --json
             done ;;
         bench)
+            allow $((3 * ${LIMIT:-300}))
+            commit=$(sed -n 's/.*"commit": "\([^"]*\)".*/\1/p' manifest.json | head -n 1)
+            for device in cuda cpu; do
+                run "bench on $device" "bench-$device.md" bin/tilegrad bench --device "$device" \
+                    --json "$results/bench-$device.json" --plot "$results/bench-$device.svg" --commit "${commit:-unknown}"
+            done
             for bench in bin/benches/*; do
                 [ ! -x "$bench" ] || run "bench ${bench##*/}" "bench-${bench##*/}.txt" "$bench" --bench
-            done ;;
+            done
+            allow "${LIMIT:-300}" ;;
     esac
 done
 
