@@ -44,21 +44,22 @@ def read(x):
     return statistics.median(times[20:])
 
 
-def ours(command):
+def ours(command, *options):
     """Milliseconds of each engine's step, and its difference from the loop."""
-    out = subprocess.run([command, "compare", "--devices", "loop,cpu", "--json"], check=True, capture_output=True)
+    out = subprocess.run([command, "compare", *options, "--json"], check=True, capture_output=True)
     return {row["engine"]: row for row in json.loads(out.stdout)["engines"]}
 
 
 def main():
     command = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    peers, reads, steps, loops, differences, layers, loop_layers = [], [], [], [], [], [], []
+    peers, reads, steps, scaled, loops, differences, layers, loop_layers = [], [], [], [], [], [], [], []
     for _ in range(rounds):
         products, once = numpy_step()
         peers.append(products)
         reads.append(once)
-        rows = ours(command)
+        rows = ours(command, "--devices", "loop,cpu")
+        scaled.append(ours(command, "--devices", "cpu", "--scale", "zscore")["cpu"]["descent"]["milliseconds"])
         steps.append(rows["cpu"]["descent"]["milliseconds"])
         loops.append(rows["loop"]["descent"]["milliseconds"])
         differences.append(rows["cpu"]["descent"]["difference"])
@@ -81,6 +82,8 @@ def main():
         "results": [
             result("descent step", shape, "cpu", steps, "NumPy, X @ w and X.T @ e", peers),
             result("descent step", shape, "cpu", steps, "one read of X on all cores", reads),
+            result("descent step, scaled by zscore", shape, "cpu", scaled, "NumPy, X @ w and X.T @ e, not scaled", peers),
+            result("descent step, scaled by zscore", shape, "cpu", scaled, "one read of X on all cores", reads),
             result("descent step", shape, "cpu", steps, "loop (f64)", loops),
             result("dense layer, batch 64", "1000 x 1000", "cpu", layers, "loop (f64)", loop_layers),
         ],

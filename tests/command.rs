@@ -82,6 +82,7 @@ fn main() {
         a_reader_that_goes_away_ends_it_quietly
         compare_measures_every_engine
         compare_without_the_loop_has_no_reference
+        compare_scales_as_train_does
         compare_refuses_wrong_options
         bench_counts_on_the_emulator
         bench_times_operations_that_are_right
@@ -946,6 +947,23 @@ fn compare_without_the_loop_has_no_reference() {
     let out = json(&place.succeeds(&[&arguments[..], &["--json"]].concat()));
     assert!(out["engines"][0]["descent"]["difference"].is_null());
     assert!(place.succeeds(&arguments).contains('–'));
+}
+
+fn compare_scales_as_train_does() {
+    let place = Place::new();
+    let arguments =
+        ["compare", "--samples", "500", "--features", "30", "--iterations", "2", "--scale", "zscore"];
+    let out = json(&place.succeeds(&[&arguments[..], &["--json"]].concat()));
+    assert_eq!(out["scale"], "zscore");
+    for row in out["engines"].as_array().expect("engines") {
+        let difference = row["descent"]["difference"].as_f64();
+        assert!(
+            row["unusable"].is_string() || difference.is_some_and(|difference| difference < 1e-5),
+            "{row}"
+        );
+    }
+    let text = place.succeeds(&[&arguments[..], &["--devices", "loop,cpu"]].concat());
+    assert!(text.contains("scales features by zscore"), "{text}");
 }
 
 fn compare_refuses_wrong_options() {

@@ -62,6 +62,13 @@ fn descent_step<E: Engine>(
         });
     }
     group.finish();
+
+    let mut group = criterion.benchmark_group("column_moments");
+    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
+    group.bench_function(BenchmarkId::new(name, format!("{m}x{n}")), |bencher| {
+        bencher.iter(|| black_box(engine.column_moments(&x)));
+    });
+    group.finish();
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use tilegrad::report::{TextTable, significant};
 use tilegrad::{Error, Result};
 
 use super::device::{Device, Job, one_line};
+use super::train::Scale;
 
 /// Rows of the dense layer's input.
 const BATCH: usize = 64;
@@ -47,6 +48,9 @@ pub(super) struct Options {
     /// Steps that are compared, and samples of the time that are taken
     #[arg(long, value_name = "N", default_value = "5", value_parser = super::at_least_1, allow_hyphen_values = true)]
     iterations: usize,
+    /// How the features of the descent step are scaled, as by train: zscore or none
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    scale: Scale,
     /// Engines to compare, separated by commas: loop, cpu, emulator, cuda, cuda:N [default: all that can run]
     #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
     devices: Option<Vec<Device>>,
@@ -81,6 +85,7 @@ impl Size {
 struct Comparison {
     iterations: usize,
     batch: usize,
+    scale: String,
     engines: Vec<Row>,
 }
 
@@ -137,7 +142,7 @@ impl Options {
             let measure = |device: Device| {
                 spinner.set_message(format!("{device}: {} × {}", size.samples, size.features));
                 spinner.tick();
-                device.run(Measure { work: &work, iterations: self.iterations })
+                device.run(Measure { work: &work, iterations: self.iterations, scale: self.scale.into() })
             };
             let reference = match devices.contains(&Device::Loop) {
                 true => Some(measure(Device::Loop)?),
@@ -162,7 +167,8 @@ impl Options {
         spinner.finish_and_clear();
         rows.sort_by_key(|(i, _)| *i);
         let engines = rows.into_iter().map(|(_, row)| row).collect();
-        let comparison = Comparison { iterations: self.iterations, batch: BATCH, engines };
+        let scale = tilegrad::models::Scale::from(self.scale).to_string();
+        let comparison = Comparison { iterations: self.iterations, batch: BATCH, scale, engines };
         if self.json {
             super::print(&(serde_json::to_string_pretty(&comparison)? + "\n"))
         } else {
@@ -222,6 +228,7 @@ impl Work {
 struct Measure<'a> {
     work: &'a Work,
     iterations: usize,
+    scale: tilegrad::models::Scale,
 }
 
 /// What one engine took, and what came out.
@@ -243,7 +250,11 @@ impl Job for Measure<'_> {
         let mut weights = engine.upload(features, 1, &vec![0.0; features])?;
         let mut bias = engine.upload(1, 1, &[0.0])?;
         // What is compared with the loop is the same steps on every engine, however many are timed.
-        let samples = Samples { x: &x, scaling: None, y: &y };
+        let scaling = match self.scale {
+            tilegrad::models::Scale::ZScore => Some(engine.scaling(&engine.column_moments(&x)?)?),
+            tilegrad::models::Scale::None => None,
+        };
+        let samples = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
         let start = Instant::now();
         let loss = Loss::SquaredError;
         engine.descend(loss, &samples, &mut weights, &mut bias, learning_rate, self.iterations)?;
@@ -360,8 +371,14 @@ impl Comparison {
             "{descent}\n{dense}\nEngines:\n{about}\n\
              ms: one step or layer, the median of {} samples of 20 ms or more. The layer has a batch of {} and ReLU.\n\
              speed-up: against the loop at the same size. difference: the largest from the loop in f64 (of the weights \
-             after {} steps, of the layer's output), over the loop's largest value.\n",
-            self.iterations, self.batch, self.iterations
+             after {} steps, of the layer's output), over the loop's largest value.{}\n",
+            self.iterations,
+            self.batch,
+            self.iterations,
+            match self.scale.as_str() {
+                "none" => String::new(),
+                scale => format!(" The step scales features by {scale} as it reads them."),
+            }
         )
     }
 }

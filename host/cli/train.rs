@@ -96,8 +96,9 @@ impl From<Method> for tilegrad::models::Method {
     }
 }
 
+/// [`tilegrad::models::Scale`] on the command line.
 #[derive(Clone, Copy, ValueEnum)]
-enum Scale {
+pub(super) enum Scale {
     Zscore,
     None,
 }

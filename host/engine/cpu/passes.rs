@@ -3,7 +3,7 @@
 //! Chunks and tree depend on the shape only, so the results do not depend on the number of threads. Each chunk adds
 //! in `f32` over at most [`FLUSH`] rows and passes its sums on to `f64`, where everything above is added.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
@@ -20,10 +20,6 @@ const WIDE: usize = 32_768;
 
 /// Rows taken together, so that the sums are loaded and stored once for all of them.
 const GROUP: usize = 4;
-
-/// Columns at which rows are taken one by one all the same: a row is then long enough for its sums to be no burden, and
-/// with fewer bytes between two reads from memory, memory is kept busier.
-const SINGLE: RangeInclusive<usize> = 640..=2048;
 
 /// Elements of X in a chunk, at least and at most: half a mebibyte, which is worth a task of its own, and two, of which
 /// the sums are few beside it.
@@ -73,6 +69,12 @@ impl<'a> View<'a> {
         let values = self.stored(i);
         let mean = self.mean.map_or(values, |mean| &mean[self.first..][..self.columns]);
         Row { values, mean }
+    }
+
+    /// A group of rows from `i` on, as they are stored; the last before `end` in place of those that are not before it.
+    #[inline(always)]
+    fn following(&self, i: usize, end: usize) -> [&'a [f32]; GROUP] {
+        std::array::from_fn(|r| self.stored((i + r).min(end - 1)))
     }
 
     fn rows_of_chunk(&self) -> usize {
@@ -126,7 +128,15 @@ impl Model<'_> {
     #[inline(always)]
     fn judge(self, i: usize, z: f64) -> (f64, f64) {
         let y = f64::from(self.y[i]);
-        (self.loss.prediction(z) - y, self.loss.cost(z, y))
+        match self.loss {
+            Loss::SquaredError => (z - y, self.loss.cost(z, y)),
+            Loss::LogLoss => {
+                // As `Loss` has it, with one power for both.
+                let power = (-z.abs()).exp();
+                let prediction = if z < 0.0 { power } else { 1.0 } / (1.0 + power);
+                (prediction - y, z.max(0.0) - y * z + power.ln_1p())
+            }
+        }
     }
 }
 
@@ -200,23 +210,22 @@ impl<E: Errors, const CENTRED: bool> WithSimd for ErrorPass<'_, E, CENTRED> {
             }
             return sums;
         }
-        let grouped = !SINGLE.contains(&self.x.columns);
         let mut start = self.rows.start;
         while start < self.rows.end {
             let end = (start + FLUSH).min(self.rows.end);
             let mut i = start;
-            while grouped && i + GROUP <= end {
+            while i + GROUP <= end {
                 let rows: [Row<'_, CENTRED>; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
                 let mut errors = [0.0; GROUP];
                 for r in 0..GROUP {
                     errors[r] = error_of(i + r, rows[r]);
                 }
-                add_scaled(simd, &mut gradient, errors, rows);
+                add_scaled(simd, &mut gradient, errors, rows, self.x.following(i + GROUP, self.rows.end));
                 i += GROUP;
             }
             while i < end {
                 let row = self.x.row(i);
-                add_scaled(simd, &mut gradient, [error_of(i, row)], [row]);
+                add_scaled(simd, &mut gradient, [error_of(i, row)], [row], [&[]]);
                 i += 1;
             }
             for (sum, value) in sums.gradient.iter_mut().zip(gradient.iter_mut()) {

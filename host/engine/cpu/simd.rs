@@ -1,7 +1,7 @@
 //! The innermost loops, written once over `pulp`'s vectors and compiled for each instruction set.
 //!
 //! A function here is `#[inline(always)]` and takes the vectors' type as `S`, so that it becomes part of the pass
-//! that `pulp::Arch::dispatch` compiled for the machine's instruction set. No loop needs `unsafe`.
+//! that `pulp::Arch::dispatch` compiled for the machine's instruction set. No loop needs `unsafe`, but for [`prefetch`].
 
 use std::array;
 
@@ -15,6 +15,19 @@ pub(super) const PIECE: usize = 4096;
 
 /// Elements of a row below which vectors do not pay.
 pub(super) const NARROW: usize = 12;
+
+/// Has the cache line of `values[at]` fetched, if there is one: what reads memory in bursts leaves it idle between them.
+#[inline(always)]
+fn prefetch(values: &[f32], at: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a hint, which neither reads nor faults: any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast()) };
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    let _ = (values, at);
+}
 
 /// A row of X as it is or, if `CENTRED`, with a mean taken off each value when it is read.
 #[derive(Clone, Copy)]
@@ -96,13 +109,14 @@ fn dot_piece<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f3
 }
 
 /// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element. All rows have the same
-/// means.
+/// means. The rows `next` are fetched meanwhile.
 #[inline(always)]
 pub(super) fn add_scaled<S: Simd, const CENTRED: bool, const ROWS: usize>(
     simd: S,
     sums: &mut [f32],
     scales: [f32; ROWS],
     rows: [Row<'_, CENTRED>; ROWS],
+    next: [&[f32]; ROWS],
 ) {
     let (sums, sums_tail) = S::as_mut_simd_f32s(sums);
     let (mean, mean_tail) = S::as_simd_f32s(rows[0].mean);
@@ -113,6 +127,7 @@ pub(super) fn add_scaled<S: Simd, const CENTRED: bool, const ROWS: usize>(
     let centred = |value, mean| Row::<CENTRED>::vector(simd, value, mean);
     for (j, sum) in sums.iter_mut().enumerate() {
         for r in 0..ROWS {
+            prefetch(next[r], j * S::F32_LANES);
             *sum = simd.mul_add_e_f32s(centred(vectors[r][j], mean[j]), scales[r], *sum);
         }
     }
