@@ -261,9 +261,9 @@ impl Figures {
 
 const LEGEND: &str = "
 Times are medians over samples, each of as many repeats as fill it, after a warm-up; operands are random. Those of
-kernels and peers take turns, as many sets of them as no cache holds; operations go over the same ones. GB/s: bytes that have to be moved, each operand once, so that what is read
-again counts against it. error/bound: the largest error of the check before, over what rounding explains. peers: how many
-times as long they take for the same work.
+kernels and peers take turns, as many sets of them as no cache holds; operations go over the same ones. GB/s: bytes that
+have to be moved, each operand once, so that what is read again counts against it. error/bound: the largest error of the
+check before, over what rounding explains. peers: how many times as long they take for the same work.
 ";
 
 /// Day and time, UTC, so many seconds after 1970 began.

@@ -99,7 +99,7 @@ pub struct Cublas {
 }
 
 impl Cublas {
-    /// Opens the library that [`LIBRARY_VARIABLE`] names, else the system's.
+    /// Opens the library that the environment variable `TILEGRAD_CUBLAS` names, else the system's.
     ///
     /// # Errors
     /// There is none, it is too old, or it fails.

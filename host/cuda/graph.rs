@@ -219,7 +219,8 @@ impl Drop for Graph {
 }
 
 impl Gpu {
-    /// Records what `work` launches, called `times` times one after the other. Nothing of it runs.
+    /// Records what `work` launches, called `times` times one after the other. Nothing of it runs. It needs a driver for
+    /// CUDA 11.4 or later.
     ///
     /// # Errors
     /// Those of `work`, and what [`Device::repeat`](cuda_std::Device::repeat) refuses in it; a kernel that was never

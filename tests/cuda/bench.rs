@@ -68,9 +68,28 @@ pub fn operations_are_timed_on_the_engine() {
     assert!(run.stdout.contains("Operations of the engine, by the host's clock"), "{}", run.stdout);
 }
 
+pub fn a_wrong_result_gets_no_figure() {
+    // Kernels run once in their check, in the order of the list; layers once each.
+    for (script, filter, name, kind) in
+        [("garble=1", "relu", "relu", "kernel"), ("garble=3", "network", "network of 3 layers", "operation")]
+    {
+        let (run, report) = bench(script, &format!("--filter {filter}"));
+        assert_eq!(run.code, 1, "{run:?}");
+        let wrong = format!("error: 1 result is wrong, and without figures: {name} at ");
+        assert!(run.stderr.contains(&wrong), "{run:?}");
+        assert!(run.stdout.contains("WRONG: ") && run.stdout.contains("NaN"), "{}", run.stdout);
+        let results = report["results"].as_array().expect("a list");
+        let (right, wrong): (Vec<&Value>, _) = results.iter().partition(|row| row["problem"].is_null());
+        assert_eq!((wrong.len(), &wrong[0]["kind"]), (1, &kind.into()), "{report}");
+        assert!(wrong[0]["seconds"].is_null(), "{report}");
+        assert!(!right.is_empty() && right.iter().all(|row| median(row) > 0.0), "{report}");
+    }
+}
+
 pub fn a_driver_that_fails_ends_the_bench() {
     for (script, said) in [
         ("fail=cuGraphInstantiateWithFlags:1", "cuGraphInstantiateWithFlags failed"),
+        ("fail=cuGraphInstantiateWithFlags:1=801", "lacks the function: update NVIDIA's driver"),
         ("fail=cuEventRecord:1", "cuEventRecord failed"),
         ("fail=cuMemcpyDtoDAsync:1=1", "cuMemcpyDtoDAsync failed"),
         ("kernel=9=719", "(719)"),

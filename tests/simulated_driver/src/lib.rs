@@ -40,6 +40,7 @@
 //! | `fail=CALL:K=CODE` | the K-th call of CALL, from 1, answers CODE; again for another | |
 //! | `fail=any:K=CODE` | the K-th call of all does | |
 //! | `kernel=K=CODE` | the K-th kernel that runs ends with CODE, which stays | |
+//! | `garble=K` | the K-th kernel that runs leaves a NaN at the beginning of its last buffer | |
 //! | `cublas=V` | the version of cuBLAS | 120304 |
 //! | `spoil=K` | the K-th product of cuBLAS that is asked for comes out wrong | |
 //! | `lost=K` | from the K-th call of all on, each answers 999: the GPU is gone (NVIDIA documents no code for that) | |
@@ -478,10 +479,15 @@ impl Driver {
                     self.struck = self.struck.or(Some(self.all));
                     return Err(code);
                 }
-                kernel.run(&bits, &mut self.heap, grid).map_err(|fault| {
+                let done = kernel.run(&bits, &mut self.heap, grid).map_err(|fault| {
                     eprintln!("simulated driver: {fault}");
                     if leaves_memory(&fault) { ILLEGAL_ADDRESS } else { LAUNCH_FAILED }
-                })
+                });
+                let last = kernel.types().iter().rposition(|name| *name == "u64");
+                if let (true, Some(last)) = (self.script.garbles(self.kernels), last) {
+                    self.heap.write(bits[last], &[f32::NAN]).ok_or(ILLEGAL_ADDRESS)?;
+                }
+                done
             }
         };
         if done == Err(ILLEGAL_ADDRESS) {

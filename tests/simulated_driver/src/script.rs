@@ -9,6 +9,7 @@ pub struct Script {
     pub memory: usize,
     pub cublas: i32,
     spoil: usize,
+    garble: usize,
     fail: Vec<Fail>,
     kernel: Option<(usize, u32)>,
     lost: usize,
@@ -40,6 +41,7 @@ impl Script {
             memory: 1 << 30,
             cublas: 120_304,
             spoil: 0,
+            garble: 0,
             fail: Vec::new(),
             kernel: None,
             lost: usize::MAX,
@@ -58,6 +60,7 @@ impl Script {
             "capability" => self.capability = value.parse().ok()?,
             "memory" => self.memory = value.parse().ok()?,
             "cublas" => self.cublas = value.parse().ok()?,
+            "garble" => self.garble = value.parse().ok()?,
             "spoil" => self.spoil = value.parse().ok()?,
             "lost" => self.lost = value.parse().ok()?,
             "kernel" => {
@@ -98,6 +101,11 @@ impl Script {
     /// Whether the `number`-th product of cuBLAS is to be wrong.
     pub fn spoils(&self, number: usize) -> bool {
         self.spoil == number
+    }
+
+    /// Whether the `number`-th kernel that runs is to leave something wrong.
+    pub fn garbles(&self, number: usize) -> bool {
+        self.garble == number
     }
 
     /// How the `number`-th kernel that runs is to end.
