@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma, simulated};
+use kernels::descent::fused::{self, Teams};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::engine::{
@@ -71,14 +72,25 @@ const CPU: Target<Cpu> = Target {
     sigmoid: 6.0 * UNIT_ROUNDOFF,
 };
 
+/// Who has which row in the pass over X of a step, if it is one.
+fn teams(n: usize) -> Option<Teams> {
+    let teams = if n <= fused::NARROW { Teams::narrow } else { Teams::wide };
+    (n <= fused::WIDEST).then(|| teams(n))
+}
+
 const fn on_device<E>(make: fn() -> Result<E>, most: usize) -> Target<E> {
     Target {
         make,
         most,
-        dot: |n| descent::matrix_vector::depth(n),
+        dot: |n| teams(n).map_or(0, Teams::depth_of_row).max(descent::matrix_vector::depth(n)),
         column_sum: |m, n| {
-            let row_blocks = descent::gradient::row_blocks(m, n);
-            reduce::strip::depth(m, row_blocks) + reduce::strip::depth(row_blocks, 1) + 1
+            let two_passes = descent::gradient::row_blocks(m, n);
+            let [one_pass, two_passes] = [
+                teams(n).map_or((0, 1), |teams| (teams.depth(m, teams.blocks(m)), teams.blocks(m))),
+                (reduce::strip::depth(m, two_passes), two_passes),
+            ]
+            .map(|(depth, blocks)| depth + reduce::strip::depth(blocks, 1) + 1);
+            one_pass.max(two_passes)
         },
         product: |k| k,
         sigmoid: elementwise::SIGMOID_ERROR as f64,
@@ -308,7 +320,7 @@ impl<E: Engine> Problem<E> {
     /// J in exact arithmetic, and how far an engine's may be off.
     fn cost<T>(&self, target: &Target<T>, errors: &[(f64, f64)]) -> Expected {
         let m = self.shape.0;
-        let depth = (target.dot)(m).max((target.column_sum)(m, 1)) + 2;
+        let depth = (target.dot)(m).max((target.column_sum)(m, self.shape.1)) + 2;
         let (mut cost, mut off) = (0.0, 0.0);
         for (i, (error, error_off)) in errors.iter().enumerate() {
             let (share, magnitude, share_off) = match self.kind.loss {

@@ -167,13 +167,15 @@ fn parts_of(scale: Scale, [m, n, k]: [usize; 3]) -> usize {
 }
 
 fn elementwise<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
-    use elementwise::{MULTIPLY, RELU, SIGMOID, STANDARDISE, UPDATE, grid};
+    use elementwise::{DIVIDE, MULTIPLY, RELU, SIGMOID, UPDATE, grid};
     for n in scale.pick(&[16_384, 1_000], &[LONG]) {
         let size = n as u32;
-        cases.push(case! {
-            &MULTIPLY, [n], grid(n), (size, &a, &b, &mut out),
-            reads { a: n, b: n } writes { out: n } does n
-        });
+        for kernel in [&MULTIPLY, &DIVIDE] {
+            cases.push(case! {
+                kernel, [n], grid(n), (size, &a, &b, &mut out),
+                reads { a: n, b: n } writes { out: n } does n
+            });
+        }
         for (kernel, operations) in [(&RELU, 1), (&SIGMOID, 4)] {
             cases.push(case! {
                 kernel, [n], grid(n), (size, &z, &mut out),
@@ -183,13 +185,6 @@ fn elementwise<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         cases.push(case! {
             &UPDATE, [n], grid(n), (size, 0.5, &gradient, &mut weights),
             reads { gradient: n } writes {} changes { weights: n } does 2 * n
-        });
-    }
-    // Not timed: done again and again on the same values, it leaves the numbers, and divisions take longer there.
-    for [m, n] in scale.pick(&[[256, 64], [100, 10]], &[]) {
-        cases.push(case! {
-            &STANDARDISE, [m, n], grid(m * n), (m as u32, n as u32, &mean, &deviation, &mut x),
-            reads { mean: n, deviation: n } writes {} changes { x: m * n } does 2 * m * n
         });
     }
 }
@@ -237,17 +232,14 @@ fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         let blocks = gradient::row_blocks(m, n);
         cases.push(case! {
             &matrix_vector::MATRIX_VECTOR, [m, n], matrix_vector::grid(m),
-            (rows, columns, &x, &weights, &bias, &mut out),
-            reads { x: m * n, weights: n, bias: 1 } writes { out: m } does 2 * m * n + m
+            (rows, columns, &x, &mean, &weights, &bias, &mut out),
+            reads { x: m * n, mean: n, weights: n, bias: 1 } writes { out: m } does 3 * m * n + m
         });
+        let sums = blocks * (n + 2);
         cases.push(case! {
-            &gradient::GRADIENT, [m, n], gradient::grid(m, n), (rows, columns, &x, &error, &mut partials),
-            reads { x: m * n, error: m } writes { partials: blocks * n } does 2 * m * n
-        });
-        cases.push(case! {
-            &gradient::GRADIENT_FINISH, [m, n], gradient::finish_grid(n),
-            (rows, columns, blocks as u32, &partials, &mut gradient),
-            reads { partials: blocks * n } writes { gradient: n } does blocks * n + n
+            &gradient::GRADIENT, [m, n], gradient::grid(m, n),
+            (rows, columns, &x, &mean, &error, &losses, &mut partials),
+            reads { x: m * n, mean: n, error: m, losses: m } writes { partials: sums } does 3 * m * n + 2 * m
         });
     }
     type Step = Kernel<(u32, u32, In, In, In, In, In, In, GlobalMut<f32>)>;
@@ -285,17 +277,12 @@ fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         cases.push(finish(shape));
     }
     for m in scale.pick(&[16_384, 1_000], &[TABLE[0]]) {
-        let blocks = error::grid(m)[0] as usize;
-        cases.push(case! {
-            &error::LINEAR_ERROR, [m], error::grid(m),
-            (m as u32, &prediction, &y, &mut error, &mut squares, &mut sums),
-            reads { prediction: m, y: m } writes { error: m, squares: blocks, sums: blocks } does 4 * m
-        });
-        cases.push(case! {
-            &error::LINEAR_COST, [m], [1, 1, 1],
-            (m as u32, blocks as u32, 0, &squares, &sums, &mut history, &mut bias_gradient),
-            reads { squares: blocks, sums: blocks } writes { history: 1, bias_gradient: 1 } does 2 * blocks + 2
-        });
+        for (kernel, operations) in [(&error::SQUARED_ERROR, 3), (&error::LOG_LOSS, 20)] {
+            cases.push(case! {
+                kernel, [m], error::grid(m), (m as u32, &z, &y, &mut errors, &mut losses),
+                reads { z: m, y: m } writes { errors: m, losses: m } does operations * m
+            });
+        }
     }
 }
 

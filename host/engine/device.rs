@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cuda_std::{Arguments, Buffer, Device, Kernel, Parameters};
+use cuda_std::{Arguments, Buffer, Device, Global, GlobalMut, Kernel, Parameters};
 use kernels::matmul::split_k;
 use kernels::{descent, elementwise, reduce};
 
@@ -106,16 +106,37 @@ fn long_enough<D: Device, const N: usize>(
     Ok(())
 }
 
-/// What the steps of gradient descent work in, on the device, for `x` of m × n.
-struct Workspace<D: Device> {
-    prediction: Buffer<f32, D>,      // (m)
-    error: Buffer<f32, D>,           // (m)
-    square_partials: Buffer<f32, D>, // (blocks of linear_error)
-    sum_partials: Buffer<f32, D>,    // (blocks of linear_error)
-    history: Buffer<f32, D>,         // (steps)
-    bias_gradient: Buffer<f32, D>,   // (1)
-    partials: Buffer<f32, D>,        // (row blocks × n)
-    gradient: Buffer<f32, D>,        // (n)
+type In = Global<f32>;
+type Out = GlobalMut<f32>;
+type OnePass = Kernel<(u32, u32, In, In, In, In, In, In, Out)>;
+type Errors = Kernel<(u32, In, In, Out, Out)>;
+
+/// What steps of gradient descent work on, on the device, for `x` of m × n.
+struct Steps<'a, D: Device> {
+    x: &'a DeviceMatrix<D>,
+    y: &'a DeviceMatrix<D>,
+    mean: &'a Buffer<f32, D>,      // (n)
+    deviation: &'a Buffer<f32, D>, // (n)
+    pass: Pass<D>,
+    /// Blocks that share the rows.
+    blocks: u32,
+    partials: Buffer<f32, D>, // (blocks × (n + 2))
+    history: Buffer<f32, D>,  // (steps)
+    step: Buffer<u32, D>,     // (1): the next one
+}
+
+/// How a step goes over X.
+enum Pass<D: Device> {
+    /// Once.
+    One(&'static OnePass),
+    /// Twice, as a row does not fit into a block.
+    Two {
+        error: &'static Errors,
+        weights: Buffer<f32, D>, // (n), divided by the deviations
+        z: Buffer<f32, D>,       // (m)
+        errors: Buffer<f32, D>,  // (m)
+        losses: Buffer<f32, D>,  // (m)
+    },
 }
 
 impl<D: Device> DeviceEngine<D>
@@ -154,158 +175,167 @@ where
         Ok(unsafe { self.device.launch(kernel, grid, arguments) }?)
     }
 
-    fn workspace(&self, (m, n): (u32, u32), steps: usize) -> Result<Workspace<D>> {
-        let (rows, columns) = (m as usize, n as usize);
-        let blocks = descent::error::grid(rows)[0] as usize;
-        Ok(Workspace {
-            prediction: self.allocate(rows)?,
-            error: self.allocate(rows)?,
-            square_partials: self.allocate(blocks)?,
-            sum_partials: self.allocate(blocks)?,
-            history: self.allocate(steps)?,
-            bias_gradient: self.allocate(1)?,
-            partials: self.allocate(descent::gradient::row_blocks(rows, columns) * columns)?,
-            gradient: self.allocate(columns)?,
-        })
+    /// Calls `work` with the mean and the deviation of each of n columns, as the kernels take them: without a scaling
+    /// zeros and ones, which change no bit.
+    fn with_scaling<T>(
+        &self,
+        operation: &'static str,
+        scaling: Option<&Scaling<DeviceMatrix<D>>>,
+        n: u32,
+        work: impl FnOnce(&Buffer<f32, D>, &Buffer<f32, D>) -> Result<T>,
+    ) -> Result<T> {
+        if let Some(Scaling { mean, deviation }) = scaling {
+            self.own(operation, [mean, deviation])?;
+            return work(&mean.buffer, &deviation.buffer);
+        }
+        work(&self.filled(0.0, n)?, &self.filled(1.0, n)?)
     }
 
-    /// out = Xw + b.
+    /// A column of n equal values.
+    fn filled(&self, value: f32, n: u32) -> Result<Buffer<f32, D>> {
+        Ok(self.device.upload(&vec![value; n as usize])?)
+    }
+
+    /// Prepares `count` steps over samples that were checked.
+    fn steps<'a>(
+        &self,
+        operation: &'static str,
+        loss: Loss,
+        samples: &Samples<'a, DeviceMatrix<D>>,
+        [mean, deviation]: [&'a Buffer<f32, D>; 2],
+        count: usize,
+    ) -> Result<Steps<'a, D>> {
+        use descent::{error, fused, gradient};
+        let &Samples { x, y, .. } = samples;
+        let (steps, _) = sides(operation, (count, 1))?; // the history is a column of that many costs
+        if loss == Loss::LogLoss {
+            check::labels(operation, loss, &self.device.download(&y.buffer)?)?;
+        }
+        let (m, n) = x.shape();
+        let one = |teams: fused::Teams, squared_error, log_loss| {
+            let kernel = if loss == Loss::SquaredError { squared_error } else { log_loss };
+            (Pass::One(kernel), teams.blocks(m))
+        };
+        let (pass, blocks) = if n <= fused::NARROW {
+            one(fused::Teams::narrow(n), &fused::SQUARED_ERROR_STEP_NARROW, &fused::LOG_LOSS_STEP_NARROW)
+        } else if n <= fused::WIDEST {
+            one(fused::Teams::wide(n), &fused::SQUARED_ERROR_STEP, &fused::LOG_LOSS_STEP)
+        } else {
+            let error = if loss == Loss::SquaredError { &error::SQUARED_ERROR } else { &error::LOG_LOSS };
+            let [z, errors, losses] = [self.allocate(m)?, self.allocate(m)?, self.allocate(m)?];
+            let pass = Pass::Two { error, weights: self.allocate(n)?, z, errors, losses };
+            (pass, gradient::row_blocks(m, n))
+        };
+        let partials = self.allocate(blocks * (n + 2))?;
+        let (history, step) = (self.allocate(steps as usize)?, self.device.upload(&[0_u32])?);
+        Ok(Steps { x, y, mean, deviation, pass, blocks: blocks as u32, partials, history, step })
+    }
+
+    /// The sums of a step from these weights.
+    fn run_pass(
+        &self,
+        steps: &mut Steps<'_, D>,
+        weights: &Buffer<f32, D>,
+        bias: &Buffer<f32, D>,
+    ) -> Result<()> {
+        let &mut Steps { x, y, mean, deviation, ref mut pass, blocks, ref mut partials, .. } = steps;
+        let (m, n) = (x.rows, x.columns);
+        long_enough("descend", [(&y.buffer, m as usize), (weights, n as usize), (bias, 1)])?;
+        match pass {
+            Pass::One(kernel) => {
+                let arguments = (m, n, &x.buffer, &y.buffer, mean, deviation, weights, bias, partials);
+                // SAFETY: x is m × n, the others were compared with it, and the partial sums made for the grid.
+                unsafe { self.launch(kernel, [blocks, 1, 1], arguments) }
+            }
+            Pass::Two { error, weights: folded, z, errors, losses } => {
+                self.run_fold(weights, deviation, folded)?;
+                self.run_matrix_vector(x, mean, folded, bias, z)?;
+                let arguments = (m, &*z, &y.buffer, &mut *errors, &mut *losses);
+                // SAFETY: as above; these were made for m samples.
+                unsafe { self.launch(error, descent::error::grid(m as usize), arguments) }?;
+                self.run_gradient(x, mean, errors, losses, partials)
+            }
+        }
+    }
+
+    /// The rest of the step. `deviation` has a value for each of the weights.
+    fn run_finish(
+        &self,
+        steps: &mut Steps<'_, D>,
+        learning_rate: f32,
+        weights: &mut Buffer<f32, D>,
+        bias: &mut Buffer<f32, D>,
+    ) -> Result<()> {
+        let Steps { x, deviation, blocks, partials, history, step, .. } = steps;
+        long_enough("descend", [(weights, x.columns as usize), (bias, 1)])?;
+        let (grid, count) = (descent::finish::grid(x.columns as usize), history.len() as u32);
+        let arguments = (
+            x.rows,
+            x.columns,
+            *blocks,
+            count,
+            learning_rate,
+            &*partials,
+            *deviation,
+            weights,
+            bias,
+            history,
+            step,
+        );
+        // SAFETY: x is m × n; the others were made for it, for the grid and for so many steps, or compared with it.
+        unsafe { self.launch(&descent::finish::DESCENT_FINISH, grid, arguments) }
+    }
+
+    /// folded = weights ⊘ deviation.
+    fn run_fold(
+        &self,
+        weights: &Buffer<f32, D>,
+        deviation: &Buffer<f32, D>,
+        folded: &mut Buffer<f32, D>,
+    ) -> Result<()> {
+        let n = folded.len();
+        long_enough("divide", [(weights, n), (deviation, n)])?;
+        // SAFETY: the others were compared with the result.
+        unsafe {
+            self.launch(&elementwise::DIVIDE, elementwise::grid(n), (n as u32, weights, deviation, folded))
+        }
+    }
+
+    /// out = (X − mean) weights + bias.
     fn run_matrix_vector(
         &self,
         x: &DeviceMatrix<D>,
+        mean: &Buffer<f32, D>,
         weights: &Buffer<f32, D>,
         bias: &Buffer<f32, D>,
         out: &mut Buffer<f32, D>,
     ) -> Result<()> {
         let (m, n) = (x.rows, x.columns);
         let (rows, columns) = x.shape();
-        long_enough("matrix_vector", [(weights, columns), (bias, 1), (out, rows)])?;
+        long_enough("matrix_vector", [(mean, columns), (weights, columns), (bias, 1), (out, rows)])?;
         let grid = descent::matrix_vector::grid(rows);
+        let arguments = (m, n, &x.buffer, mean, weights, bias, out);
         // SAFETY: x is m × n; the others were compared with it.
-        unsafe {
-            self.launch(&descent::matrix_vector::MATRIX_VECTOR, grid, (m, n, &x.buffer, weights, bias, out))
-        }
+        unsafe { self.launch(&descent::matrix_vector::MATRIX_VECTOR, grid, arguments) }
     }
 
-    /// e = prediction − y, and J of it at `history[step]`, and ∇b.
-    fn run_error(&self, y: &DeviceMatrix<D>, work: &mut Workspace<D>, step: usize) -> Result<()> {
-        let Workspace { prediction, error, square_partials, sum_partials, history, bias_gradient, .. } = work;
-        let (m, rows) = (y.rows, y.rows as usize);
-        let grid = descent::error::grid(rows);
-        let blocks = grid[0] as usize;
-        long_enough(
-            "linear_error",
-            [
-                (&y.buffer, rows),
-                (prediction, rows),
-                (error, rows),
-                (square_partials, blocks),
-                (sum_partials, blocks),
-                (history, step + 1),
-                (bias_gradient, 1),
-            ],
-        )?;
-        // SAFETY: the lengths were compared with m and the grid.
-        unsafe {
-            self.launch(
-                &descent::error::LINEAR_ERROR,
-                grid,
-                (m, &*prediction, &y.buffer, error, &mut *square_partials, &mut *sum_partials),
-            )
-        }?;
-        let arguments = (m, grid[0], step as u32, &*square_partials, &*sum_partials, history, bias_gradient);
-        // SAFETY: as above; `history` has an element `step`, which is a `u32`: `steps` is the side of a matrix.
-        unsafe { self.launch(&descent::error::LINEAR_COST, [1, 1, 1], arguments) }
-    }
-
-    /// gradient = Xᵀe / m, by way of `partials`.
+    /// Each row block's Σ error (X − mean), Σ error and Σ losses.
     fn run_gradient(
         &self,
         x: &DeviceMatrix<D>,
+        mean: &Buffer<f32, D>,
         error: &Buffer<f32, D>,
+        losses: &Buffer<f32, D>,
         partials: &mut Buffer<f32, D>,
-        gradient: &mut Buffer<f32, D>,
     ) -> Result<()> {
         let (m, n) = (x.rows, x.columns);
         let (rows, columns) = x.shape();
+        let sums = descent::gradient::row_blocks(rows, columns) * (columns + 2);
+        long_enough("gradient", [(mean, columns), (error, rows), (losses, rows), (partials, sums)])?;
         let grid = descent::gradient::grid(rows, columns);
-        let row_blocks = grid[1];
-        long_enough(
-            "gradient",
-            [(error, rows), (partials, row_blocks as usize * columns), (gradient, columns)],
-        )?;
+        let arguments = (m, n, &x.buffer, mean, error, losses, partials);
         // SAFETY: x is m × n; the others were compared with it and the grid.
-        unsafe { self.launch(&descent::gradient::GRADIENT, grid, (m, n, &x.buffer, error, &mut *partials)) }?;
-        let grid = descent::gradient::finish_grid(columns);
-        let arguments = (m, n, row_blocks, &*partials, gradient);
-        // SAFETY: as above.
-        unsafe { self.launch(&descent::gradient::GRADIENT_FINISH, grid, arguments) }
-    }
-
-    /// A copy of `x`, scaled, if there is a scaling. INTERIM: the kernels will scale values as they read them.
-    fn scaled(
-        &self,
-        operation: &'static str,
-        x: &DeviceMatrix<D>,
-        scaling: Option<&Scaling<DeviceMatrix<D>>>,
-    ) -> Result<Option<DeviceMatrix<D>>> {
-        let Some(Scaling { mean, deviation }) = scaling else { return Ok(None) };
-        self.own(operation, [x, mean, deviation])?;
-        let buffer = self.device.upload(&self.device.download(&x.buffer)?)?;
-        let mut copy = DeviceMatrix { rows: x.rows, columns: x.columns, buffer, engine: self.identity };
-        let grid = elementwise::grid(copy.buffer.len());
-        let arguments = (x.rows, x.columns, &mean.buffer, &deviation.buffer, &mut copy.buffer);
-        // SAFETY: x is m × n; the scaling was compared with its columns.
-        unsafe { self.launch(&elementwise::STANDARDISE, grid, arguments) }?;
-        Ok(Some(copy))
-    }
-
-    /// Fails if y holds what the loss does not take. INTERIM: reads y back.
-    fn check_labels(&self, operation: &'static str, loss: Loss, y: &DeviceMatrix<D>) -> Result<()> {
-        match loss {
-            Loss::SquaredError => Ok(()),
-            Loss::LogLoss => check::labels(operation, loss, &self.device.download(&y.buffer)?),
-        }
-    }
-
-    /// prediction = ŷ of z = Xw + b; gives the cost, if the kernels that follow will not. INTERIM: the log loss' cost is
-    /// computed by the host.
-    fn run_prediction(
-        &self,
-        loss: Loss,
-        x: &DeviceMatrix<D>,
-        y: &DeviceMatrix<D>,
-        weights: &Buffer<f32, D>,
-        bias: &Buffer<f32, D>,
-        prediction: &mut Buffer<f32, D>,
-    ) -> Result<Option<f64>> {
-        if loss == Loss::SquaredError {
-            self.run_matrix_vector(x, weights, bias, prediction)?;
-            return Ok(None);
-        }
-        let mut z = self.allocate(x.rows as usize)?;
-        self.run_matrix_vector(x, weights, bias, &mut z)?;
-        let (scores, labels) = (self.device.download(&z)?, self.device.download(&y.buffer)?);
-        let costs = scores.iter().zip(&labels).map(|(&z, &y)| loss.cost(z.into(), y.into()));
-        let cost = costs.sum::<f64>() / f64::from(x.rows);
-        let grid = elementwise::grid(z.len());
-        // SAFETY: z and the prediction have x's rows.
-        unsafe { self.launch(&elementwise::SIGMOID, grid, (x.rows, &z, prediction)) }?;
-        Ok(Some(cost))
-    }
-
-    /// w := w − α∇w.
-    fn run_update(
-        &self,
-        learning_rate: f32,
-        gradient: &Buffer<f32, D>,
-        weights: &mut DeviceMatrix<D>,
-    ) -> Result<()> {
-        let n = weights.rows; // one column
-        let grid = elementwise::grid(n as usize);
-        long_enough("update", [(gradient, n as usize)])?;
-        // SAFETY: the gradient was compared with the weights, which are n × 1.
-        unsafe { self.launch(&elementwise::UPDATE, grid, (n, learning_rate, gradient, &mut weights.buffer)) }
+        unsafe { self.launch(&descent::gradient::GRADIENT, grid, arguments) }
     }
 }
 
@@ -383,27 +413,14 @@ where
         check::descent(self, "descend", samples, weights, bias)?;
         let Samples { x, scaling, y } = *samples;
         self.own("descend", [x, y, weights, bias])?;
-        self.check_labels("descend", loss, y)?;
-        sides("descend", (steps, 1))?; // the history is a column of that many costs
-        let scaled = self.scaled("descend", x, scaling)?;
-        let x = scaled.as_ref().unwrap_or(x);
-        let learning_rate = learning_rate as f32;
-        let mut work = self.workspace((x.rows, x.columns), steps)?;
-        let mut costs = Vec::new();
-        for step in 0..steps {
-            let prediction = &mut work.prediction;
-            costs.extend(self.run_prediction(loss, x, y, &weights.buffer, &bias.buffer, prediction)?);
-            self.run_error(y, &mut work, step)?;
-            self.run_gradient(x, &work.error, &mut work.partials, &mut work.gradient)?;
-            self.run_update(learning_rate, &work.gradient, weights)?;
-            self.run_update(learning_rate, &work.bias_gradient, bias)?;
-        }
-        match loss {
-            Loss::SquaredError => {
-                Ok(self.device.download(&work.history)?.into_iter().map(f64::from).collect())
-            }
-            Loss::LogLoss => Ok(costs),
-        }
+        self.with_scaling("descend", scaling, x.columns, |mean, deviation| {
+            let mut work = self.steps("descend", loss, samples, [mean, deviation], steps)?;
+            self.device.repeat(steps, |_| -> Result<()> {
+                self.run_pass(&mut work, &weights.buffer, &bias.buffer)?;
+                self.run_finish(&mut work, learning_rate as f32, &mut weights.buffer, &mut bias.buffer)
+            })?;
+            Ok(self.device.download(&work.history)?.into_iter().map(f64::from).collect())
+        })
     }
 
     fn cost(
@@ -416,18 +433,14 @@ where
         check::descent(self, "cost", samples, weights, bias)?;
         let Samples { x, scaling, y } = *samples;
         self.own("cost", [x, y, weights, bias])?;
-        self.check_labels("cost", loss, y)?;
-        let scaled = self.scaled("cost", x, scaling)?;
-        let x = scaled.as_ref().unwrap_or(x);
-        let mut work = self.workspace((x.rows, 0), 1)?;
-        let prediction = &mut work.prediction;
-        if let Some(cost) = self.run_prediction(loss, x, y, &weights.buffer, &bias.buffer, prediction)? {
-            return Ok(cost);
-        }
-        self.run_error(y, &mut work, 0)?;
-        let mut cost = [0.0_f32];
-        self.device.read(&work.history, 0, &mut cost)?;
-        Ok(f64::from(cost[0]))
+        self.with_scaling("cost", scaling, x.columns, |mean, deviation| {
+            let mut work = self.steps("cost", loss, samples, [mean, deviation], 1)?;
+            self.run_pass(&mut work, &weights.buffer, &bias.buffer)?;
+            // A step of others, which nobody wants: the weights stay as they are.
+            let (mut weights, mut bias) = (self.filled(0.0, x.columns)?, self.filled(0.0, 1)?);
+            self.run_finish(&mut work, 0.0, &mut weights, &mut bias)?;
+            Ok(f64::from(self.device.download(&work.history)?[0]))
+        })
     }
 
     fn matrix_vector(
@@ -439,10 +452,12 @@ where
     ) -> Result<Self::Matrix> {
         check::matrix_vector(self, x, scaling, weights, bias)?;
         self.own("matrix_vector", [x, weights, bias])?;
-        let scaled = self.scaled("matrix_vector", x, scaling)?;
-        let x = scaled.as_ref().unwrap_or(x);
         let mut out = self.matrix("matrix_vector", (x.rows as usize, 1))?;
-        self.run_matrix_vector(x, &weights.buffer, &bias.buffer, &mut out.buffer)?;
+        self.with_scaling("matrix_vector", scaling, x.columns, |mean, deviation| {
+            let mut folded = self.allocate(x.columns as usize)?;
+            self.run_fold(&weights.buffer, deviation, &mut folded)?;
+            self.run_matrix_vector(x, mean, &folded, &bias.buffer, &mut out.buffer)
+        })?;
         Ok(out)
     }
 
@@ -454,12 +469,33 @@ where
     ) -> Result<Self::Matrix> {
         check::gradient(self, x, scaling, e)?;
         self.own("gradient", [x, e])?;
-        let scaled = self.scaled("gradient", x, scaling)?;
-        let x = scaled.as_ref().unwrap_or(x);
         let (rows, columns) = x.shape();
-        let mut partials = self.allocate(descent::gradient::row_blocks(rows, columns) * columns)?;
-        let mut gradient = self.matrix("gradient", (columns, 1))?;
-        self.run_gradient(x, &e.buffer, &mut partials, &mut gradient.buffer)?;
+        let blocks = descent::gradient::row_blocks(rows, columns);
+        let mut partials = self.allocate(blocks * (columns + 2))?;
+        // 0 − (−1) ∇w; the bias and the cost, here of the errors, are not wanted.
+        let mut gradient = self.upload(columns, 1, &vec![0.0; columns])?;
+        let (mut bias, mut history) = (self.filled(0.0, 1)?, self.allocate(1)?);
+        let mut step = self.device.upload(&[0_u32])?;
+        self.with_scaling("gradient", scaling, x.columns, |mean, deviation| {
+            self.run_gradient(x, mean, &e.buffer, &e.buffer, &mut partials)?;
+            let grid = descent::finish::grid(columns);
+            let out = &mut gradient.buffer;
+            let arguments = (
+                x.rows,
+                x.columns,
+                blocks as u32,
+                1,
+                -1.0,
+                &partials,
+                deviation,
+                out,
+                &mut bias,
+                &mut history,
+                &mut step,
+            );
+            // SAFETY: x is m × n; the others were made for it and the grid, or compared with it.
+            unsafe { self.launch(&descent::finish::DESCENT_FINISH, grid, arguments) }
+        })?;
         Ok(gradient)
     }
 
@@ -732,23 +768,34 @@ mod tests {
         };
         let (x, y) = (engine.upload(2, 3, &[1.0; 6]).unwrap(), engine.upload(2, 1, &[1.0; 2]).unwrap());
         let buffer = |length| engine.allocate(length).unwrap();
-        short(engine.run_matrix_vector(&x, &buffer(2), &buffer(1), &mut buffer(2)), 2, 3);
-        short(engine.run_matrix_vector(&x, &buffer(3), &buffer(0), &mut buffer(2)), 0, 1);
-        short(engine.run_matrix_vector(&x, &buffer(3), &buffer(1), &mut buffer(1)), 1, 2);
-        short(engine.run_gradient(&x, &buffer(1), &mut buffer(3), &mut buffer(3)), 1, 2);
+        let multiply = |mean, weights, bias, out: usize| {
+            engine.run_matrix_vector(&x, &buffer(mean), &buffer(weights), &buffer(bias), &mut buffer(out))
+        };
+        short(multiply(1, 3, 1, 2), 1, 3);
+        short(multiply(3, 2, 1, 2), 2, 3);
+        short(multiply(3, 3, 0, 2), 0, 1);
+        short(multiply(3, 3, 1, 1), 1, 2);
         let tall = engine.upload(3000, 3, &[1.0; 9000]).unwrap();
         let row_blocks = descent::gradient::row_blocks(3000, 3);
         assert!(row_blocks > 1);
-        let partials = 3 * row_blocks;
-        short(
-            engine.run_gradient(&tall, &buffer(3000), &mut buffer(partials - 1), &mut buffer(3)),
-            partials - 1,
-            partials,
-        );
-        let mut work = engine.workspace((2, 3), 4).unwrap();
-        short(engine.run_error(&y, &mut work, 4), 4, 5);
-        let mut weights = engine.upload(3, 1, &[1.0; 3]).unwrap();
-        short(engine.run_update(0.1, &buffer(2), &mut weights), 2, 3);
+        let add_up = |mean, error, losses, partials: usize| {
+            let [mean, error, losses] = [mean, error, losses].map(buffer);
+            engine.run_gradient(&tall, &mean, &error, &losses, &mut buffer(partials))
+        };
+        let partials = 5 * row_blocks;
+        short(add_up(2, 3000, 3000, partials), 2, 3);
+        short(add_up(3, 2999, 3000, partials), 2999, 3000);
+        short(add_up(3, 3000, 2999, partials), 2999, 3000);
+        short(add_up(3, 3000, 3000, partials - 1), partials - 1, partials);
+        short(engine.run_fold(&buffer(2), &buffer(3), &mut buffer(3)), 2, 3);
+        short(engine.run_fold(&buffer(3), &buffer(2), &mut buffer(3)), 2, 3);
+        let (mean, deviation) = (buffer(3), buffer(3));
+        let over = Samples { x: &x, scaling: None, y: &y };
+        let mut steps = engine.steps("descend", Loss::SquaredError, &over, [&mean, &deviation], 4).unwrap();
+        short(engine.run_pass(&mut steps, &buffer(2), &buffer(1)), 2, 3);
+        short(engine.run_pass(&mut steps, &buffer(3), &buffer(0)), 0, 1);
+        short(engine.run_finish(&mut steps, 0.1, &mut buffer(2), &mut buffer(1)), 2, 3);
+        short(engine.run_finish(&mut steps, 0.1, &mut buffer(3), &mut buffer(0)), 0, 1);
     }
 
     #[test]

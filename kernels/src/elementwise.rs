@@ -1,4 +1,4 @@
-//! One thread an element: a ⊙ b, max(z, 0), σ(z), w − α∇w, (x − μ) / σ.
+//! One thread an element: a ⊙ b, a ⊘ b, max(z, 0), σ(z), w − α∇w.
 //!
 //! The first page: what a kernel is. Every thread runs the same function; its index says which element is
 //! its own.
@@ -11,14 +11,13 @@
 //!
 //! **Cost.** Each element is read once (twice with two inputs), written once, and costs one operation, or
 //! some 20 for σ: 8 to 12 bytes for it. All are bound by memory. A warp's 32 threads read 32 neighbours: one
-//! line of 128 bytes, nothing wasted. `standardise` pays a 64-bit division to know its column; it runs once
-//! in a training.
+//! line of 128 bytes, nothing wasted.
 //!
 //! **Barriers.** None: no thread needs another's result.
 //!
 //! **What it buys.** Against a loop on the CPU: not measured yet.
 //!
-//! **Run it.** `cargo test --release --test kernels multiply` (`relu`, `sigmoid`, `update`, `standardise`)
+//! **Run it.** `cargo test --release --test kernels multiply` (`divide`, `relu`, `sigmoid`, `update`)
 
 use cuda_std::prelude::*;
 
@@ -37,7 +36,7 @@ pub fn grid(n: usize) -> [u32; 3] {
 
 /// The element of this thread.
 #[inline(always)]
-fn element() -> usize {
+pub fn element() -> usize {
     thread::block_idx_x() as usize * THREADS as usize + thread::thread_idx_x() as usize
 }
 
@@ -47,6 +46,15 @@ pub unsafe fn multiply(n: u32, a: Global<f32>, b: Global<f32>, out: GlobalMut<f3
     let i = element();
     if i < n as usize {
         out.write(i, a.read(i) * b.read(i));
+    }
+}
+
+/// out = a ⊘ b, all of length n.
+#[kernel(block = [THREADS, 1, 1])]
+pub unsafe fn divide(n: u32, a: Global<f32>, b: Global<f32>, out: GlobalMut<f32>) {
+    let i = element();
+    if i < n as usize {
+        out.write(i, a.read(i) / b.read(i));
     }
 }
 
@@ -74,23 +82,6 @@ pub unsafe fn update(n: u32, learning_rate: f32, gradient: Global<f32>, weights:
     let i = element();
     if i < n as usize {
         weights.write(i, mul_add(-learning_rate, gradient.read(i), weights.read(i)));
-    }
-}
-
-/// x := (x − mean) / standard deviation, column by column: x (m × n), mean and standard_deviation (n).
-#[kernel(block = [THREADS, 1, 1])]
-pub unsafe fn standardise(
-    m: u32,
-    n: u32,
-    mean: Global<f32>,
-    standard_deviation: Global<f32>,
-    x: GlobalMut<f32>,
-) {
-    let i = element();
-    let (m, n) = (m as usize, n as usize);
-    if i < m * n {
-        let column = i % n;
-        x.write(i, (x.read(i) - mean.read(column)) / standard_deviation.read(column));
     }
 }
 

@@ -13,9 +13,9 @@
 //! | [`reduce::column_sums`] | the simplest of them |
 //! | [`reduce::column_moments`] | mean and deviation in one pass, without losing digits |
 //! | [`descent::matrix_vector`] | Xw + b: a warp a row |
-//! | [`descent::error`] | error, cost and ∇b: three results from one pass |
-//! | [`descent::gradient`] | Xᵀe / m: weighted column sums |
 //! | [`descent::loss`] | what a sample costs, and its error: for linear and for logistic regression |
+//! | [`descent::error`] | both of every sample |
+//! | [`descent::gradient`] | Xᵀe: weighted column sums |
 //! | [`descent::fused`] | a whole step's pass over X, read once: a row stays in registers until its error is known |
 //! | [`descent::finish`] | the rest of the step, which counts itself: the same launches every time |
 //! | [`matmul::tile`] | what the rungs of the product share |

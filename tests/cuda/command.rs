@@ -95,7 +95,7 @@ pub fn training_that_fails_leaves_a_checkpoint() {
     let mut iterations = Vec::new();
     // Kernels and waits, early and late.
     for script in
-        ["kernel=5=700", "kernel=20=719", "fail=cuMemAlloc:60", "lost=200", "fail=cuLaunchKernel:70"]
+        ["kernel=3=700", "kernel=20=719", "fail=cuMemAlloc:30", "lost=200", "fail=cuLaunchKernel:22"]
     {
         let failed = run(script, " --checkpoint c --every 1");
         assert_eq!((failed.code, failed.stdout.as_str()), (1, ""), "{script}: {failed:?}");
@@ -242,11 +242,11 @@ pub fn too_little_memory_says_how_much_there_is() {
 
 pub fn a_refused_launch_names_the_kernel() {
     let texts = [
-        "cuLaunchKernel failed (kernel kernels::descent::matrix_vector::matrix_vector on a grid of ",
+        "cuLaunchKernel failed (kernel kernels::descent::fused::squared_error_step_narrow on a grid of ",
         "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES (701)",
         "need more registers or shared memory",
     ];
-    refused("fail=cuLaunchKernel:4=701", 1, &texts);
+    refused("fail=cuLaunchKernel:3=701", 1, &texts);
 }
 
 pub fn a_kernel_that_fails_is_named_by_the_next_call() {

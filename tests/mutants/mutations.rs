@@ -12,7 +12,7 @@ pub struct Group {
     pub mistakes: &'static [[&'static str; 3]],
 }
 
-const ELEMENTWISE: &[&str] = &["multiply", "relu", "sigmoid", "update", "standardise"];
+const ELEMENTWISE: &[&str] = &["multiply", "relu", "sigmoid", "update", "divide"];
 const NAIVE: &[&str] = &["matmul_naive", "matmul_naive_tn", "matmul_naive_nt", "matmul_naive_tt"];
 const TILED: &[&str] = &["matmul_tiled", "matmul_tiled_tn", "matmul_tiled_nt", "matmul_tiled_tt"];
 const WARP_TILED: &[&str] =
@@ -53,13 +53,13 @@ pub const GROUPS: &[Group] = &[
         mistakes: &[
             [
                 "bounds off by one",
-                "if i < n as usize {\n        out.write(i, a",
-                "if i <= n as usize {\n        out.write(i, a",
+                "if i < n as usize {\n        out.write(i, a.read(i) * b",
+                "if i <= n as usize {\n        out.write(i, a.read(i) * b",
             ],
             [
                 "tail lost",
-                "if i < n as usize {\n        out.write(i, a",
-                "if i + 1 < n as usize {\n        out.write(i, a",
+                "if i < n as usize {\n        out.write(i, a.read(i) * b",
+                "if i + 1 < n as usize {\n        out.write(i, a.read(i) * b",
             ],
             ["one operand twice", "a.read(i) * b.read(i)", "a.read(i) * a.read(i)"],
             ["another operation", "a.read(i) * b.read(i)", "a.read(i) + b.read(i)"],
@@ -124,14 +124,20 @@ pub const GROUPS: &[Group] = &[
     Group {
         file: "elementwise.rs",
         users: &[],
-        kernels: &["standardise"],
+        kernels: &["divide"],
         mistakes: &[
-            ["bounds off by one", "if i < m * n", "if i <= m * n"],
-            ["tail lost", "if i < m * n", "if i + 1 < m * n"],
-            ["row for column", "i % n", "i / n"],
-            ["rows for columns", "i % n", "i % m"],
-            ["sign", "- mean.read(column)", "+ mean.read(column)"],
-            ["product for quotient", "/ standard_deviation", "* standard_deviation"],
+            [
+                "bounds off by one",
+                "if i < n as usize {\n        out.write(i, a.read(i) / b",
+                "if i <= n as usize {\n        out.write(i, a.read(i) / b",
+            ],
+            [
+                "tail lost",
+                "if i < n as usize {\n        out.write(i, a.read(i) / b",
+                "if i + 1 < n as usize {\n        out.write(i, a.read(i) / b",
+            ],
+            ["operands swapped", "a.read(i) / b.read(i)", "b.read(i) / a.read(i)"],
+            ["another operation", "a.read(i) / b.read(i)", "a.read(i) * b.read(i)"],
         ],
     },
     Group {
@@ -169,15 +175,6 @@ pub const GROUPS: &[Group] = &[
             ],
             ["block index dropped", "thread::block_idx_x() as usize * threads + thread", "thread"],
             ["step without the grid", "thread::grid_dim_x() as usize * threads", "threads"],
-        ],
-    },
-    Group {
-        file: "reduce/block.rs",
-        users: &["descent/error.rs"],
-        kernels: &["linear_error", "linear_cost"],
-        mistakes: &[
-            ["last barrier dropped", "thread::sync_threads();\n    warp_sum", "warp_sum"],
-            ["first barrier dropped", "value) };\n    }\n    thread::sync_threads();", "value) };\n    }"],
         ],
     },
     Group {
@@ -297,6 +294,7 @@ pub const GROUPS: &[Group] = &[
         kernels: &["matrix_vector"],
         mistakes: &[
             ["bias dropped", "total + bias.read(0)", "total"],
+            ["means dropped", " - mean.read(column)", ""],
             ["bias a row", "bias.read(0)", "bias.read(row)"],
             ["bounds off by one", "row >= m as usize", "row > m as usize"],
             ["tail lost", "strided(lane, n, WARP,", "strided(lane, n / WARP * WARP, WARP,"],
@@ -311,43 +309,17 @@ pub const GROUPS: &[Group] = &[
     Group {
         file: "descent/error.rs",
         users: &[],
-        kernels: &["linear_error"],
+        kernels: &["squared_error", "log_loss"],
         mistakes: &[
-            ["sign", "prediction.read(i) - y.read(i)", "y.read(i) - prediction.read(i)"],
-            ["error not written", "error.write(i, e);", ""],
-            ["square dropped", "mul_add(e, e, squares[slot])", "squares[slot] + e"],
-            ["last error only", "sums[slot] += e;", "sums[slot] = e;"],
-            ["tail lost", "grid_stride(m as usize,", "grid_stride(m as usize / 2 * 2,"],
+            ["bounds off by one", "if i < m as usize", "if i <= m as usize"],
+            ["tail lost", "if i < m as usize", "if i + 1 < m as usize"],
             [
-                "results swapped",
-                "(thread::block_idx_x() as usize, square)",
-                "(thread::block_idx_x() as usize, sum)",
+                "operands swapped",
+                "L::error(z.read(i), y.read(i), 0.0)",
+                "L::error(y.read(i), z.read(i), 0.0)",
             ],
-            [
-                "blocks in one place",
-                "sum_partials.write(thread::block_idx_x() as usize",
-                "sum_partials.write(0",
-            ],
-        ],
-    },
-    Group {
-        file: "descent/error.rs",
-        users: &[],
-        kernels: &["linear_cost"],
-        mistakes: &[
-            ["half dropped", "square / (2.0 * samples)", "square / samples"],
-            ["divisor dropped", "sum / samples", "sum"],
-            ["step dropped", "history.write(step as usize", "history.write(0"],
-            ["last block lost", "grid_stride(blocks as usize,", "grid_stride(blocks as usize - 1,"],
-            ["a block too many", "grid_stride(blocks as usize,", "grid_stride(blocks as usize + 1,"],
-            ["samples for blocks", "grid_stride(blocks as usize,", "grid_stride(m as usize,"],
-            ["blocks for samples", "m.max(1) as f32", "blocks as f32"],
-            [
-                "sums swapped",
-                "squares[slot] += square_partials.read(i)",
-                "squares[slot] += sum_partials.read(i)",
-            ],
-            ["no samples", "m.max(1) as f32", "m as f32"],
+            ["results swapped", "error.write(i, e);", "error.write(i, loss);"],
+            ["a loss from somewhere", "y.read(i), 0.0)", "y.read(i), 1.0)"],
         ],
     },
     Group {
@@ -355,36 +327,19 @@ pub const GROUPS: &[Group] = &[
         users: &[],
         kernels: &["gradient"],
         mistakes: &[
-            ["error by column", "error.read(row)", "error.read(column % m as usize)"],
-            ["error dropped", "error.read(row), acc", "1.0, acc"],
+            ["error by column", "center, error.read(row)", "center, error.read(column % m as usize)"],
+            ["error dropped", "error.read(row), acc)", "1.0, acc)"],
+            ["mean dropped", "row * n + column) - center", "row * n + column)"],
             ["indices swapped", "x.read(row * n + column)", "x.read(column * m as usize + row)"],
             ["tail lost", "rows(m as usize)", "rows(m as usize / 2 * 2)"],
-            ["row blocks in one place", "thread::block_idx_y() as usize * n + column", "column"],
-            ["mask dropped", "column < n, |row", "true, |row"],
-            ["bounds dropped", "column < n {\n        partials.write", "true {\n        partials.write"],
-        ],
-    },
-    Group {
-        file: "descent/gradient.rs",
-        users: &[],
-        kernels: &["gradient_finish"],
-        mistakes: &[
-            ["features for samples", "total / m.max(1) as f32", "total / n as f32"],
-            ["divisor dropped", "total / m.max(1) as f32", "total"],
-            ["no samples", "total / m.max(1) as f32", "total / m as f32"],
-            ["first row block lost", "strip_sum(0..row_blocks", "strip_sum(1..row_blocks"],
+            ["row blocks in one place", "thread::block_idx_y() as usize * sums + column", "column"],
             [
-                "a row block too many",
-                "strip_sum(0..row_blocks as usize",
-                "strip_sum(0..row_blocks as usize + 1",
+                "errors for losses",
+                "error.read(row) } else { losses.read(row) }",
+                "error.read(row) } else { error.read(row) }",
             ],
-            [
-                "indices swapped",
-                "partials.read(block * n + column)",
-                "partials.read(column * row_blocks as usize + block)",
-            ],
-            ["mask dropped", "column < n, |block", "true, |block"],
-            ["bounds dropped", "column < n {\n        gradient.write", "true {\n        gradient.write"],
+            ["mask dropped", "column < sums, |row", "true, |row"],
+            ["bounds dropped", "== 0 && column < sums", "== 0"],
         ],
     },
     Group {

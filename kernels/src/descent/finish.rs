@@ -15,7 +15,7 @@
 //!
 //! **Barriers.** Those of `strip_sum`, which all threads of a block call. `step` belongs to one thread of the grid.
 //!
-//! **What changed.** From [`gradient_finish`](super::gradient::GRADIENT_FINISH): the update, the bias and the cost in the same launch.
+//! **What changed.** From the column sums' second launch: weights, bias and cost are done in it, not in launches of their own.
 //!
 //! **Run it.** `cargo test --release --test kernels descent_finish`
 
@@ -28,7 +28,8 @@ pub fn grid(n: usize) -> [u32; 3] {
     [(n + 2).div_ceil(COLUMNS as usize) as u32, 1, 1]
 }
 
-/// Updates weights (n), bias (1), history (steps) and step (1) with what [`fused`](super::fused) sums up over m rows: partials
+/// Updates weights (n), bias (1), history (steps) and step (1) with what [`fused`](super::fused) or [`gradient`](super::gradient) sums
+/// up over m rows: partials
 /// (blocks × (n + 2)), deviation (n).
 #[kernel(block = BLOCK)]
 pub unsafe fn descent_finish(

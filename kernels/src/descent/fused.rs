@@ -50,7 +50,7 @@
 //! 100 000 rows.
 //!
 //! **What changed.** From [`matrix_vector`](super::matrix_vector), [`error`](super::error) and
-//! [`gradient`](super::gradient): half of the bytes, two launches for six. Time not measured yet.
+//! [`gradient`](super::gradient): half of the bytes, two launches for four. Time not measured yet.
 //!
 //! **Run it.** `cargo test --release --test kernels step`
 

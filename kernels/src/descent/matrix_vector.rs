@@ -1,14 +1,14 @@
-//! ŷ = Xw + b: X (m × n), w (n), b (1), ŷ (m).
+//! z = (X − μ) v + b: X (m × n), μ and v (n), b (1), z (m).
 //!
 //! ```text
 //!             column 0 … 31  32 … 63  64 … 95  96 … 127 │ 128 …
-//! row 0  warp 0   lane 0 … 31, a column each, four loads under way │ …   → warp_sum → ŷ₀
+//! row 0  warp 0   lane 0 … 31, a column each, four loads under way │ …   → warp_sum → z₀
 //! row 1  warp 1
 //!  …      …       a block has 8 warps: 8 rows
 //! ```
 //!
-//! **Cost.** X is read once: 4 bytes and one fused multiply-add an element. Bound by memory: w stays in the
-//! cache, ŷ is small. One thread a row would make a warp read 32 rows at a time, each with a line of memory
+//! **Cost.** X is read once: 4 bytes, a subtraction and one fused multiply-add an element. Bound by memory: v and μ stay in the
+//! cache, z is small. One thread a row would make a warp read 32 rows at a time, each with a line of memory
 //! of its own of which it uses 4 bytes; one warp a row reads whole lines. With few columns many lanes have
 //! nothing to do.
 //!
@@ -40,12 +40,13 @@ pub const fn depth(n: usize) -> usize {
     strided::depth(n.div_ceil(WARP)) + WARP.ilog2() as usize + 1
 }
 
-/// out = Xw + b: x (m × n), weights (n), bias (1), out (m).
+/// out = (X − mean) weights + bias: x (m × n), mean and weights (n), bias (1), out (m).
 #[kernel(block = [THREADS, 1, 1])]
 pub unsafe fn matrix_vector(
     m: u32,
     n: u32,
     x: Global<f32>,
+    mean: Global<f32>,
     weights: Global<f32>,
     bias: Global<f32>,
     out: GlobalMut<f32>,
@@ -58,7 +59,7 @@ pub unsafe fn matrix_vector(
     let lane = warp::lane_id() as usize;
     let mut acc = [0.0; LOADS];
     strided(lane, n, WARP, |slot, column| {
-        acc[slot] = mul_add(x.read(row * n + column), weights.read(column), acc[slot]);
+        acc[slot] = mul_add(x.read(row * n + column) - mean.read(column), weights.read(column), acc[slot]);
     });
     let total = warp_sum(join(acc));
     if lane == 0 {

@@ -4,11 +4,10 @@
 //! one pass     fused           Σ e (x − μ), Σe, Σ loss of each block
 //!              finish          w, b and the history from them
 //!
-//! a formula    matrix_vector   ŷ = Xw + b
-//! a launch     linear_error    e = ŷ − y, and Σe², Σe of each block
-//!              linear_cost     J = Σe² / (2m), ∇b = Σe / m
-//!              gradient        ∇w = Xᵀe / m, in two launches
-//!              update          w := w − α∇w, b := b − α∇b          (elementwise)
+//! two passes   matrix_vector   z = (X − μ)(w / σ) + b
+//!              error           e and the loss of each sample
+//!              gradient        Σ e (x − μ), Σe, Σ loss of each row block
+//!              finish          as above
 //! ```
 
 pub mod error;

@@ -125,6 +125,7 @@ fn fitting(name: &str) -> u32 {
         "cuCtxSetCurrent" => 201,                                         // INVALID_CONTEXT
         "cuModuleLoadDataEx" => 218,                                      // INVALID_PTX
         "cuModuleGetFunction" => 500,                                     // NOT_FOUND
+        "cuFuncSetAttribute" => 1,                                        // INVALID_VALUE
         "cuModuleUnload" => 201,                                          // INVALID_CONTEXT
         "cuStreamCreate" => 2,                                            // OUT_OF_MEMORY
         "cuStreamDestroy" => 400,                                         // INVALID_HANDLE

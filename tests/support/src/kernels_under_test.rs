@@ -31,20 +31,19 @@ macro_rules! table {
 
 table! {
     multiply: (u32, In, In, Out) = elementwise::MULTIPLY;
+    divide: (u32, In, In, Out) = elementwise::DIVIDE;
     relu: (u32, In, Out) = elementwise::RELU;
     sigmoid: (u32, In, Out) = elementwise::SIGMOID;
     update: (u32, f32, In, Out) = elementwise::UPDATE;
-    standardise: (u32, u32, In, In, Out) = elementwise::STANDARDISE;
     sum: (u32, In, Out) = reduce::sum::SUM;
     dot: (u32, In, In, Out) = reduce::dot::DOT;
     column_sums: (u32, u32, In, Out) = reduce::column_sums::COLUMN_SUMS;
     column_moments: (u32, u32, In, Out, Out) = reduce::column_moments::COLUMN_MOMENTS;
     column_moments_finish: (u32, u32, u32, In, In, Out, Out) = reduce::column_moments::COLUMN_MOMENTS_FINISH;
-    matrix_vector: (u32, u32, In, In, In, Out) = descent::matrix_vector::MATRIX_VECTOR;
-    linear_error: (u32, In, In, Out, Out, Out) = descent::error::LINEAR_ERROR;
-    linear_cost: (u32, u32, u32, In, In, Out, Out) = descent::error::LINEAR_COST;
-    gradient: (u32, u32, In, In, Out) = descent::gradient::GRADIENT;
-    gradient_finish: (u32, u32, u32, In, Out) = descent::gradient::GRADIENT_FINISH;
+    matrix_vector: (u32, u32, In, In, In, In, Out) = descent::matrix_vector::MATRIX_VECTOR;
+    squared_error: (u32, In, In, Out, Out) = descent::error::SQUARED_ERROR;
+    log_loss: (u32, In, In, Out, Out) = descent::error::LOG_LOSS;
+    gradient: (u32, u32, In, In, In, In, Out) = descent::gradient::GRADIENT;
     squared_error_step: (u32, u32, In, In, In, In, In, In, Out) = descent::fused::SQUARED_ERROR_STEP;
     squared_error_step_narrow: (u32, u32, In, In, In, In, In, In, Out) = descent::fused::SQUARED_ERROR_STEP_NARROW;
     log_loss_step: (u32, u32, In, In, In, In, In, In, Out) = descent::fused::LOG_LOSS_STEP;

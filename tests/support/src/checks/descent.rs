@@ -3,11 +3,11 @@ use std::ops::Range;
 use cuda_std::{Device, Global, GlobalMut, Kernel};
 use kernels::descent::fused::{NARROW, Teams, WIDEST};
 use kernels::descent::loss::LN_1P_ERROR;
-use kernels::descent::{error, finish, gradient as descent_gradient, matrix_vector as product};
-use kernels::reduce::{block, strip};
+use kernels::descent::{error, finish, gradient, matrix_vector as product};
+use kernels::reduce::strip;
 
 use super::elementwise::sigmoid_of;
-use super::{Case, Shape, reduce, shapes};
+use super::{Case, Shape, shapes};
 use crate::{Data, Expected, Failure, Source, UNIT_ROUNDOFF, gamma, sums};
 
 /// Around the edges of blocks and of what a warp takes in at a time, and six by seed.
@@ -21,140 +21,109 @@ pub fn matrix_vectors(source: &mut Source) -> Vec<Shape> {
 pub fn matrix_vector<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
     let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
     let (x, weights) = (source.numbers(data, m * n), source.numbers(data, n));
-    let bias = source.numbers(data, 1);
+    let (mean, bias) = (source.numbers(data, n), source.numbers(data, 1));
     let expected: Vec<_> = (0..m)
         .map(|row| {
-            let terms = (0..n).map(|i| f64::from(x[row * n + i]) * f64::from(weights[i]));
+            let centered = |i: usize| f64::from(x[row * n + i]) - f64::from(mean[i]);
+            let terms = (0..n).map(|i| centered(i) * f64::from(weights[i]));
             let (value, magnitude) = sums(terms.chain([f64::from(bias[0])]));
-            Expected::rounded(data, value, magnitude, product::depth(n))
+            // The differences are rounded, too.
+            Expected::rounded(data, value, magnitude, product::depth(n) + 1)
         })
         .collect();
     let mut out = rig.output(m)?;
-    let (x, weights, bias) = (rig.upload(&x)?, rig.upload(&weights)?, rig.upload(&bias)?);
-    let arguments = (m as u32, n as u32, &x, &weights, &bias, &mut out);
+    let (x, mean) = (rig.upload(&x)?, rig.upload(&mean)?);
+    let (weights, bias) = (rig.upload(&weights)?, rig.upload(&bias)?);
+    let arguments = (m as u32, n as u32, &x, &mean, &weights, &bias, &mut out);
     rig.launch(kernels.matrix_vector, product::grid(m), arguments)?;
     tally.compare(&format_args!("matrix_vector {m} x {n}"), &rig.download(&out)?, &expected)
 }
 
-/// Σ terms / divisor, with at most `depth` roundings behind a term.
-fn total(data: Data, terms: impl Iterator<Item = f64>, depth: usize, divisor: f64) -> Expected {
-    let (value, magnitude) = sums(terms);
-    Expected::rounded(data, value / divisor, magnitude / divisor, depth)
-}
-
-/// A prediction and what it should be. Integers differ by 2 at most, so that the sum of a million squares is exact.
-fn prediction_and_target(source: &mut Source, data: Data, m: usize) -> (Vec<f32>, Vec<f32>) {
-    let y = source.numbers(data, m);
-    let prediction = match data {
-        Data::Integers => y.iter().map(|y| y + (source.number(data) / 4.0).trunc()).collect(),
-        Data::Reals => source.numbers(data, m),
-    };
-    (prediction, y)
-}
-
-/// e = ŷ − y.
-fn errors(prediction: &[f32], y: &[f32]) -> Vec<f64> {
-    prediction.iter().zip(y).map(|(&prediction, &y)| f64::from(prediction) - f64::from(y)).collect()
-}
-
-pub fn linear_error<D: Device>(case: &mut Case<D>, [m, ..]: Shape) -> Result<(), Failure> {
-    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
-    let (prediction, y) = prediction_and_target(source, data, m);
-    let e = errors(&prediction, &y);
-    let blocks = block::grid(m)[0] as usize;
-    // The grid-stride loop: THREADS neighbours a block, round and round.
-    let mut shares = vec![Vec::new(); blocks];
-    for (i, &e) in e.iter().enumerate() {
-        shares[i / block::THREADS as usize % blocks].push(e);
-    }
-    // e is rounded, and its square has that twice.
-    let depth = block::depth(m, blocks);
-    let squares_of = |share: &Vec<f64>| total(data, share.iter().map(|e| e * e), depth + 2, 1.0);
-    let sum_of = |share: &Vec<f64>| total(data, share.iter().copied(), depth + 1, 1.0);
-    let expected_error: Vec<_> = e.iter().map(|&e| Expected::rounded(data, e, 0.0, 0)).collect();
-    let expected_squares: Vec<_> = shares.iter().map(squares_of).collect();
-    let expected_sums: Vec<_> = shares.iter().map(sum_of).collect();
-
-    let (mut error, mut squares, mut sums) = (rig.output(m)?, rig.output(blocks)?, rig.output(blocks)?);
-    let (prediction, y) = (rig.upload(&prediction)?, rig.upload(&y)?);
-    let arguments = (m as u32, &prediction, &y, &mut error, &mut squares, &mut sums);
-    rig.launch(kernels.linear_error, error::grid(m), arguments)?;
-    let place = format!("linear_error m = {m}");
-    tally.compare(&format_args!("{place}: e"), &rig.download(&error)?, &expected_error)?;
-    tally.compare(&format_args!("{place}: squares"), &rig.download(&squares)?, &expected_squares)?;
-    tally.compare(&format_args!("{place}: sums"), &rig.download(&sums)?, &expected_sums)
-}
-
-pub fn linear_cost<D: Device>(case: &mut Case<D>, [m, ..]: Shape) -> Result<(), Failure> {
-    /// Entries of the cost history, and the one that is to be written.
-    const STEPS: usize = 4;
-    const STEP: usize = 2;
-    const UNTOUCHED: f32 = 7.0;
-    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
-    let (prediction, y) = prediction_and_target(source, data, m);
-    let e = errors(&prediction, &y);
-    let blocks = block::grid(m)[0] as usize;
-    let (mut error, mut squares, mut sums) = (rig.output(m)?, rig.output(blocks)?, rig.output(blocks)?);
-    let (prediction, y) = (rig.upload(&prediction)?, rig.upload(&y)?);
-    let arguments = (m as u32, &prediction, &y, &mut error, &mut squares, &mut sums);
-    rig.launch(kernels.linear_error, error::grid(m), arguments)?;
-
-    let (mut history, mut bias_gradient) = (rig.upload(&[UNTOUCHED; STEPS])?, rig.output(1)?);
-    let arguments = (m as u32, blocks as u32, STEP as u32, &squares, &sums, &mut history, &mut bias_gradient);
-    rig.launch(kernels.linear_cost, [1, 1, 1], arguments)?;
-    // As in linear_error, and m and the quotient are rounded.
-    let (samples, depth) = (m.max(1) as f64, reduce::depth(m));
-    let mut expected_history = [Expected::exact(f64::from(UNTOUCHED)); STEPS];
-    expected_history[STEP] = total(data, e.iter().map(|e| e * e), depth + 4, 2.0 * samples);
-    let expected_gradient = [total(data, e.iter().copied(), depth + 3, samples)];
-    let place = format!("linear_cost m = {m}");
-    tally.compare(&format_args!("{place}: cost"), &rig.download(&history)?, &expected_history)?;
-    tally.compare(&format_args!("{place}: ∇b"), &rig.download(&bias_gradient)?, &expected_gradient)
-}
-
-/// Xᵀe of the rows `rows`, divided by `divisor`.
-fn gradient_of(
-    data: Data,
-    (x, e): (&[f32], &[f32]),
-    n: usize,
-    rows: Range<usize>,
-    depth: usize,
-    divisor: f64,
-) -> Vec<Expected> {
-    (0..n)
-        .map(|column| {
-            let terms = rows.clone().map(|row| f64::from(x[row * n + column]) * f64::from(e[row]));
-            total(data, terms, depth, divisor)
-        })
-        .collect()
-}
-
 pub fn gradient<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
     let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
-    let (x, e) = (source.numbers(data, m * n), source.numbers(data, m));
-    let blocks = descent_gradient::row_blocks(m, n);
-    let depth = strip::depth(m, blocks);
-    let expected: Vec<_> = (0..blocks)
-        .flat_map(|block| gradient_of(data, (&x, &e), n, strip::rows_of_block(m, blocks, block), depth, 1.0))
-        .collect();
-    let mut partials = rig.output(blocks * n)?;
-    let arguments = (m as u32, n as u32, &rig.upload(&x)?, &rig.upload(&e)?, &mut partials);
-    rig.launch(kernels.gradient, descent_gradient::grid(m, n), arguments)?;
+    let (x, mean) = (source.numbers(data, m * n), source.numbers(data, n));
+    let (e, losses) = (source.numbers(data, m), source.numbers(data, m));
+    let blocks = gradient::row_blocks(m, n);
+    // The difference is rounded, too.
+    let depth = strip::depth(m, blocks) + 1;
+    let sum = |rows: Range<usize>, term: &dyn Fn(usize) -> f64| {
+        let (value, magnitude) = sums(rows.map(term));
+        Expected::rounded(data, value, magnitude, depth)
+    };
+    let mut expected = Vec::new();
+    for rows in (0..blocks).map(|block| strip::rows_of_block(m, blocks, block)) {
+        for column in 0..n {
+            let centered = |row: usize| f64::from(x[row * n + column]) - f64::from(mean[column]);
+            expected.push(sum(rows.clone(), &|row| centered(row) * f64::from(e[row])));
+        }
+        expected.push(sum(rows.clone(), &|row| e[row].into()));
+        expected.push(sum(rows, &|row| losses[row].into()));
+    }
+    let mut partials = rig.output(blocks * (n + 2))?;
+    let (x, mean) = (rig.upload(&x)?, rig.upload(&mean)?);
+    let arguments = (m as u32, n as u32, &x, &mean, &rig.upload(&e)?, &rig.upload(&losses)?, &mut partials);
+    rig.launch(kernels.gradient, gradient::grid(m, n), arguments)?;
     tally.compare(&format_args!("gradient {m} x {n}"), &rig.download(&partials)?, &expected)
 }
 
-pub fn gradient_finish<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
-    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
-    let (x, e) = (source.numbers(data, m * n), source.numbers(data, m));
-    let blocks = descent_gradient::row_blocks(m, n);
-    let depth = strip::depth(m, blocks) + strip::depth(blocks, 1) + 1;
-    let expected = gradient_of(data, (&x, &e), n, 0..m, depth, m.max(1) as f64);
-    let (mut partials, mut out) = (rig.output(blocks * n)?, rig.output(n)?);
-    let arguments = (m as u32, n as u32, &rig.upload(&x)?, &rig.upload(&e)?, &mut partials);
-    rig.launch(kernels.gradient, descent_gradient::grid(m, n), arguments)?;
-    let arguments = (m as u32, n as u32, blocks as u32, &partials, &mut out);
-    rig.launch(kernels.gradient_finish, descent_gradient::finish_grid(n), arguments)?;
-    tally.compare(&format_args!("gradient_finish {m} x {n}"), &rig.download(&out)?, &expected)
+type Errors = Kernel<(u32, In, In, GlobalMut<f32>, GlobalMut<f32>)>;
+
+/// e and the loss of each of m samples, with a y from 0 to 1 where the loss asks for it.
+pub fn errors<D: Device>(
+    kernel: &Errors,
+    loss: Loss,
+    case: &mut Case<D>,
+    [m, ..]: Shape,
+) -> Result<(), Failure> {
+    let (z, mut y) = (case.source.numbers(case.data, m), case.source.numbers(case.data, m));
+    if loss as usize == log_loss as Loss as usize {
+        y.iter_mut().for_each(|y| *y = y.abs() / 8.0);
+    }
+    errors_at(kernel, loss, case, &z, &y)
+}
+
+fn errors_at<D: Device>(
+    kernel: &Errors,
+    loss: Loss,
+    case: &mut Case<D>,
+    z: &[f32],
+    y: &[f32],
+) -> Result<(), Failure> {
+    let &mut Case { rig, data, ref mut tally, .. } = case;
+    let m = z.len();
+    let samples = z.iter().zip(y);
+    let expected: Vec<_> = samples.map(|(&z, &y)| loss(data, Expected::exact(z.into()), y.into())).collect();
+    // The loss is a sum, or a product, which is rounded.
+    let rounded = |loss: Expected| match loss.bound {
+        0.0 => loss,
+        bound => Expected { bound: bound + UNIT_ROUNDOFF * (loss.value + bound), ..loss },
+    };
+    let (mut errors, mut losses) = (rig.output(m)?, rig.output(m)?);
+    let arguments = (m as u32, &rig.upload(z)?, &rig.upload(y)?, &mut errors, &mut losses);
+    rig.launch(kernel, error::grid(m), arguments)?;
+    let place = format!("{} m = {m}", kernel.entry());
+    let expected_errors: Vec<_> = expected.iter().map(|expected| expected[0]).collect();
+    let expected_losses: Vec<_> = expected.iter().map(|expected| rounded(expected[1])).collect();
+    tally.compare(&format_args!("{place}: errors"), &rig.download(&errors)?, &expected_errors)?;
+    tally.compare(&format_args!("{place}: losses"), &rig.download(&losses)?, &expected_losses)
+}
+
+/// z from 0 to far out, where the loss is beside nothing or straight.
+const FAR_OUT: [f32; 14] = [0.0, 1e-30, 1e-8, 0.1, 1.0, 3.0, 10.0, 17.5, 40.0, 88.0, 100.0, 104.0, 1e4, 1e18];
+
+/// Samples far out on either side, for both targets. And no number stays none.
+pub fn far_out<D: Device>(case: &mut Case<D>) -> Result<(), Failure> {
+    let z: Vec<f32> = FAR_OUT.iter().flat_map(|&z| [z, z, -z, -z]).collect();
+    let y: Vec<f32> = (0..z.len()).map(|i| (i % 2) as f32).collect();
+    errors_at(case.kernels.log_loss, log_loss, case, &z, &y)?;
+    let rig = case.rig;
+    let (mut errors, mut losses) = (rig.output(1)?, rig.output(1)?);
+    let arguments = (1, &rig.upload(&[f32::NAN])?, &rig.upload(&[1.0])?, &mut errors, &mut losses);
+    rig.launch(case.kernels.log_loss, error::grid(1), arguments)?;
+    match (rig.download(&errors)?[0], rig.download(&losses)?[0]) {
+        (error, loss) if error.is_nan() && loss.is_nan() => Ok(()),
+        got => Err(format!("NaN became {got:?}")),
+    }
 }
 
 type In = Global<f32>;
@@ -376,7 +345,7 @@ pub fn log_loss_special<D: Device>(kernel: &Step, case: &mut Case<D>) -> Result<
     };
     // Exact z, and bounds for the rest.
     case.data = Data::Integers;
-    for z in [0.0, 1e-30, 1e-8, 0.1, 1.0, 3.0, 10.0, 17.5, 40.0, 88.0, 100.0, 104.0, 1e4, 1e18] {
+    for z in FAR_OUT {
         for (z, y) in [(z, 0.0), (z, 1.0), (-z, 0.0), (-z, 1.0)] {
             sample(z, y).check(kernel, Teams::wide(1), log_loss, case, 1)?;
         }

@@ -1,7 +1,7 @@
 use cuda_std::{Device, Global, GlobalMut, Kernel};
 use kernels::elementwise::{SIGMOID_ERROR, THREADS, grid};
 
-use super::{Case, Shape, shapes};
+use super::{Case, Shape};
 use crate::{Data, Expected, Failure, Source};
 
 const BLOCK: usize = THREADS as usize;
@@ -11,13 +11,6 @@ pub fn sizes(source: &mut Source) -> Vec<Shape> {
     let mut sizes = vec![0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK];
     sizes.extend((0..4).map(|_| source.size(2, 2000)));
     sizes.into_iter().map(|n| [n, 1, 1]).collect()
-}
-
-/// Around the sides of small matrices, and four by seed.
-pub fn matrices(source: &mut Source) -> Vec<Shape> {
-    let mut cases = shapes(&[0, 1, 15, 16, 17], &[0, 1, 15, 16, 17]);
-    cases.extend((0..4).map(|_| [source.size(2, 100), source.size(2, 100), 1]));
-    cases
 }
 
 /// What any rounding to nearest may do.
@@ -33,6 +26,21 @@ pub fn multiply<D: Device>(case: &mut Case<D>, [n, ..]: Shape) -> Result<(), Fai
     let mut out = rig.output(n)?;
     rig.launch(kernels.multiply, grid(n), (n as u32, &rig.upload(&a)?, &rig.upload(&b)?, &mut out))?;
     tally.compare(&format_args!("multiply n = {n}"), &rig.download(&out)?, &expected)
+}
+
+pub fn divide<D: Device>(case: &mut Case<D>, [n, ..]: Shape) -> Result<(), Failure> {
+    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
+    let a = source.numbers(data, n);
+    // From 1 to 3, or powers of two.
+    let b: Vec<f32> = match data {
+        Data::Integers => (0..n).map(|_| (1 << source.size(0, 3)) as f32).collect(),
+        Data::Reals => (0..n).map(|_| 2.0 + source.number(data)).collect(),
+    };
+    let expected: Vec<_> =
+        a.iter().zip(&b).map(|(&a, &b)| rounded(data, f64::from(a) / f64::from(b))).collect();
+    let mut out = rig.output(n)?;
+    rig.launch(kernels.divide, grid(n), (n as u32, &rig.upload(&a)?, &rig.upload(&b)?, &mut out))?;
+    tally.compare(&format_args!("divide n = {n}"), &rig.download(&out)?, &expected)
 }
 
 pub fn relu<D: Device>(case: &mut Case<D>, [n, ..]: Shape) -> Result<(), Failure> {
@@ -114,24 +122,4 @@ pub fn update<D: Device>(case: &mut Case<D>, [n, ..]: Shape) -> Result<(), Failu
     let mut out = rig.upload(&weights)?;
     rig.launch(kernels.update, grid(n), (n as u32, rate, &rig.upload(&gradient)?, &mut out))?;
     tally.compare(&format_args!("update n = {n}"), &rig.download(&out)?, &expected)
-}
-
-pub fn standardise<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
-    let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
-    let (x, mean) = (source.numbers(data, m * n), source.numbers(data, n));
-    // Powers of two, to divide by without rounding; or anything from 1 to 3.
-    let deviation: Vec<f32> = match data {
-        Data::Integers => (0..n).map(|_| (1 << source.size(0, 3)) as f32).collect(),
-        Data::Reals => (0..n).map(|_| 2.0 + source.number(data)).collect(),
-    };
-    let expected: Vec<_> = (0..m * n)
-        .map(|i| {
-            let value = (f64::from(x[i]) - f64::from(mean[i % n])) / f64::from(deviation[i % n]);
-            Expected::rounded(data, value, value.abs(), 1)
-        })
-        .collect();
-    let mut out = rig.upload(&x)?;
-    let (mean, deviation) = (rig.upload(&mean)?, rig.upload(&deviation)?);
-    rig.launch(kernels.standardise, grid(m * n), (m as u32, n as u32, &mean, &deviation, &mut out))?;
-    tally.compare(&format_args!("standardise {m} x {n}"), &rig.download(&out)?, &expected)
 }

@@ -78,6 +78,7 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         let special: fn(&mut Case<D>) -> Result<(), Failure> = match kernel {
             "relu" => elementwise::relu_special,
             "sigmoid" => elementwise::sigmoid_special,
+            "log_loss" => descent::far_out,
             "log_loss_step" => |case| descent::log_loss_special(case.kernels.log_loss_step, case),
             "log_loss_step_narrow" => {
                 |case| descent::log_loss_special(case.kernels.log_loss_step_narrow, case)
@@ -87,18 +88,22 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         checks.push(Check { kernel, approximate, sides, shapes, at, special });
     };
     add("multiply", 1, elementwise::sizes, elementwise::multiply);
+    add("divide", 1, elementwise::sizes, elementwise::divide);
     add("relu", 1, elementwise::sizes, elementwise::relu);
     add("sigmoid", 1, elementwise::sizes, elementwise::sigmoid);
     add("update", 1, elementwise::sizes, elementwise::update);
-    add("standardise", 2, elementwise::matrices, elementwise::standardise);
     add("sum", 1, reduce::sizes, reduce::sum);
     add("dot", 1, reduce::sizes, reduce::dot);
     add("column_sums", 2, reduce::matrices, reduce::column_sums);
     add("column_moments", 2, reduce::matrices, reduce::column_moments);
     add("column_moments_finish", 2, reduce::matrices, reduce::column_moments_finish);
     add("matrix_vector", 2, descent::matrix_vectors, descent::matrix_vector);
-    add("linear_error", 1, reduce::sizes, descent::linear_error);
-    add("linear_cost", 1, reduce::sizes, descent::linear_cost);
+    add("squared_error", 1, elementwise::sizes, |case, shape| {
+        descent::errors(case.kernels.squared_error, descent::squared_error, case, shape)
+    });
+    add("log_loss", 1, elementwise::sizes, |case, shape| {
+        descent::errors(case.kernels.log_loss, descent::log_loss, case, shape)
+    });
     macro_rules! steps {
         ($($kernel:ident $check:ident $shapes:ident $loss:ident;)*) => { $(
             add(stringify!($kernel), 3, descent::$shapes, |case, shape| {
@@ -114,7 +119,6 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
     }
     add("descent_finish", 3, descent::finish_shapes, descent::descent_finish);
     add("gradient", 2, reduce::matrices, descent::gradient);
-    add("gradient_finish", 2, reduce::matrices, descent::gradient_finish);
     macro_rules! products {
         ($shapes:path, $grid:path: $($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => { $(
             add(stringify!($kernel), 3, $shapes, |case, shape| {
