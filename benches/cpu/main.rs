@@ -1,11 +1,17 @@
 //! The cpu engine, and at small sizes the reference loops beside it: `cargo bench`, or `cargo bench -- descent`.
 //!
 //! Throughput of a descent step is that of reading X once; of products, a multiplication and an addition count as
-//! two operations. Data are random, never zeros. How results are kept: benches/results/README.md.
+//! two operations. Data are random, never zeros. Where there is an OpenBLAS, the same operations by it; at the end a table
+//! with the ratios to it and to the machine's limits. How results are kept: benches/results/README.md.
+
+mod openblas;
+mod summary;
 
 use std::hint::black_box;
+use std::time::SystemTime;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
+use openblas::OpenBlas;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tilegrad::Result;
@@ -95,6 +101,68 @@ fn fit(criterion: &mut Criterion) -> Result<()> {
     Ok(())
 }
 
+/// X v for a tall X, as a step of descent and a prediction need it.
+fn matrix_vector(criterion: &mut Criterion, peer: Option<&OpenBlas>, (m, n): (usize, usize)) -> Result<()> {
+    let mut numbers = ChaCha8Rng::seed_from_u64(4);
+    let (x, v) = (random(&mut numbers, m * n), random(&mut numbers, n));
+    let mut group = criterion.benchmark_group("matrix_vector");
+    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
+    if let Some(peer) = peer {
+        let mut out = vec![0.0; m];
+        group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}")), |bencher| {
+            bencher.iter(|| peer.matrix_vector([m, n], &x, false, &v, 0.0, black_box(&mut out)));
+        });
+    }
+    let x = Cpu.upload(m, n, &x)?;
+    let v = Cpu.upload(n, 1, &v)?;
+    let bias = Cpu.upload(1, 1, &[0.5])?;
+    group.bench_function(BenchmarkId::new("cpu", format!("{m}x{n}")), |bencher| {
+        bencher.iter(|| black_box(Cpu.matrix_vector(&x, None, &v, &bias)));
+    });
+    group.finish();
+    Ok(())
+}
+
+/// A step of descent by two products of OpenBLAS: e = X w − y, Xᵀe, w − α Xᵀe / m.
+fn descent_step_peer(criterion: &mut Criterion, peer: &OpenBlas, (m, n): (usize, usize)) {
+    let mut numbers = ChaCha8Rng::seed_from_u64(1);
+    let x = random(&mut numbers, m * n);
+    let y: Vec<f32> = random(&mut numbers, m).iter().map(|number| number.abs()).collect();
+    let mut weights = random(&mut numbers, n);
+    let (mut error, mut gradient) = (vec![0.0; m], vec![0.0; n]);
+    let mut group = criterion.benchmark_group("descent_step");
+    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
+    group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}")), |bencher| {
+        bencher.iter(|| {
+            error.iter_mut().zip(&y).for_each(|(error, y)| *error = -y);
+            peer.matrix_vector([m, n], &x, false, &weights, 1.0, &mut error);
+            peer.matrix_vector([m, n], &x, true, &error, 0.0, &mut gradient);
+            weights.iter_mut().zip(&gradient).for_each(|(weight, sum)| *weight -= 1e-3 * sum / m as f32);
+        });
+    });
+    group.finish();
+}
+
+/// Products by OpenBLAS; of a dense layer it has the product onto the bias, and no activation.
+fn product_peer(criterion: &mut Criterion, peer: &OpenBlas, (m, n, k): (usize, usize, usize)) {
+    let mut numbers = ChaCha8Rng::seed_from_u64(2);
+    let (a, b) = (random(&mut numbers, m * k), random(&mut numbers, k * n));
+    let (bias, mut c) = (random(&mut numbers, n), vec![0.0; m * n]);
+    for layer in [false, true] {
+        let mut group = criterion.benchmark_group(if layer { "dense_sigmoid" } else { "matmul" });
+        group.throughput(Throughput::Elements(2 * (m * n * k) as u64)).sample_size(20);
+        group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}x{k}")), |bencher| {
+            bencher.iter(|| {
+                if layer {
+                    c.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(&bias));
+                }
+                peer.product([m, n, k], &a, &b, if layer { 1.0 } else { 0.0 }, black_box(&mut c));
+            });
+        });
+        group.finish();
+    }
+}
+
 fn product<E: Engine>(
     criterion: &mut Criterion,
     name: &str,
@@ -127,25 +195,39 @@ fn product<E: Engine>(
 }
 
 /// Each operation at each shape. One that fails ends the run: it gets no figure.
-fn every_shape(criterion: &mut Criterion) {
-    let mut run = || -> Result<()> {
-        for shape in DESCENT {
-            descent_step(criterion, "cpu", &Cpu, shape)?;
-            if shape.0 * shape.1 <= LOOP_MOST {
-                descent_step(criterion, "loop", &Loop, shape)?;
-            }
+fn every_shape(criterion: &mut Criterion, peer: Option<&OpenBlas>) -> Result<()> {
+    for shape in DESCENT {
+        descent_step(criterion, "cpu", &Cpu, shape)?;
+        if shape.0 * shape.1 <= LOOP_MOST {
+            descent_step(criterion, "loop", &Loop, shape)?;
         }
-        fit(criterion)?;
-        for shape in PRODUCTS {
-            product(criterion, "cpu", &Cpu, shape)?;
-            if shape.0 * shape.1 * shape.2 <= LOOP_MOST {
-                product(criterion, "loop", &Loop, shape)?;
-            }
+        if let Some(peer) = peer {
+            descent_step_peer(criterion, peer, shape);
         }
-        Ok(())
-    };
-    run().expect("the operands are made to fit");
+        matrix_vector(criterion, peer, shape)?;
+    }
+    fit(criterion)?;
+    for shape in PRODUCTS {
+        product(criterion, "cpu", &Cpu, shape)?;
+        if shape.0 * shape.1 * shape.2 <= LOOP_MOST {
+            product(criterion, "loop", &Loop, shape)?;
+        }
+        if let Some(peer) = peer {
+            product_peer(criterion, peer, shape);
+        }
+    }
+    Ok(())
 }
 
-criterion_group!(benches, every_shape);
-criterion_main!(benches);
+fn main() {
+    let peer = OpenBlas::open();
+    match &peer {
+        Ok(peer) => eprintln!("Peer: {}", peer.about),
+        Err(reason) => eprintln!("No OpenBLAS to compare with: {reason}"),
+    }
+    let start = SystemTime::now();
+    let mut criterion = Criterion::default().configure_from_args();
+    every_shape(&mut criterion, peer.as_ref().ok()).expect("the operands are made to fit");
+    criterion.final_summary();
+    summary::print(start, peer.as_ref().ok());
+}
