@@ -66,6 +66,7 @@ fn entries_are_the_descriptors() {
         signature(&dense::split_k::DENSE_SPLIT_K_IDENTITY),
         signature(&dense::split_k::DENSE_SPLIT_K_RELU),
         signature(&dense::split_k::DENSE_SPLIT_K_SIGMOID),
+        signature(&dense::network::NETWORK),
     ]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/ptx");
     let manifest = Manifest::read(&folder).unwrap();

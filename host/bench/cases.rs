@@ -102,12 +102,13 @@ fn operand<D: Device>(device: &D, length: usize) -> Result<Buffer<f32, D>, D::Er
 }
 
 /// A kernel on a grid, its buffers with their lengths, its arguments in order, and its operations. A buffer that is both
-/// read and written stands under "changes".
+/// read and written stands under "changes"; what is neither operand nor result, with what makes it, under "has".
 macro_rules! case {
     (
         $kernel:expr, $shape:expr, $grid:expr, $arguments:expr,
         reads { $($input:ident: $read:expr),* } writes { $($output:ident: $written:expr),* }
         $(changes { $both:ident: $changed:expr })?
+        $(has { $($extra:ident: $make:expr),* })?
         does $operations:expr
     ) => {{
         let bytes = |elements: usize| (size_of::<f32>() * elements) as u64;
@@ -124,6 +125,7 @@ macro_rules! case {
                 $(let $input = operand(device, $read)?;)*
                 $(let mut $output = operand(device, $written)?;)*
                 $(let mut $both = operand(device, $changed)?;)?
+                $($(let mut $extra = $make(device)?;)*)?
                 let grid = $grid;
                 // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.
                 Ok(Box::new(move |device: &D| unsafe { device.launch($kernel, grid, $arguments) }))
@@ -400,5 +402,33 @@ fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
                 reads { partials: parts * batch * units, bias: units } writes { out: batch * units } does (parts + 1) * batch * units
             });
         }
+    }
+    for sides in scale.pick(&[[8, 32, 16], [33, 70, 30]], &[[64, 1000, 1000], [64, 128, 784], [1, 128, 784]])
+    {
+        cases.push(network(sides));
+    }
+}
+
+/// Three layers in one launch, for the widths that the suite checks at these sides.
+fn network<D: Device>([batch, units, inputs]: [usize; 3]) -> Case<D> {
+    use dense::network::{BARRIER, BLOCKS, IDENTITY, NETWORK, RELU, grid, hidden_elements};
+    let [n0, n1, n2, n3] = kernel_suite::checks::network_widths(units, inputs);
+    let sizes = [batch, n0, n1, n2, n3].map(|side| side as u32);
+    let [m, w0, w1, w2, w3] = sizes;
+    case! {
+        &NETWORK, [batch, units, inputs], grid(batch, [n1, n2, n3], BLOCKS),
+        (
+            m, w0, w1, w2, w3, RELU | RELU << 8 | IDENTITY << 16, &input, &weights1, &bias1, &weights2, &bias2,
+            &weights3, &bias3, &mut hidden, &mut out, &mut barrier,
+        ),
+        reads {
+            input: batch * n0, weights1: n0 * n1, bias1: n1, weights2: n1 * n2, bias2: n2, weights3: n2 * n3, bias3: n3
+        }
+        writes { out: batch * n3 }
+        has {
+            hidden: |device: &D| device.allocate::<f32>(hidden_elements(batch, [n1, n2])),
+            barrier: |device: &D| device.upload(&[0_u32; BARRIER])
+        }
+        does 2 * batch * (n0 * n1 + n1 * n2 + n2 * n3)
     }
 }

@@ -174,6 +174,11 @@ pub(crate) fn matmul(
     ))
 }
 
+/// A network without layers.
+pub(crate) fn no_layers() -> Error {
+    Error::Shape { operation: "network", problem: "there must be at least one layer".to_owned() }
+}
+
 /// `dense`; returns (batch, units, inputs).
 pub(crate) fn dense(input: Shape, weights: Shape, bias: Shape) -> Result<(usize, usize, usize)> {
     let (batch, inputs) = input;

@@ -286,4 +286,34 @@ pub trait Engine {
         bias: &Self::Matrix,
         activation: Activation,
     ) -> Result<Self::Matrix>;
+
+    /// Dense layers one after the other, each with the output of the one before as its input.
+    ///
+    /// Each element is within the bound of [`Engine::dense`], layer by layer. An engine may do several small layers at
+    /// once, with sums in another order than one by one; which ones depends on the shapes alone.
+    ///
+    /// # Errors
+    /// No layers, shapes that do not fit, or the engine failed.
+    fn network(&self, input: &Self::Matrix, layers: &[Layer<'_, Self::Matrix>]) -> Result<Self::Matrix> {
+        let (first, rest) = layers.split_first().ok_or_else(check::no_layers)?;
+        rest.iter().try_fold(first.of(self, input)?, |input, layer| layer.of(self, &input))
+    }
+}
+
+/// A dense layer of a network: g(A W + b).
+#[derive(Debug)]
+pub struct Layer<'a, M> {
+    /// W: inputs × units.
+    pub weights: &'a M,
+    /// b: 1 × units.
+    pub bias: &'a M,
+    /// g
+    pub activation: Activation,
+}
+
+impl<M> Layer<'_, M> {
+    /// The layer's output for this input.
+    fn of<E: Engine<Matrix = M> + ?Sized>(&self, engine: &E, input: &M) -> Result<M> {
+        engine.dense(input, self.weights, self.bias, self.activation)
+    }
 }

@@ -1,6 +1,6 @@
 //! Dense networks: layers of matrix products, each with a bias and an activation.
 
-use crate::engine::{Activation, Engine};
+use crate::engine::{Activation, Engine, Layer};
 use crate::{Error, Result};
 
 /// A dense layer's numbers: A_out = g(A_in W + b).
@@ -64,14 +64,19 @@ impl DenseLayer {
 /// ```
 pub struct DenseNetwork<E: Engine> {
     inputs: usize,
-    first: Uploaded<E>,
-    rest: Vec<Uploaded<E>>,
+    layers: Vec<Uploaded<E>>,
 }
 
 struct Uploaded<E: Engine> {
     weights: E::Matrix,
     bias: E::Matrix,
     activation: Activation,
+}
+
+impl<E: Engine> Uploaded<E> {
+    fn layer(&self) -> Layer<'_, E::Matrix> {
+        Layer { weights: &self.weights, bias: &self.bias, activation: self.activation }
+    }
 }
 
 impl<E: Engine> DenseNetwork<E> {
@@ -81,7 +86,7 @@ impl<E: Engine> DenseNetwork<E> {
     /// No layers, layers that do not fit together, or what the engine reports.
     pub fn new(engine: &E, layers: &[DenseLayer]) -> Result<Self> {
         let shape = |problem| Err(Error::Shape { operation: "dense network", problem });
-        let Some((first, rest)) = layers.split_first() else {
+        let Some(first) = layers.first() else {
             return shape("there must be at least one layer".to_owned());
         };
         for (l, pair) in layers.windows(2).enumerate() {
@@ -102,8 +107,7 @@ impl<E: Engine> DenseNetwork<E> {
                 activation: layer.activation,
             })
         };
-        let rest = rest.iter().map(upload).collect::<Result<_>>()?;
-        Ok(DenseNetwork { inputs: first.inputs(), first: upload(first)?, rest })
+        Ok(DenseNetwork { inputs: first.inputs(), layers: layers.iter().map(upload).collect::<Result<_>>()? })
     }
 
     /// The output (batch × units of the last layer) for `input` (batch × inputs of the first), on the same engine.
@@ -121,11 +125,8 @@ impl<E: Engine> DenseNetwork<E> {
                 ),
             });
         }
-        let pass = |input: &E::Matrix, layer: &Uploaded<E>| {
-            engine.dense(input, &layer.weights, &layer.bias, layer.activation)
-        };
-        let first = pass(input, &self.first)?;
-        self.rest.iter().try_fold(first, |input, layer| pass(&input, layer))
+        let layers: Vec<Layer<'_, E::Matrix>> = self.layers.iter().map(Uploaded::layer).collect();
+        engine.network(input, &layers)
     }
 }
 
@@ -171,24 +172,34 @@ mod tests {
         (0..samples).flat_map(|s| a.iter().map(move |unit| unit[s]).collect::<Vec<_>>()).collect()
     }
 
-    fn two_layers_agree<E: Engine>(engine: &E) {
-        let layers = [layer(11, 19, 1, Activation::Relu), layer(19, 3, 5, Activation::Sigmoid)];
+    /// Of `all` the first layers, one, two and so on: an engine may do some of them at once.
+    fn agrees<E: Engine>(engine: &E) {
+        let all = [
+            layer(11, 19, 1, Activation::Relu),
+            layer(19, 3, 5, Activation::Sigmoid),
+            layer(3, 40, 2, Activation::Identity),
+            layer(40, 6, 4, Activation::Relu),
+            layer(6, 2, 3, Activation::Sigmoid),
+        ];
         let x = values(23 * 11, 3);
-        let network = DenseNetwork::new(engine, &layers).unwrap();
-        let output = network.forward(engine, &engine.upload(23, 11, &x).unwrap()).unwrap();
-        assert_eq!(engine.shape(&output), (23, 3));
-        let expected = samples_as_columns(&layers, &x, 23);
-        for (ours, theirs) in engine.read(&output).unwrap().iter().zip(expected) {
-            let difference = (ours - theirs).abs();
-            assert!(difference <= 1e-5, "{}: {ours} and {theirs}", engine.description());
+        for count in 1..=all.len() {
+            let layers = &all[..count];
+            let network = DenseNetwork::new(engine, layers).unwrap();
+            let output = network.forward(engine, &engine.upload(23, 11, &x).unwrap()).unwrap();
+            assert_eq!(engine.shape(&output), (23, layers[count - 1].units()));
+            let expected = samples_as_columns(layers, &x, 23);
+            for (ours, theirs) in engine.read(&output).unwrap().iter().zip(expected) {
+                let difference = (ours - theirs).abs();
+                assert!(difference <= 1e-5, "{}, {count}: {ours} and {theirs}", engine.description());
+            }
         }
     }
 
     #[test]
     fn samples_as_rows_give_what_samples_as_columns_do() {
-        two_layers_agree(&Loop);
-        two_layers_agree(&Cpu);
-        two_layers_agree(&Emulator::new());
+        agrees(&Loop);
+        agrees(&Cpu);
+        agrees(&Emulator::new());
     }
 
     #[test]

@@ -30,6 +30,7 @@
 //! | [`dense::tiled`] | a layer of a network: bias and activation in the product's epilogue |
 //! | [`dense::warp_tiled`] | the same by the best rung |
 //! | [`dense::split_k`] | the same after a split product |
+//! | [`dense::network`] | three layers in one launch, for small networks |
 //!
 //! Each file begins with the formula and its shapes, who computes what, the bytes and operations and so the
 //! limit, what the barriers keep apart, what changed from the file before, and the command that runs it.

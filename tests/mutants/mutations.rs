@@ -736,6 +736,38 @@ pub const GROUPS: &[Group] = &[
         mistakes: &[["an activation", "layer::<Identity>", "layer::<Relu>"]],
     },
     Group {
+        file: "dense/network.rs",
+        users: &[],
+        kernels: &["network"],
+        mistakes: &[
+            [
+                "no barrier before the sums are added",
+                "        }\n        thread::sync_threads();\n        for element",
+                "        }\n        for element",
+            ],
+            [
+                "no barrier before the next tile",
+                "        thread::sync_threads();\n        tile +=",
+                "        tile +=",
+            ],
+            [
+                "no meeting of the blocks",
+                "        sync_grid(barrier);\n        let out",
+                "        let out",
+            ],
+            ["a barrier that is not set back", "barrier.store_relaxed(0, 0);", ""],
+            ["rows that are not there", ".min(batch - 1)", ""],
+            ["columns that are not there", ".min(units - 1)", ""],
+            ["16 bytes from anywhere", "(self.first | self.pitch).is_multiple_of(STEP) && ", ""],
+            ["16 bytes beyond the row", "k + STEP <= inputs {", "k <= inputs {"],
+            ["the tail of k", "if k + i < inputs { weights.read", "if k + STEP <= inputs { weights.read"],
+            ["one warp's sum", "for warp in 0..WARPS {", "for warp in 1..WARPS {"],
+            ["another layer's activation", "weights2, bias2, of_layer(1)", "weights2, bias2, of_layer(0)"],
+            ["hidden results one on the other", "first: batch * pitch(n1)", "first: pitch(n1)"],
+            ["tiles beyond the blocks", "tile += thread::grid_dim_x() as usize;", "break;"],
+        ],
+    },
+    Group {
         file: "matmul/warp_tiled.rs",
         users: &["dense/warp_tiled.rs"],
         kernels: DENSE_WARP_TILED,

@@ -1,5 +1,6 @@
 //! Dense layers of a neural network.
 
+pub mod network;
 pub mod split_k;
 pub mod tiled;
 pub mod warp_tiled;

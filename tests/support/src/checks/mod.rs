@@ -4,10 +4,12 @@ mod dense;
 mod descent;
 mod elementwise;
 mod matmul;
+mod network;
 mod reduce;
 
 use cuda_std::Device;
 pub use matmul::rungs_agree;
+pub use network::network_widths;
 
 use crate::{Data, Failure, Kernels, Rig, Source, Tally};
 
@@ -74,7 +76,8 @@ impl<D: Device> Copy for Check<D> {}
 pub fn all<D: Device>() -> Vec<Check<D>> {
     let mut checks = Vec::new();
     let mut add = |kernel: &'static str, sides, shapes, at| {
-        let approximate = kernel.ends_with("sigmoid") || kernel.starts_with("log_loss");
+        let approximate =
+            kernel == "network" || kernel.ends_with("sigmoid") || kernel.starts_with("log_loss");
         let special: fn(&mut Case<D>) -> Result<(), Failure> = match kernel {
             "relu" => elementwise::relu_special,
             "sigmoid" => elementwise::sigmoid_special,
@@ -190,6 +193,7 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         dense_split_k_relu dense::relu;
         dense_split_k_sigmoid dense::sigmoid;
     }
+    add("network", 3, network::shapes, network::network);
     checks
 }
 
