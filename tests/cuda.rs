@@ -95,6 +95,7 @@ fn main() {
             kernels_are_timed_if_they_are_right
             operations_are_timed_on_the_engine
             a_wrong_result_gets_no_figure
+            a_driver_that_tells_no_clock_leaves_arithmetic_out
             a_driver_that_fails_ends_the_bench
             cublas_is_timed_on_the_same_work
             cublas_that_cannot_be_used_takes_no_part

@@ -86,6 +86,22 @@ pub fn a_wrong_result_gets_no_figure() {
     }
 }
 
+pub fn a_driver_that_tells_no_clock_leaves_arithmetic_out() {
+    let (run, _) = bench("", "--filter network");
+    // The limits ask for the clocks with four attributes, and then the facts about the GPU do.
+    let asked = run.report.0["calls"]["cuDeviceGetAttribute"].as_u64().expect("a number");
+    let (run, report) = bench(&format!("fail=cuDeviceGetAttribute:{}", asked - 7), "--filter network");
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(run.stdout.contains("Arithmetic: the driver does not tell the clock"), "{}", run.stdout);
+    assert!(
+        report["limits"]["arithmetic"].is_null() && report["limits"]["bandwidth"].is_number(),
+        "{report}"
+    );
+    assert!(report["results"][0]["of_arithmetic"].is_null(), "{report}");
+    let (_, report) = bench(&format!("fail=cuDeviceGetAttribute:{}", asked - 3), "--filter network");
+    assert!(report["limits"]["arithmetic"].is_number() && report["gpu"]["clock_hz"].is_null(), "{report}");
+}
+
 pub fn a_driver_that_fails_ends_the_bench() {
     for (script, said) in [
         ("fail=cuGraphInstantiateWithFlags:1", "cuGraphInstantiateWithFlags failed"),

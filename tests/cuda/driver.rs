@@ -258,7 +258,14 @@ pub fn wrong_ranges_and_owners_are_refused() {
     let mut values = [9.0; 3];
     gpu.read(&buffer, 7, &mut values).expect("it fits");
     assert_eq!(values, [0.0, 1.0, 2.0]);
+    let mut copied = gpu.upload(&[7.0_f32; 11]).expect("nothing fails");
+    assert_eq!(gpu.copy(&buffer, &mut copied), Ok(()));
+    assert_eq!(gpu.download(&copied).map(|values| (values[9], values[10])), Ok((2.0, 7.0)));
+    assert!(gpu.copy(&copied, &mut buffer).is_err_and(|e| matches!(e, Error::Range { .. })), "11 into 10");
+    assert!(other.copy(&buffer, &mut copied).is_err_and(|e| matches!(e, Error::OtherGpu { .. })));
+    drop(copied);
     let empty: Buffer<f32, Gpu> = gpu.allocate(0).expect("nothing is always there");
+    assert_eq!(gpu.copy(&empty, &mut buffer), Ok(()));
     assert_eq!(gpu.download(&empty), Ok(vec![]));
     // SAFETY: a kernel does nothing for 0 elements.
     let launch =

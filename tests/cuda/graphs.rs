@@ -142,10 +142,13 @@ pub fn an_old_driver_repeats_without_graphs() {
 /// What work that is repeated must not do, by what the refusal says.
 type Forbidden = (&'static str, fn(&Gpu, &mut Buffer<f32, Gpu>) -> Result<(), Error>);
 
-const FORBIDDEN: [Forbidden; 10] = [
+const FORBIDDEN: [Forbidden; 11] = [
     ("allocating memory", |gpu, _| gpu.allocate::<f32>(1).map(drop)),
     ("copying to the GPU", |gpu, buffer| gpu.write(buffer, 0, &[1.0])),
     ("copying from the GPU", |gpu, buffer| gpu.read(buffer, 0, &mut [0.0])),
+    ("copying on the GPU", |gpu, buffer| {
+        OWN.with_borrow_mut(|own| gpu.copy(own.as_ref().expect("the test puts it there"), buffer))
+    }),
     ("waiting for the GPU", |gpu, _| gpu.synchronize()),
     ("repeating within it", |gpu, _| gpu.repeat(3, |_| Ok(()))),
     ("recording a graph", |gpu, _| gpu.record(1, |_| Ok(())).map(drop)),
@@ -165,6 +168,7 @@ type Other = (Gpu, Buffer<f32, Gpu>, Buffer<f32, Gpu>);
 
 thread_local! {
     static OTHER: RefCell<Option<Other>> = const { RefCell::new(None) };
+    static OWN: RefCell<Option<Buffer<f32, Gpu>>> = const { RefCell::new(None) };
 }
 
 pub fn what_is_no_launch_is_refused_in_repeated_work() {
@@ -176,6 +180,7 @@ pub fn what_is_no_launch_is_refused_in_repeated_work() {
             let other = Gpu::open(0).expect("nothing fails");
             let [gradient, weights] = [0.0; 2].map(|x| other.upload(&[x; N]).expect("nothing fails"));
             OTHER.set(Some((other, gradient, weights)));
+            OWN.set(Some(gpu.upload(&[2.0; N]).expect("nothing fails")));
             let gradient = gpu.upload(&[0.3_f32; N]).expect("nothing fails");
             let mut weights = gpu.upload(&[1.0_f32; N]).expect("nothing fails");
             let count = Cell::new(0);
@@ -190,6 +195,7 @@ pub fn what_is_no_launch_is_refused_in_repeated_work() {
             assert_eq!(count.get(), bad_call, "{said}");
             assert_eq!(calls(&driver, "cuGraphLaunch"), 0);
             OTHER.set(None);
+            OWN.set(None);
             assert_eq!(updates(&gpu, 200).expect(said), updates(&Emulator::default(), 200).expect(said));
             drop((gradient, weights, gpu));
             assert!(driver.report().is_clean(), "{said}: {:?}", driver.report());
@@ -284,7 +290,7 @@ fn timed_updates() -> Result<Vec<f32>, Error> {
     let gpu = Gpu::open(0)?;
     let mut result = Ok(Vec::new());
     gpu.time(|gpu| {
-        result = updates(gpu, 200);
+        result = updates(gpu, 129);
         Ok::<(), Error>(())
     })?;
     result
