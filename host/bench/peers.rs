@@ -19,7 +19,8 @@ enum Work {
     Dense,
     /// Xw, or Xᵀe.
     Vector { transposed: bool },
-    /// Both, one after the other: a step of descent.
+    /// Both, one after the other: the products of a step of descent, without the error, the cost, the scaling and the
+    /// update, which favours the peer.
     Step,
 }
 
