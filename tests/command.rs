@@ -931,6 +931,7 @@ fn compare_measures_every_engine() {
             assert!(row["engine"] == "loop" || figures["difference"] != 0.0, "that cannot be: {row}");
         }
     }
+    assert_eq!(out["precision"], "fp32");
     assert_eq!(engines[0]["size"], json(r#"{"samples": 3000, "features": 100, "units": 1000}"#));
     assert_eq!(engines[2]["size"], json(r#"{"samples": 2048, "features": 64, "units": 64}"#));
 
@@ -944,7 +945,8 @@ fn compare_without_the_loop_has_no_reference() {
     let place = Place::new();
     let arguments =
         ["compare", "--samples", "50", "--features", "7", "--iterations", "1", "--devices", " cpu"];
-    let out = json(&place.succeeds(&[&arguments[..], &["--json"]].concat()));
+    let out = json(&place.succeeds(&[&arguments[..], &["--precision", "tf32", "--json"]].concat()));
+    assert_eq!(out["precision"], "tf32");
     assert!(out["engines"][0]["descent"]["difference"].is_null());
     assert!(place.succeeds(&arguments).contains('–'));
 }
@@ -973,6 +975,7 @@ fn compare_refuses_wrong_options() {
     place.refuses(2, &["'--iterations <N>'", "at least 1"], &["compare", "--iterations", "0"]);
     place.refuses(2, &["'--devices <DEVICES>': the devices are loop"], &["compare", "--devices", "loop,tpu"]);
     place.refuses(2, &["'--devices <DEVICES>': the devices are loop"], &["compare", "--devices", "auto"]);
+    place.refuses(2, &["'half' for '--precision <PRECISION>'", "bf16"], &["compare", "--precision", "half"]);
     place.refuses(2, &["the device cpu is listed twice"], &["compare", "--devices", "cpu,loop,cpu"]);
     let huge = ["compare", "--samples", "9999999999999", "--features", "9999999999"];
     place.refuses(2, &["there is no memory for 9999999999999 × 9999999999 numbers"], &huge);

@@ -17,7 +17,7 @@ use kernels::descent::fused::{self, Teams};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::engine::{
-    Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Loss, Moments, Samples, Scaling,
+    Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Loss, Moments, Precision, Samples, Scaling,
 };
 use tilegrad::{Error, Result};
 
@@ -419,7 +419,7 @@ fn read_and_restore<E: Engine>(target: &Target<E>) -> Outcome {
         let given = Source::new(1).numbers(Data::Reals, rows * columns);
         let matrix = engine.upload(rows, columns, &given)?;
         // Products of fractions: the loop's have more bits than it was given.
-        let square = engine.matmul(&matrix, Layout::Transposed, &matrix, Layout::Plain)?;
+        let square = engine.matmul(&matrix, Layout::Transposed, &matrix, Layout::Plain, Precision::Fp32)?;
         let read = engine.read(&square)?;
         let restored = engine.restore(columns, columns, &read)?;
         let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
@@ -874,7 +874,7 @@ fn matmul<E: Engine>(target: &Target<E>) -> Outcome {
                         Layout::Plain => engine.upload(k, n, &b)?,
                         Layout::Transposed => engine.upload(n, k, &transpose(k, n, &b))?,
                     };
-                    let c = engine.matmul(&a_there, a_layout, &b_there, b_layout)?;
+                    let c = engine.matmul(&a_there, a_layout, &b_there, b_layout, Precision::Fp32)?;
                     let place = format!("{m} × {n} × {k}, {}, {a_layout:?} {b_layout:?}", data.name());
                     Tally::default().compare(&place, &values(&engine, &c, (m, n))?, &expected)?;
                 }
@@ -906,7 +906,8 @@ fn dense<E: Engine>(target: &Target<E>) -> Outcome {
                         activated(activation, z, target.sigmoid)
                     })
                     .collect();
-                let out = engine.dense(&input.there, &weights.there, &bias.there, activation)?;
+                let out =
+                    engine.dense(&input.there, &weights.there, &bias.there, activation, Precision::Fp32)?;
                 let place = format!("{batch} × {units} × {inputs}, {}, {activation:?}", data.name());
                 Tally::default().compare(&place, &values(&engine, &out, (batch, units))?, &expected)?;
             }
@@ -935,7 +936,7 @@ fn dense_extremes<E: Engine>(target: &Target<E>) -> Outcome {
     let input = engine.upload(inputs.len(), 1, &inputs)?;
     let (one, zero) = (engine.upload(1, 1, &[1.0])?, engine.upload(1, 1, &[0.0])?);
     for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid] {
-        let out = engine.dense(&input, &one, &zero, activation)?;
+        let out = engine.dense(&input, &one, &zero, activation, Precision::Fp32)?;
         let got = values(&engine, &out, (inputs.len(), 1))?;
         for (&z, got) in inputs.iter().zip(got) {
             let expected = activation.apply(f64::from(z)) as f32;
@@ -998,12 +999,20 @@ fn wrong_shapes<E: Engine>(target: &Target<E>) -> Outcome {
         refused("gradient, scaling", engine.gradient(&x, scaling, &y).map(drop), &shapes)?;
     }
     let plain = Layout::Plain;
-    refused("matmul", engine.matmul(&x, plain, &y, plain).map(drop), &["4 × 3", "4 × 1"])?;
-    let turned = engine.matmul(&x, Layout::Transposed, &w, plain).map(drop);
+    refused("matmul", engine.matmul(&x, plain, &y, plain, Precision::Fp32).map(drop), &["4 × 3", "4 × 1"])?;
+    let turned = engine.matmul(&x, Layout::Transposed, &w, plain, Precision::Fp32).map(drop);
     refused("matmul, transposed", turned, &["4 × 3", "3 × 4", "3 × 1"])?;
     let identity = Activation::Identity;
-    refused("dense, weights", engine.dense(&x, &y, &b, identity).map(drop), &["4 × 1", "4 × 3"])?;
-    refused("dense, bias", engine.dense(&x, &w, &flat, identity).map(drop), &["1 × 4", "3 × 1"])?;
+    refused(
+        "dense, weights",
+        engine.dense(&x, &y, &b, identity, Precision::Fp32).map(drop),
+        &["4 × 1", "4 × 3"],
+    )?;
+    refused(
+        "dense, bias",
+        engine.dense(&x, &w, &flat, identity, Precision::Fp32).map(drop),
+        &["1 × 4", "3 × 1"],
+    )?;
 
     let (small, large) = (1e-60, 1e60); // no numbers of 32 bits
     for (mean, deviation) in
@@ -1040,7 +1049,7 @@ fn all_operations<E: Engine>(engine: &E, shape: (usize, usize)) -> Result<Vec<Ve
     let Problem { x, y, .. } = Problem::new(engine, shape, REALS)?;
     let moments = engine.column_moments(&x.there)?;
     results.extend([bits(moments.mean), bits(moments.standard_deviation)]);
-    let product = engine.matmul(&x.there, Layout::Transposed, &y.there, Layout::Plain)?;
+    let product = engine.matmul(&x.there, Layout::Transposed, &y.there, Layout::Plain, Precision::Fp32)?;
     results.push(bits(engine.read(&product)?));
     let units = shape.0.min(70);
     let mut source = Source::new(3);
@@ -1050,7 +1059,13 @@ fn all_operations<E: Engine>(engine: &E, shape: (usize, usize)) -> Result<Vec<Ve
     let (layer, layer_bias) = (make(shape.1, units)?, make(1, units)?);
     if shape.0 * shape.1 * units < 50_000_000 {
         for activation in [Activation::Identity, Activation::Sigmoid] {
-            results.push(bits(engine.read(&engine.dense(&x.there, &layer, &layer_bias, activation)?)?));
+            results.push(bits(engine.read(&engine.dense(
+                &x.there,
+                &layer,
+                &layer_bias,
+                activation,
+                Precision::Fp32,
+            )?)?));
         }
     }
     Ok(results)
@@ -1149,17 +1164,17 @@ fn samples_as_columns<E: Engine>(target: &Target<E>) -> Outcome {
     let w1_rows = engine.upload(features, hidden, &transpose(hidden, features, &w1))?;
     let w2_rows = engine.upload(hidden, outputs, &transpose(outputs, hidden, &w2))?;
     let (b1_row, b2_row) = (engine.upload(1, hidden, &b1)?, engine.upload(1, outputs, &b2)?);
-    let a1_rows = engine.dense(&x_rows, &w1_rows, &b1_row, Activation::Relu)?;
-    let a2_rows = engine.dense(&a1_rows, &w2_rows, &b2_row, Activation::Sigmoid)?;
+    let a1_rows = engine.dense(&x_rows, &w1_rows, &b1_row, Activation::Relu, Precision::Fp32)?;
+    let a2_rows = engine.dense(&a1_rows, &w2_rows, &b2_row, Activation::Sigmoid, Precision::Fp32)?;
     let by_rows = transpose(samples, outputs, &engine.read(&a2_rows)?);
 
     // And with samples as columns on the engine too: its products take either operand transposed.
     let activate = |z: Vec<f64>, b: &[f32], g: fn(f64) -> f64| -> Vec<f32> {
         z.iter().enumerate().map(|(place, z)| g(z + f64::from(b[place / samples])) as f32).collect()
     };
-    let z1 = engine.matmul(&w1_rows, Layout::Transposed, &x_rows, Layout::Transposed)?;
+    let z1 = engine.matmul(&w1_rows, Layout::Transposed, &x_rows, Layout::Transposed, Precision::Fp32)?;
     let a1_columns = engine.upload(hidden, samples, &activate(engine.read(&z1)?, &b1, |z| z.max(0.0)))?;
-    let z2 = engine.matmul(&w2_rows, Layout::Transposed, &a1_columns, Layout::Plain)?;
+    let z2 = engine.matmul(&w2_rows, Layout::Transposed, &a1_columns, Layout::Plain, Precision::Fp32)?;
     let by_columns = activate(engine.read(&z2)?, &b2, |z| 1.0 / (1.0 + (-z).exp()));
 
     for (place, expected) in a2.iter().enumerate() {
@@ -1198,7 +1213,9 @@ fn same_with_any_number_of_threads() -> Outcome {
             let b = Cpu.upload(b_rows, b_columns, &source.numbers(Data::Reals, k * n))?;
             let with = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
-                pool.install(|| values(&Cpu, &Cpu.matmul(&a, a_layout, &b, b_layout)?, (m, n)))
+                pool.install(|| {
+                    values(&Cpu, &Cpu.matmul(&a, a_layout, &b, b_layout, Precision::Fp32)?, (m, n))
+                })
             };
             let one = with(1)?;
             for threads in [2, 3, 7] {
@@ -1213,8 +1230,13 @@ fn same_with_any_number_of_threads() -> Outcome {
 fn sigmoid_within_three_units() -> Outcome {
     let z: Vec<f32> = (-210_000..210_000).map(|step| step as f32 * 5e-4).collect();
     let input = Cpu.upload(z.len(), 1, &z)?;
-    let out =
-        Cpu.dense(&input, &Cpu.upload(1, 1, &[1.0])?, &Cpu.upload(1, 1, &[0.0])?, Activation::Sigmoid)?;
+    let out = Cpu.dense(
+        &input,
+        &Cpu.upload(1, 1, &[1.0])?,
+        &Cpu.upload(1, 1, &[0.0])?,
+        Activation::Sigmoid,
+        Precision::Fp32,
+    )?;
     let mut worst = 0.0_f64;
     for (&z, got) in z.iter().zip(Cpu.read(&out)?) {
         let expected = Activation::Sigmoid.apply(f64::from(z));
@@ -1239,7 +1261,13 @@ fn the_comparison_can_fail() -> Outcome {
         .into_iter()
         .map(|(value, magnitude)| Expected::rounded(Data::Reals, value, magnitude, k))
         .collect();
-    let c = Cpu.matmul(&Cpu.upload(m, k, &a)?, Layout::Plain, &Cpu.upload(k, n, &b)?, Layout::Plain)?;
+    let c = Cpu.matmul(
+        &Cpu.upload(m, k, &a)?,
+        Layout::Plain,
+        &Cpu.upload(k, n, &b)?,
+        Layout::Plain,
+        Precision::Fp32,
+    )?;
     let right = values(&Cpu, &c, (m, n))?;
     Tally::default().compare(&"as it is", &right, &expected)?;
     let place = 7 * n + 5;

@@ -11,7 +11,7 @@
 
 use tilegrad::Result;
 use tilegrad::data::{Dataset, Table};
-use tilegrad::engine::{Activation, Cpu, Emulator, Engine, Layout, Loop, Loss, Samples};
+use tilegrad::engine::{Activation, Cpu, Emulator, Engine, Layout, Loop, Loss, Precision, Samples};
 use tilegrad::models::LinearRegression;
 
 #[cfg(miri)]
@@ -56,11 +56,23 @@ fn every_operation_of_the_cpu_engine() {
             }
         }
         let units = engine.upload(columns, 2, &values[..2 * columns])?;
-        results.extend(engine.read(&engine.matmul(&x, Layout::Plain, &units, Layout::Plain)?)?);
-        results.extend(engine.read(&engine.matmul(&units, Layout::Transposed, &x, Layout::Transposed)?)?);
+        results.extend(engine.read(&engine.matmul(
+            &x,
+            Layout::Plain,
+            &units,
+            Layout::Plain,
+            Precision::Fp32,
+        )?)?);
+        results.extend(engine.read(&engine.matmul(
+            &units,
+            Layout::Transposed,
+            &x,
+            Layout::Transposed,
+            Precision::Fp32,
+        )?)?);
         let shift = engine.upload(1, 2, &[0.25, -0.25])?;
         for activation in [Activation::Identity, Activation::Relu, Activation::Sigmoid] {
-            let layer = engine.read(&engine.dense(&x, &units, &shift, activation)?)?;
+            let layer = engine.read(&engine.dense(&x, &units, &shift, activation, Precision::Fp32)?)?;
             results.extend(layer.iter().filter(|value| value.abs() > 1e-3));
         }
         Ok(results)

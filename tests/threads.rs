@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::Result;
 use tilegrad::cuda::Gpu;
 use tilegrad::data::{Dataset, Table};
-use tilegrad::engine::{Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop};
+use tilegrad::engine::{Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Precision};
 use tilegrad::models::LinearRegression;
 
 const THREADS: u64 = 6;
@@ -49,9 +49,9 @@ fn work<E: Engine>(engine: &E, seed: u64) -> Result<Vec<u64>> {
     let model = LinearRegression::new().learning_rate(0.01).iterations(3).fit(engine, &dataset)?;
     let predictions = model.predict(engine, dataset.features())?;
     let x = engine.upload(rows, columns, dataset.features().values())?;
-    let products = engine.matmul(&x, Layout::Transposed, &x, Layout::Plain)?;
+    let products = engine.matmul(&x, Layout::Transposed, &x, Layout::Plain, Precision::Fp32)?;
     let bias = engine.upload(1, columns, &source.numbers(Data::Reals, columns))?;
-    let layer = engine.read(&engine.dense(&x, &products, &bias, Activation::Relu)?)?;
+    let layer = engine.read(&engine.dense(&x, &products, &bias, Activation::Relu, Precision::Fp32)?)?;
     let all = [model.weights(), &[model.bias()], model.history(), &predictions, &layer].concat();
     Ok(all.into_iter().map(f64::to_bits).collect())
 }

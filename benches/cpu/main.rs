@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use tilegrad::Result;
 use tilegrad::data::{Dataset, Table};
-use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop, Loss, Moments, Samples};
+use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop, Loss, Moments, Precision, Samples};
 use tilegrad::models::{LinearRegression, Method};
 
 /// Samples × features of a descent step.
@@ -173,22 +173,22 @@ fn product<E: Engine>(
     let a = engine.upload(m, k, &random(&mut numbers, m * k))?;
     let b = engine.upload(k, n, &random(&mut numbers, k * n))?;
     let bias = engine.upload(1, n, &random(&mut numbers, n))?;
-    engine.matmul(&a, Layout::Plain, &b, Layout::Plain)?;
-    engine.dense(&a, &b, &bias, Activation::Sigmoid)?;
+    engine.matmul(&a, Layout::Plain, &b, Layout::Plain, Precision::Fp32)?;
+    engine.dense(&a, &b, &bias, Activation::Sigmoid, Precision::Fp32)?;
     let shape = format!("{m}x{n}x{k}");
     let operations = Throughput::Elements(2 * (m * n * k) as u64);
 
     let mut group = criterion.benchmark_group("matmul");
     group.throughput(operations.clone()).sample_size(20);
     group.bench_function(BenchmarkId::new(name, &shape), |bencher| {
-        bencher.iter(|| black_box(engine.matmul(&a, Layout::Plain, &b, Layout::Plain)));
+        bencher.iter(|| black_box(engine.matmul(&a, Layout::Plain, &b, Layout::Plain, Precision::Fp32)));
     });
     group.finish();
 
     let mut group = criterion.benchmark_group("dense_sigmoid");
     group.throughput(operations).sample_size(20);
     group.bench_function(BenchmarkId::new(name, &shape), |bencher| {
-        bencher.iter(|| black_box(engine.dense(&a, &b, &bias, Activation::Sigmoid)));
+        bencher.iter(|| black_box(engine.dense(&a, &b, &bias, Activation::Sigmoid, Precision::Fp32)));
     });
     group.finish();
     Ok(())

@@ -327,7 +327,9 @@ type ProductGrid = fn(usize, usize) -> [u32; 3];
 type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 
 fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
-    use matmul::{naive, pipelined, register_tiled, split_k, tiled, vectorised, warp_tiled};
+    use matmul::{
+        bf16, naive, pipelined, register_tiled, split_k, tensor_core, tf32x3, tiled, vectorised, warp_tiled,
+    };
     let rungs: [(&'static Product, ProductGrid); _] = [
         (&naive::MATMUL_NAIVE, naive::grid),
         (&naive::MATMUL_NAIVE_TN, naive::grid),
@@ -344,6 +346,18 @@ fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         (&warp_tiled::MATMUL_WARP_TILED_TN, warp_tiled::grid),
         (&warp_tiled::MATMUL_WARP_TILED_NT, warp_tiled::grid),
         (&warp_tiled::MATMUL_WARP_TILED_TT, warp_tiled::grid),
+        (&tensor_core::MATMUL_TF32, tensor_core::grid),
+        (&tensor_core::MATMUL_TF32_TN, tensor_core::grid),
+        (&tensor_core::MATMUL_TF32_NT, tensor_core::grid),
+        (&tensor_core::MATMUL_TF32_TT, tensor_core::grid),
+        (&tf32x3::MATMUL_TF32X3, tensor_core::grid),
+        (&tf32x3::MATMUL_TF32X3_TN, tensor_core::grid),
+        (&tf32x3::MATMUL_TF32X3_NT, tensor_core::grid),
+        (&tf32x3::MATMUL_TF32X3_TT, tensor_core::grid),
+        (&bf16::MATMUL_BF16, tensor_core::grid),
+        (&bf16::MATMUL_BF16_TN, tensor_core::grid),
+        (&bf16::MATMUL_BF16_NT, tensor_core::grid),
+        (&bf16::MATMUL_BF16_TT, tensor_core::grid),
     ];
     let splits = [
         &split_k::MATMUL_SPLIT_K,
@@ -375,7 +389,7 @@ fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
 }
 
 fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
-    use dense::{split_k, tiled, warp_tiled};
+    use dense::{split_k, tensor_core, tiled, warp_tiled};
     let rungs: [(&'static Layer, ProductGrid); _] = [
         (&tiled::DENSE_IDENTITY, tiled::grid),
         (&tiled::DENSE_RELU, tiled::grid),
@@ -383,6 +397,15 @@ fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         (&warp_tiled::DENSE_WARP_TILED_IDENTITY, warp_tiled::grid),
         (&warp_tiled::DENSE_WARP_TILED_RELU, warp_tiled::grid),
         (&warp_tiled::DENSE_WARP_TILED_SIGMOID, warp_tiled::grid),
+        (&tensor_core::DENSE_TF32_IDENTITY, tensor_core::grid),
+        (&tensor_core::DENSE_TF32_RELU, tensor_core::grid),
+        (&tensor_core::DENSE_TF32_SIGMOID, tensor_core::grid),
+        (&tensor_core::DENSE_TF32X3_IDENTITY, tensor_core::grid),
+        (&tensor_core::DENSE_TF32X3_RELU, tensor_core::grid),
+        (&tensor_core::DENSE_TF32X3_SIGMOID, tensor_core::grid),
+        (&tensor_core::DENSE_BF16_IDENTITY, tensor_core::grid),
+        (&tensor_core::DENSE_BF16_RELU, tensor_core::grid),
+        (&tensor_core::DENSE_BF16_SIGMOID, tensor_core::grid),
     ];
     let finishes =
         [&split_k::DENSE_SPLIT_K_IDENTITY, &split_k::DENSE_SPLIT_K_RELU, &split_k::DENSE_SPLIT_K_SIGMOID];

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use super::row::{Figures, Kind, Outcome, Row};
 use super::{Effort, Scale, symmetric};
-use crate::engine::{Activation, Engine, Layout, Loop, Loss, Samples};
+use crate::engine::{Activation, Engine, Layout, Loop, Loss, Precision, Samples};
 use crate::models::{DenseLayer, DenseNetwork};
 use crate::{Error, Result};
 
@@ -300,6 +300,7 @@ fn layers<E: Engine>(engine: &E, operation: &Operation, effort: &Effort) -> Resu
             &layer_weights,
             &Loop.upload(1, units, bias)?,
             activation(layer),
+            Precision::Fp32,
         )?)?;
         // |A||W| + |b|, and what the input is off by goes through |W|. A rounding of the reference's input to f32, which
         // a layer behind the first has, is one more.
@@ -307,7 +308,7 @@ fn layers<E: Engine>(engine: &E, operation: &Operation, effort: &Effort) -> Resu
         let magnitudes = Loop.upload(inputs, units, &magnitudes)?;
         let through = |values: Vec<f32>| -> Result<Vec<f64>> {
             let values = Loop.upload(rows.len(), inputs, &values)?;
-            Loop.read(&Loop.matmul(&values, Layout::Plain, &magnitudes, Layout::Plain)?)
+            Loop.read(&Loop.matmul(&values, Layout::Plain, &magnitudes, Layout::Plain, Precision::Fp32)?)
         };
         let size = through(values.iter().map(|value| value.abs()).collect())?;
         let off = through(bounds.iter().map(|&bound| bound as f32).collect())?;
@@ -335,7 +336,7 @@ fn layers<E: Engine>(engine: &E, operation: &Operation, effort: &Effort) -> Resu
     let run: Box<dyn Fn() -> Result<E::Matrix>> = if is_product {
         let weights = engine.upload(k, operation.sides[1], &numbers[0].0)?;
         let input = &input;
-        Box::new(move || engine.matmul(input, Layout::Plain, &weights, Layout::Plain))
+        Box::new(move || engine.matmul(input, Layout::Plain, &weights, Layout::Plain, Precision::Fp32))
     } else {
         let layers = numbers.into_iter().zip(&sides).enumerate();
         let layers = layers.map(|(layer, ((weights, bias), &[inputs, _]))| {

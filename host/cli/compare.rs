@@ -3,13 +3,13 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 use tilegrad::bench::symmetric;
-use tilegrad::engine::{Activation, Engine, Loss, Samples};
+use tilegrad::engine::{self, Activation, Engine, Loss, Samples};
 use tilegrad::report::{TextTable, significant};
 use tilegrad::{Error, Result};
 
@@ -54,9 +54,34 @@ pub(super) struct Options {
     /// Engines to compare, separated by commas: loop, cpu, emulator, cuda, cuda:N [default: all that can run]
     #[arg(long, value_name = "DEVICES", value_delimiter = ',')]
     devices: Option<Vec<Device>>,
+    /// The least accuracy of the layer's product: on a GPU large ones may go to the tensor cores
+    #[arg(long, value_enum, value_name = "PRECISION", default_value_t = Precision::Fp32)]
+    precision: Precision,
     /// Print one JSON object in place of a table
     #[arg(long)]
     json: bool,
+}
+
+/// The least accuracy of products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+enum Precision {
+    /// As accurate as 32-bit numbers allow
+    Fp32,
+    /// Operands rounded to 11 bits
+    Tf32,
+    /// Operands rounded to 8 bits
+    Bf16,
+}
+
+impl From<Precision> for engine::Precision {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Fp32 => engine::Precision::Fp32,
+            Precision::Tf32 => engine::Precision::Tf32,
+            Precision::Bf16 => engine::Precision::Bf16,
+        }
+    }
 }
 
 /// How large the work is.
@@ -86,6 +111,7 @@ struct Comparison {
     iterations: usize,
     batch: usize,
     scale: String,
+    precision: Precision,
     engines: Vec<Row>,
 }
 
@@ -142,7 +168,12 @@ impl Options {
             let measure = |device: Device| {
                 spinner.set_message(format!("{device}: {} × {}", size.samples, size.features));
                 spinner.tick();
-                device.run(Measure { work: &work, iterations: self.iterations, scale: self.scale.into() })
+                device.run(Measure {
+                    work: &work,
+                    iterations: self.iterations,
+                    scale: self.scale.into(),
+                    precision: self.precision.into(),
+                })
             };
             let reference = match devices.contains(&Device::Loop) {
                 true => Some(measure(Device::Loop)?),
@@ -167,8 +198,13 @@ impl Options {
         spinner.finish_and_clear();
         rows.sort_by_key(|(i, _)| *i);
         let engines = rows.into_iter().map(|(_, row)| row).collect();
-        let scale = tilegrad::models::Scale::from(self.scale).to_string();
-        let comparison = Comparison { iterations: self.iterations, batch: BATCH, scale, engines };
+        let comparison = Comparison {
+            iterations: self.iterations,
+            batch: BATCH,
+            scale: tilegrad::models::Scale::from(self.scale).to_string(),
+            precision: self.precision,
+            engines,
+        };
         if self.json {
             super::print(&(serde_json::to_string_pretty(&comparison)? + "\n"))
         } else {
@@ -229,6 +265,7 @@ struct Measure<'a> {
     work: &'a Work,
     iterations: usize,
     scale: tilegrad::models::Scale,
+    precision: engine::Precision,
 }
 
 /// What one engine took, and what came out.
@@ -274,7 +311,7 @@ impl Job for Measure<'_> {
         let mut output = None;
         let mut forward = |times: usize| -> Result<()> {
             for _ in 0..times {
-                output = Some(engine.dense(&input, &layer, &layer_bias, Activation::Relu)?);
+                output = Some(engine.dense(&input, &layer, &layer_bias, Activation::Relu, self.precision)?);
             }
             engine.synchronize()
         };

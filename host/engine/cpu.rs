@@ -13,7 +13,7 @@ use pulp::Arch;
 pub(crate) use self::gram::Gram;
 use self::multiply::multiply;
 use self::passes::{Model, RowMap, View};
-use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Samples, Scaling, check};
+use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Precision, Samples, Scaling, check};
 use crate::Result;
 
 /// Vectorised `f32` on all threads of the current rayon pool.
@@ -198,7 +198,14 @@ impl Engine for Cpu {
         Ok(gradient)
     }
 
-    fn matmul(&self, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) -> Result<Matrix> {
+    fn matmul(
+        &self,
+        a: &Matrix,
+        a_layout: Layout,
+        b: &Matrix,
+        b_layout: Layout,
+        _: Precision,
+    ) -> Result<Matrix> {
         let (m, n, _) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         let mut c = Matrix::filled("matmul", m, n, 0.0)?;
         multiply(&mut c, a, a_layout, b, b_layout);
@@ -211,6 +218,7 @@ impl Engine for Cpu {
         weights: &Matrix,
         bias: &Matrix,
         activation: Activation,
+        _: Precision,
     ) -> Result<Matrix> {
         let (batch, units, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         let mut out = Matrix::repeated("dense", batch, &bias.values)?;

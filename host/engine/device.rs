@@ -13,7 +13,7 @@ use kernels::matmul::split_k;
 use kernels::{descent, elementwise, reduce};
 
 use super::product::{self, Rung};
-use super::{Activation, Engine, Layer, Layout, Loss, Moments, Samples, Scaling, check};
+use super::{Activation, Engine, Layer, Layout, Loss, Moments, Precision, Samples, Scaling, check};
 use crate::cuda::Version;
 use crate::{Error, Result};
 
@@ -511,11 +511,12 @@ where
         a_layout: Layout,
         b: &Self::Matrix,
         b_layout: Layout,
+        precision: Precision,
     ) -> Result<Self::Matrix> {
         let (m, n, k) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         self.own("matmul", [a, b])?;
         let mut c = self.matrix("matmul", (m, n))?;
-        let rung = product::rung(self.architecture, m, n, k);
+        let rung = product::rung(self.architecture, precision, [m, n, k]);
         let (kernel, grid) = (rung.product(a_layout, b_layout), rung.grid(m, n));
         let (rows, columns, steps) = (m as u32, n as u32, k as u32); // the sides of matrices: they fit
         match rung {
@@ -545,11 +546,12 @@ where
         weights: &Self::Matrix,
         bias: &Self::Matrix,
         activation: Activation,
+        precision: Precision,
     ) -> Result<Self::Matrix> {
         let (batch, units, inputs) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         self.own("dense", [input, weights, bias])?;
         let mut out = self.matrix("dense", (batch, units))?;
-        let rung = product::rung(self.architecture, batch, units, inputs);
+        let rung = product::rung(self.architecture, precision, [batch, units, inputs]);
         let (rows, columns, steps) = (input.rows, weights.columns, input.columns);
         if let Some(kernel) = rung.layer(activation) {
             let arguments =
@@ -574,7 +576,12 @@ where
         Ok(out)
     }
 
-    fn network(&self, input: &Self::Matrix, layers: &[Layer<'_, Self::Matrix>]) -> Result<Self::Matrix> {
+    fn network(
+        &self,
+        input: &Self::Matrix,
+        layers: &[Layer<'_, Self::Matrix>],
+        precision: Precision,
+    ) -> Result<Self::Matrix> {
         let mut layers = layers;
         let mut output: Option<Self::Matrix> = None;
         while !layers.is_empty() {
@@ -583,7 +590,7 @@ where
                 [first, second, third, rest @ ..] if together(input, [first, second, third]) => {
                     (self.three_layers(input, [first, second, third])?, rest)
                 }
-                [layer, rest @ ..] => (layer.of(self, input)?, rest),
+                [layer, rest @ ..] => (layer.of(self, input, precision)?, rest),
                 [] => break,
             };
             (output, layers) = (Some(done), rest);
@@ -681,7 +688,7 @@ mod tests {
         let b_transposed = engine.upload(1, 3, &[7.0, 8.0, 9.0]).unwrap();
         for (a, a_layout) in [(&a, Layout::Plain), (&a_transposed, Layout::Transposed)] {
             for (b, b_layout) in [(&b, Layout::Plain), (&b_transposed, Layout::Transposed)] {
-                let c = engine.matmul(a, a_layout, b, b_layout).unwrap();
+                let c = engine.matmul(a, a_layout, b, b_layout, Precision::Fp32).unwrap();
                 assert_eq!(c.shape(), (2, 1));
                 assert_eq!(engine.read(&c).unwrap(), [50.0, 122.0], "{a_layout:?} {b_layout:?}");
             }
@@ -707,6 +714,30 @@ mod tests {
         let cost = engine.cost(loss, &over, &weights, &bias).unwrap();
         assert_eq!(more, [cost, cost], "the history has the cost before each step");
         assert!(engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_lower_precision_takes_the_tensor_cores() {
+        let engine = Emulator::new();
+        let [m, n, k] = [5 * 128, 4 * 128, 2]; // 20 tiles
+        // 1 + 2⁻¹² is 1 in tf32, and 1 + 2⁻⁹ in bf16.
+        let all =
+            |rows, columns, value: f32| engine.upload(rows, columns, &vec![value; rows * columns]).unwrap();
+        let (fine, coarse) = (1.0 + 2.0_f32.powi(-12), 1.0 + 2.0_f32.powi(-9));
+        let ones = all(k, n, 1.0);
+        let product = |value, precision| {
+            let a = all(m, k, value);
+            let c = engine.matmul(&a, Layout::Plain, &ones, Layout::Plain, precision).unwrap();
+            let c = engine.read(&c).unwrap();
+            let layer = engine.dense(&a, &ones, &all(1, n, 0.0), Activation::Identity, precision).unwrap();
+            assert_eq!(engine.read(&layer).unwrap(), c, "{precision:?}");
+            assert!(c.iter().all(|&element| element == c[0]), "{precision:?}");
+            c[0] / 2.0
+        };
+        assert_eq!(product(fine, Precision::Fp32), f64::from(fine));
+        assert_eq!(product(fine, Precision::Tf32), 1.0);
+        assert_eq!(product(coarse, Precision::Tf32), f64::from(coarse));
+        assert_eq!(product(coarse, Precision::Bf16), 1.0);
     }
 
     #[test]
@@ -745,8 +776,9 @@ mod tests {
         let input = engine.upload(1, 2, &[1.0, 2.0]).unwrap();
         let weights = engine.upload(2, 3, &[1.0, 0.0, -1.0, 1.0, -1.0, 0.5]).unwrap();
         let bias = engine.upload(1, 3, &[0.0, 1.0, 0.0]).unwrap();
-        let layer =
-            |activation| engine.read(&engine.dense(&input, &weights, &bias, activation).unwrap()).unwrap();
+        let layer = |activation| {
+            engine.read(&engine.dense(&input, &weights, &bias, activation, Precision::Fp32).unwrap()).unwrap()
+        };
         assert_eq!(layer(Activation::Identity), [3.0, -1.0, 0.0]);
         assert_eq!(layer(Activation::Relu), [3.0, 0.0, 0.0]);
         let sigmoid = layer(Activation::Sigmoid);
@@ -758,9 +790,10 @@ mod tests {
     fn empty_sides_give_empty_results_or_zeros() {
         let engine = Emulator::new();
         let empty = |rows, columns| engine.upload(rows, columns, &[]).unwrap();
-        let c = engine.matmul(&empty(2, 0), Layout::Plain, &empty(0, 3), Layout::Plain).unwrap();
+        let c =
+            engine.matmul(&empty(2, 0), Layout::Plain, &empty(0, 3), Layout::Plain, Precision::Fp32).unwrap();
         assert_eq!(engine.read(&c).unwrap(), [0.0; 6]);
-        let c = engine.matmul(&empty(0, 2), Layout::Plain, &empty(2, 0), Layout::Plain);
+        let c = engine.matmul(&empty(0, 2), Layout::Plain, &empty(2, 0), Layout::Plain, Precision::Fp32);
         assert_eq!(c.unwrap().shape(), (0, 0));
         let bias = engine.upload(1, 1, &[3.0]).unwrap();
         let out = engine.matrix_vector(&empty(2, 0), None, &empty(0, 1), &bias).unwrap();
@@ -787,13 +820,15 @@ mod tests {
         let of =
             |rows: usize, columns: usize| engine.upload(rows, columns, &vec![1.0; rows * columns]).unwrap();
         let two_by_three = of(2, 3);
-        let refused = text(engine.matmul(&two_by_three, Layout::Plain, &two_by_three, Layout::Plain));
+        let refused =
+            text(engine.matmul(&two_by_three, Layout::Plain, &two_by_three, Layout::Plain, Precision::Fp32));
         assert!(refused.contains("A is 2 × 3") && refused.contains("B is 2 × 3"), "{refused}");
         let refused = text(engine.matrix_vector(&two_by_three, None, &of(2, 1), &of(1, 1)));
         assert!(refused.contains("2 × 1") && refused.contains("2 × 3"), "{refused}");
         let refused = text(engine.gradient(&two_by_three, None, &of(3, 1)));
         assert!(refused.contains("3 × 1") && refused.contains("2 × 3"), "{refused}");
-        let refused = text(engine.dense(&two_by_three, &of(2, 2), &of(1, 2), Activation::Relu));
+        let refused =
+            text(engine.dense(&two_by_three, &of(2, 2), &of(1, 2), Activation::Relu, Precision::Fp32));
         assert!(refused.contains("2 × 2") && refused.contains("2 × 3"), "{refused}");
         let loss = Loss::SquaredError;
         let over = Samples { x: &two_by_three, scaling: None, y: &of(3, 1) };
@@ -837,7 +872,10 @@ mod tests {
         let empty = |rows, columns| engine.upload(rows, columns, &[]);
         assert!(text(empty(1 << 32, 0)).contains("4294967296 × 0"));
         let (long, wide) = (empty((1 << 32) - 1, 0).unwrap(), empty(0, 1 << 20).unwrap());
-        assert!(text(engine.matmul(&long, Layout::Plain, &wide, Layout::Plain)).contains("too large"));
+        assert!(
+            text(engine.matmul(&long, Layout::Plain, &wide, Layout::Plain, Precision::Fp32))
+                .contains("too large")
+        );
         let one = || engine.upload(1, 1, &[1.0]).unwrap();
         let over = Samples { x: &one(), scaling: None, y: &one() };
         let refused = engine.descend(Loss::SquaredError, &over, &mut one(), &mut one(), 0.1, 1 << 40);
@@ -899,11 +937,11 @@ mod tests {
         let ours = here.upload(1, 1, &[2.0]).unwrap();
         let another = |text: String| assert!(text.contains("another engine"), "{text}");
         another(text(here.read(&theirs)));
-        another(text(here.matmul(&ours, Layout::Plain, &theirs, Layout::Plain)));
+        another(text(here.matmul(&ours, Layout::Plain, &theirs, Layout::Plain, Precision::Fp32)));
         another(text(here.column_moments(&theirs)));
         another(text(here.gradient(&ours, None, &theirs)));
         another(text(here.matrix_vector(&ours, None, &theirs, &ours)));
-        another(text(here.dense(&theirs, &ours, &ours, Activation::Identity)));
+        another(text(here.dense(&theirs, &ours, &ours, Activation::Identity, Precision::Fp32)));
         let over = Samples { x: &ours, scaling: None, y: &ours };
         let loss = Loss::SquaredError;
         another(text(here.cost(loss, &over, &ours, &theirs)));

@@ -5,11 +5,11 @@ use super::DeviceEngine;
 /// The kernels' own source, each GPU thread a coroutine, each access checked. Nothing is asked of the machine.
 ///
 /// ```
-/// use tilegrad::engine::{Emulator, Engine, Layout};
+/// use tilegrad::engine::{Emulator, Engine, Layout, Precision};
 ///
 /// let engine = Emulator::new();
 /// let a = engine.upload(2, 2, &[1.0, 2.0, 3.0, 4.0])?;
-/// let b = engine.matmul(&a, Layout::Transposed, &a, Layout::Plain)?;
+/// let b = engine.matmul(&a, Layout::Transposed, &a, Layout::Plain, Precision::Fp32)?;
 /// assert_eq!(engine.read(&b)?, [10.0, 14.0, 14.0, 20.0]);
 /// # Ok::<(), tilegrad::Error>(())
 /// ```

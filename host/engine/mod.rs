@@ -39,6 +39,28 @@ pub enum Activation {
     Sigmoid,
 }
 
+/// The least accuracy that a caller accepts of a product. An engine may always give more: the loop and the cpu engine do.
+///
+/// | | operands are rounded to | error of an element of AB, at most |
+/// |---|---|---|
+/// | [`Fp32`](Self::Fp32) | – | γ_k (\|A\|\|B\|), γ_k = ku / (1 − ku), u = 2⁻²⁴ |
+/// | [`Tf32`](Self::Tf32) | 11 bits | about 2⁻¹⁰ (\|A\|\|B\|) |
+/// | [`Bf16`](Self::Bf16) | 8 bits | about 2⁻⁷ (\|A\|\|B\|) |
+///
+/// Sums are kept in `f32` in all of them. On a GPU, `Tf32` and `Bf16` let large products go to the tensor cores. Which
+/// products do is decided by their shape alone; but how tensor cores add is not documented, so the last bits may
+/// differ between generations of GPUs, and from the emulator. `Fp32` has the same bits on all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As accurate as fused multiply-adds of `f32`.
+    #[default]
+    Fp32,
+    /// As accurate as products of tf32, summed in `f32`.
+    Tf32,
+    /// As accurate as products of bf16, summed in `f32`.
+    Bf16,
+}
+
 /// Whether an operand of a product is taken as it is or transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
@@ -263,7 +285,7 @@ pub trait Engine {
         e: &Self::Matrix,
     ) -> Result<Self::Matrix>;
 
-    /// op(A) op(B), with either operand transposed.
+    /// op(A) op(B), with either operand transposed, at least as accurate as `precision`.
     ///
     /// # Errors
     /// Inner sides that differ, or the engine failed.
@@ -273,9 +295,11 @@ pub trait Engine {
         a_layout: Layout,
         b: &Self::Matrix,
         b_layout: Layout,
+        precision: Precision,
     ) -> Result<Self::Matrix>;
 
-    /// A dense layer: g(A W + b) for `input` batch × n_in, `weights` n_in × units, `bias` 1 × units.
+    /// A dense layer: g(A W + b) for `input` batch × n_in, `weights` n_in × units, `bias` 1 × units; the product
+    /// at least as accurate as `precision`.
     ///
     /// # Errors
     /// Shapes that do not fit, or the engine failed.
@@ -285,18 +309,25 @@ pub trait Engine {
         weights: &Self::Matrix,
         bias: &Self::Matrix,
         activation: Activation,
+        precision: Precision,
     ) -> Result<Self::Matrix>;
 
     /// Dense layers one after the other, each with the output of the one before as its input.
     ///
     /// Each element is within the bound of [`Engine::dense`], layer by layer. An engine may do several small layers at
-    /// once, with sums in another order than one by one; which ones depends on the shapes alone.
+    /// once, as accurate as fp32 and with sums in another order than one by one; which ones depends on the shapes alone.
     ///
     /// # Errors
     /// No layers, shapes that do not fit, or the engine failed.
-    fn network(&self, input: &Self::Matrix, layers: &[Layer<'_, Self::Matrix>]) -> Result<Self::Matrix> {
+    fn network(
+        &self,
+        input: &Self::Matrix,
+        layers: &[Layer<'_, Self::Matrix>],
+        precision: Precision,
+    ) -> Result<Self::Matrix> {
         let (first, rest) = layers.split_first().ok_or_else(check::no_layers)?;
-        rest.iter().try_fold(first.of(self, input)?, |input, layer| layer.of(self, &input))
+        let first = first.of(self, input, precision)?;
+        rest.iter().try_fold(first, |input, layer| layer.of(self, &input, precision))
     }
 }
 
@@ -313,7 +344,7 @@ pub struct Layer<'a, M> {
 
 impl<M> Layer<'_, M> {
     /// The layer's output for this input.
-    fn of<E: Engine<Matrix = M> + ?Sized>(&self, engine: &E, input: &M) -> Result<M> {
-        engine.dense(input, self.weights, self.bias, self.activation)
+    fn of<E: Engine<Matrix = M> + ?Sized>(&self, engine: &E, input: &M, precision: Precision) -> Result<M> {
+        engine.dense(input, self.weights, self.bias, self.activation, precision)
     }
 }

@@ -1,15 +1,19 @@
-//! Which rung of the ladder computes a product: chosen by its shape and by the device's architecture.
+//! Which rung of the ladder computes a product: chosen by its shape, the precision and the device's architecture.
 //!
-//! All rungs but split-K add an element's products in the same order, so the choice among them does not change a bit (but
+//! All rungs for fp32 but split-K add an element's products in the same order, so the choice among them does not change a bit (but
 //! for the sign of a zero that underflow has left).
 //! Whether a product is split, and in how many, is decided by the shape alone: results have the same bits on every
 //! architecture and on the emulator.
+//!
+//! The same holds for the tensor cores: whether they are used is decided by shape and precision alone. How they add is their own,
+//! so they have the same bits on GPUs of one kind only. That is one of the reasons why fp32 does not use them
+//! yet; the other is that neither their speed nor their error was measured: see [`TF32X3_TILES`].
 
 use cuda_std::{Global, GlobalMut, Kernel};
 use kernels::dense;
-use kernels::matmul::{split_k, tiled, warp_tiled};
+use kernels::matmul::{bf16, split_k, tensor_core, tf32x3, tiled, warp_tiled};
 
-use super::{Activation, Layout};
+use super::{Activation, Layout, Precision};
 use crate::cuda::Version;
 
 /// A kernel for a product: m, n, k, A, B, C.
@@ -31,6 +35,19 @@ pub(super) enum Rung {
     },
     /// Tiles of 128 × 128.
     WarpTiled,
+    /// Tiles of 128 × 128 by the tensor cores.
+    TensorCores(Way),
+}
+
+/// How the tensor cores multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Operands of 11 bits.
+    Tf32,
+    /// Three products of operands of 11 bits: as good as fp32.
+    Tf32x3,
+    /// Operands of 8 bits.
+    Bf16,
 }
 
 /// From which sizes on a rung is taken, on one architecture.
@@ -51,8 +68,30 @@ const TABLE: [Row; 2] = [
     Row { since: Version::new(8, 0), warp_tiled: 108, split_k: 33 },
 ];
 
+/// With so many tiles of 128 × 128 the tensor cores are the fastest for tf32 and bf16. **Not measured**: an estimate. By
+/// their data sheets they compute seven times as fast as fused multiply-adds (H200: 494 TFLOP/s, tf32, to 67), so
+/// on 19 of 132 multiprocessors as fast as these on all.
+const TENSOR_CORE_TILES: usize = 19;
+/// With so many tiles three products of tf32 are the fastest for fp32. None while that and their error have not been measured
+/// on a GPU: the bound on it rests on how tensor cores are thought to add.
+const TF32X3_TILES: Option<usize> = None;
+
+/// How tensor cores compute a product, if they do.
+fn way(precision: Precision, tf32x3_tiles: Option<usize>, [m, n, k]: [usize; 3]) -> Option<Way> {
+    let tiles = m.div_ceil(tensor_core::TILE) * n.div_ceil(tensor_core::TILE);
+    let (way, least_tiles, least_k) = match precision {
+        Precision::Fp32 => (Way::Tf32x3, tf32x3_tiles?, tf32x3::LEAST_K),
+        Precision::Tf32 => (Way::Tf32, TENSOR_CORE_TILES, 1),
+        Precision::Bf16 => (Way::Bf16, TENSOR_CORE_TILES, 1),
+    };
+    (tiles >= least_tiles && k >= least_k).then_some(way)
+}
+
 /// The rung for an m × n product over k on a device of this architecture; the emulator has none, and takes the oldest.
-pub(super) fn rung(architecture: Option<Version>, m: usize, n: usize, k: usize) -> Rung {
+pub(super) fn rung(architecture: Option<Version>, precision: Precision, [m, n, k]: [usize; 3]) -> Rung {
+    if let Some(way) = way(precision, TF32X3_TILES, [m, n, k]) {
+        return Rung::TensorCores(way);
+    }
     let [.., oldest] = &TABLE;
     let row = TABLE.iter().find(|row| architecture.is_some_and(|ours| ours >= row.since)).unwrap_or(oldest);
     let tiles = m.div_ceil(warp_tiled::TILE) * n.div_ceil(warp_tiled::TILE);
@@ -85,6 +124,21 @@ impl Rung {
                 &warp_tiled::MATMUL_WARP_TILED_NT,
                 &warp_tiled::MATMUL_WARP_TILED_TT,
             ],
+            Rung::TensorCores(Way::Tf32) => [
+                &tensor_core::MATMUL_TF32,
+                &tensor_core::MATMUL_TF32_TN,
+                &tensor_core::MATMUL_TF32_NT,
+                &tensor_core::MATMUL_TF32_TT,
+            ],
+            Rung::TensorCores(Way::Tf32x3) => [
+                &tf32x3::MATMUL_TF32X3,
+                &tf32x3::MATMUL_TF32X3_TN,
+                &tf32x3::MATMUL_TF32X3_NT,
+                &tf32x3::MATMUL_TF32X3_TT,
+            ],
+            Rung::TensorCores(Way::Bf16) => {
+                [&bf16::MATMUL_BF16, &bf16::MATMUL_BF16_TN, &bf16::MATMUL_BF16_NT, &bf16::MATMUL_BF16_TT]
+            }
         };
         match (a, b) {
             (Layout::Plain, Layout::Plain) => plain,
@@ -100,6 +154,7 @@ impl Rung {
             Rung::Tiled => tiled::grid(m, n),
             Rung::SplitK { splits } => split_k::grid(m, n, splits),
             Rung::WarpTiled => warp_tiled::grid(m, n),
+            Rung::TensorCores(_) => tensor_core::grid(m, n),
         }
     }
 
@@ -114,6 +169,21 @@ impl Rung {
                 &dense::warp_tiled::DENSE_WARP_TILED_IDENTITY,
                 &dense::warp_tiled::DENSE_WARP_TILED_RELU,
                 &dense::warp_tiled::DENSE_WARP_TILED_SIGMOID,
+            ],
+            Rung::TensorCores(Way::Tf32) => [
+                &dense::tensor_core::DENSE_TF32_IDENTITY,
+                &dense::tensor_core::DENSE_TF32_RELU,
+                &dense::tensor_core::DENSE_TF32_SIGMOID,
+            ],
+            Rung::TensorCores(Way::Tf32x3) => [
+                &dense::tensor_core::DENSE_TF32X3_IDENTITY,
+                &dense::tensor_core::DENSE_TF32X3_RELU,
+                &dense::tensor_core::DENSE_TF32X3_SIGMOID,
+            ],
+            Rung::TensorCores(Way::Bf16) => [
+                &dense::tensor_core::DENSE_BF16_IDENTITY,
+                &dense::tensor_core::DENSE_BF16_RELU,
+                &dense::tensor_core::DENSE_BF16_SIGMOID,
             ],
         };
         Some(match activation {
@@ -141,15 +211,45 @@ mod tests {
 
     #[test]
     fn shapes_take_the_rung_that_fills_a_gpu() {
-        assert_eq!(rung(HOPPER, 4096, 4096, 4096), Rung::WarpTiled);
-        assert_eq!(rung(HOPPER, 64, 1000, 1000), Rung::SplitK { splits: 14 });
-        assert_eq!(rung(HOPPER, 700, 700, 60), Rung::SplitK { splits: 1 });
-        assert_eq!(rung(HOPPER, 5, 7, 60), Rung::Tiled);
+        let rung_of = |shape| rung(HOPPER, Precision::Fp32, shape);
+        assert_eq!(rung_of([4096, 4096, 4096]), Rung::WarpTiled);
+        assert_eq!(rung_of([64, 1000, 1000]), Rung::SplitK { splits: 14 });
+        assert_eq!(rung_of([700, 700, 60]), Rung::SplitK { splits: 1 });
+        assert_eq!(rung_of([5, 7, 60]), Rung::Tiled);
         for (m, n, k) in [(0, 0, 0), (0, 5, 5), (5, 0, 5), (5, 5, 0), (1, usize::MAX >> 40, 1)] {
             assert!(
-                rung(None, m, n, k).grid(m, n).iter().all(|&side| side <= i32::MAX as u32),
+                rung(None, Precision::Fp32, [m, n, k]).grid(m, n).iter().all(|&side| side <= i32::MAX as u32),
                 "{m} {n} {k}"
             );
+        }
+    }
+
+    #[test]
+    fn tensor_cores_are_for_callers_who_accept_them_and_products_that_fill_them() {
+        let everywhere = [None, Some(Version::new(8, 0)), HOPPER];
+        for architecture in everywhere {
+            let rung_of = |precision, shape| rung(architecture, precision, shape);
+            assert_eq!(rung_of(Precision::Tf32, [4096, 4096, 4096]), Rung::TensorCores(Way::Tf32));
+            assert_eq!(rung_of(Precision::Bf16, [4096, 4096, 4096]), Rung::TensorCores(Way::Bf16));
+            // 5 × 4 tiles, and 3 × 6.
+            assert_eq!(rung_of(Precision::Tf32, [513, 512, 1]), Rung::TensorCores(Way::Tf32));
+            for shape in [[384, 768, 60], [64, 1000, 1000], [5, 7, 60], [0, 5000, 60], [5000, 5000, 0]] {
+                let fp32 = rung_of(Precision::Fp32, shape);
+                assert!(!matches!(fp32, Rung::TensorCores(_)), "{shape:?}");
+                assert_eq!(rung_of(Precision::Tf32, shape), fp32, "{shape:?}");
+                assert_eq!(rung_of(Precision::Bf16, shape), fp32, "{shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn three_products_are_taken_for_fp32_only_where_they_are_as_accurate() {
+        for k in 0..10_000 {
+            let as_accurate = tf32x3::depth(k) <= k;
+            assert_eq!(as_accurate, k >= tf32x3::LEAST_K, "{k}");
+            let taken = way(Precision::Fp32, Some(1), [1, 1, k]);
+            assert_eq!(taken, as_accurate.then_some(Way::Tf32x3), "{k}");
+            assert_eq!(way(Precision::Fp32, None, [10_000, 10_000, k]), None);
         }
     }
 
@@ -162,7 +262,7 @@ mod tests {
                 for k in [1, 60, 128, 1000, 5000] {
                     let everywhere = [None, Some(Version::new(8, 0)), Some(Version::new(8, 9)), HOPPER];
                     for architecture in everywhere {
-                        let splits = split(rung(architecture, m, n, k));
+                        let splits = split(rung(architecture, Precision::Fp32, [m, n, k]));
                         assert_eq!(splits, split_k::splits(m, n, k), "{m} {n} {k}");
                     }
                 }

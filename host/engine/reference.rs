@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Samples, Scaling, check};
+use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Precision, Samples, Scaling, check};
 use crate::Result;
 
 /// Plain loops in `f64` on one thread: the truth that the other engines are checked against.
@@ -15,11 +15,11 @@ use crate::Result;
 /// Deterministic: the same operands give the same bits, everywhere.
 ///
 /// ```
-/// use tilegrad::engine::{Engine, Layout, Loop};
+/// use tilegrad::engine::{Engine, Layout, Loop, Precision};
 ///
 /// let engine = Loop;
 /// let a = engine.upload(2, 2, &[1.0, 2.0, 3.0, 4.0])?;
-/// let b = engine.matmul(&a, Layout::Transposed, &a, Layout::Plain)?;
+/// let b = engine.matmul(&a, Layout::Transposed, &a, Layout::Plain, Precision::Fp32)?;
 /// assert_eq!(engine.read(&b)?, [10.0, 14.0, 14.0, 20.0]);
 /// # Ok::<(), tilegrad::Error>(())
 /// ```
@@ -169,7 +169,14 @@ impl Engine for Loop {
         Ok(gradient)
     }
 
-    fn matmul(&self, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) -> Result<Matrix> {
+    fn matmul(
+        &self,
+        a: &Matrix,
+        a_layout: Layout,
+        b: &Matrix,
+        b_layout: Layout,
+        _: Precision,
+    ) -> Result<Matrix> {
         let (m, n, k) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         let at = |matrix: &Matrix, layout: Layout, row: usize, column: usize| match layout {
             Layout::Plain => matrix.values[row * matrix.columns + column],
@@ -194,6 +201,7 @@ impl Engine for Loop {
         weights: &Matrix,
         bias: &Matrix,
         activation: Activation,
+        _: Precision,
     ) -> Result<Matrix> {
         let (batch, units, inputs) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         let mut out = Matrix::filled("dense", batch, units, 0.0)?;

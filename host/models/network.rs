@@ -1,6 +1,6 @@
 //! Dense networks: layers of matrix products, each with a bias and an activation.
 
-use crate::engine::{Activation, Engine, Layer};
+use crate::engine::{Activation, Engine, Layer, Precision};
 use crate::{Error, Result};
 
 /// A dense layer's numbers: A_out = g(A_in W + b).
@@ -65,6 +65,7 @@ impl DenseLayer {
 pub struct DenseNetwork<E: Engine> {
     inputs: usize,
     layers: Vec<Uploaded<E>>,
+    precision: Precision,
 }
 
 struct Uploaded<E: Engine> {
@@ -107,7 +108,14 @@ impl<E: Engine> DenseNetwork<E> {
                 activation: layer.activation,
             })
         };
-        Ok(DenseNetwork { inputs: first.inputs(), layers: layers.iter().map(upload).collect::<Result<_>>()? })
+        let layers = layers.iter().map(upload).collect::<Result<_>>()?;
+        Ok(DenseNetwork { inputs: first.inputs(), layers, precision: Precision::Fp32 })
+    }
+
+    /// The same network with products that are at least as accurate as `precision`, not as fp32.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        DenseNetwork { precision, ..self }
     }
 
     /// The output (batch × units of the last layer) for `input` (batch × inputs of the first), on the same engine.
@@ -126,7 +134,7 @@ impl<E: Engine> DenseNetwork<E> {
             });
         }
         let layers: Vec<Layer<'_, E::Matrix>> = self.layers.iter().map(Uploaded::layer).collect();
-        engine.network(input, &layers)
+        engine.network(input, &layers, self.precision)
     }
 }
 

@@ -26,9 +26,13 @@
 //! | [`matmul::vectorised`] | four values a load |
 //! | [`matmul::pipelined`] | the next tiles are copied while these are multiplied |
 //! | [`matmul::warp_tiled`] | a tile a warp, 128 elements a thread; operands transposed on the way |
+//! | [`matmul::tensor_core`] | tensor cores, on operands rounded to 11 bits |
+//! | [`matmul::tf32x3`] | three such products, as accurate as one of fp32 |
+//! | [`matmul::bf16`] | operands rounded to 8 bits |
 //! | [`matmul::split_k`] | blocks along k, for products with few tiles |
 //! | [`dense::tiled`] | a layer of a network: bias and activation in the product's epilogue |
 //! | [`dense::warp_tiled`] | the same by the best rung |
+//! | [`dense::tensor_core`] | the same with the tensor cores |
 //! | [`dense::split_k`] | the same after a split product |
 //! | [`dense::network`] | three layers in one launch, for small networks |
 //!
@@ -41,8 +45,8 @@
 //! * Any size may be 0. A sum of nothing is 0, and so is a mean.
 //! * The grid comes from the kernel's own file: `grid(…)`, a function of the shape only. The block's shape
 //!   is a part of the kernel.
-//! * No floating-point atomics: results have the same bits on every run, and, but for `exp`, on the emulator
-//!   as well.
+//! * No floating-point atomics: results have the same bits on every run, and, but for `exp` and the tensor cores, on
+//!   the emulator as well.
 //! * `depth(…)` is the longest chain of roundings behind a result, for bounds on its error.
 #![cfg_attr(target_arch = "nvptx64", no_std)]
 #![cfg_attr(target_arch = "nvptx64", feature(abi_ptx, asm_experimental_arch))]

@@ -17,6 +17,22 @@ const NAIVE: &[&str] = &["matmul_naive", "matmul_naive_tn", "matmul_naive_nt", "
 const TILED: &[&str] = &["matmul_tiled", "matmul_tiled_tn", "matmul_tiled_nt", "matmul_tiled_tt"];
 const WARP_TILED: &[&str] =
     &["matmul_warp_tiled", "matmul_warp_tiled_tn", "matmul_warp_tiled_nt", "matmul_warp_tiled_tt"];
+const TF32: &[&str] = &["matmul_tf32", "matmul_tf32_tn", "matmul_tf32_nt", "matmul_tf32_tt"];
+const TF32_ALONG_K: &[&str] = &["matmul_tf32", "matmul_tf32_nt", "matmul_tf32_tt"];
+const TF32_ALONG_LINES: &[&str] = &["matmul_tf32", "matmul_tf32_tn", "matmul_tf32_tt"];
+const TF32X3: &[&str] = &["matmul_tf32x3", "matmul_tf32x3_tn", "matmul_tf32x3_nt", "matmul_tf32x3_tt"];
+const BF16: &[&str] = &["matmul_bf16", "matmul_bf16_tn", "matmul_bf16_nt", "matmul_bf16_tt"];
+const DENSE_TENSOR_CORE: &[&str] = &[
+    "dense_tf32_identity",
+    "dense_tf32_relu",
+    "dense_tf32_sigmoid",
+    "dense_tf32x3_identity",
+    "dense_tf32x3_relu",
+    "dense_tf32x3_sigmoid",
+    "dense_bf16_identity",
+    "dense_bf16_relu",
+    "dense_bf16_sigmoid",
+];
 const SPLIT_K: &[&str] = &["matmul_split_k", "matmul_split_k_tn", "matmul_split_k_nt", "matmul_split_k_tt"];
 const FINISH: &[&str] =
     &["matmul_split_k_finish", "dense_split_k_identity", "dense_split_k_relu", "dense_split_k_sigmoid"];
@@ -750,11 +766,7 @@ pub const GROUPS: &[Group] = &[
                 "        thread::sync_threads();\n        tile +=",
                 "        tile +=",
             ],
-            [
-                "no meeting of the blocks",
-                "        sync_grid(barrier);\n        let out",
-                "        let out",
-            ],
+            ["no meeting of the blocks", "        sync_grid(barrier);\n        let out", "        let out"],
             ["a barrier that is not set back", "barrier.store_relaxed(0, 0);", ""],
             ["rows that are not there", ".min(batch - 1)", ""],
             ["columns that are not there", ".min(units - 1)", ""],
@@ -853,5 +865,207 @@ pub const GROUPS: &[Group] = &[
         users: &[],
         kernels: &["dense_split_k_sigmoid"],
         mistakes: &[["another activation", "Layer::<Sigmoid>", "Layer::<Relu>"]],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &[],
+        kernels: TF32,
+        mistakes: &[
+            ["copies not waited for", "cp_async_wait_group::<PENDING>()", "cp_async_wait_group::<3>()"],
+            ["barrier dropped", "        thread::sync_threads();\n", ""],
+            ["slot in use is filled", "tile + (SLOTS as u32 - 1)", "tile + SLOTS as u32"],
+            ["cut off, not rounded", "mul_add(x, 0.0, half_up(x))", "x"],
+            ["tail of k lost", "0..k.div_ceil(TILE_K) as u32", "0..(k / TILE_K) as u32"],
+            ["groups side by side", "V * chunk(line) + group % V", "chunk(line) + group % V * GROUP"],
+            ["rows of C not bounded", "if row < m {", "if true {"],
+            ["second half of rows", "2 * half + next", "2 * next + half"],
+            ["what is not finite stays", "!acc[i][j][element].is_finite()", "false"],
+        ],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &[],
+        kernels: TF32_ALONG_K,
+        mistakes: &[
+            [
+                "beyond k",
+                "cp_async4_or_zero(tile, to + step * TILE_K, source, line * k + l, l < k)",
+                "cp_async4_or_zero(tile, to + step * TILE_K, source, line * k + l, true)",
+            ],
+            ["lines not clamped", "(line + step).min(lines - 1)", "line + step"],
+            [
+                "another order than it was copied in",
+                "let c = in_line(step * (STEP / V) + matrix / 2, line);",
+                "let c = step * (STEP / V) + matrix / 2;",
+            ],
+        ],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &[],
+        kernels: TF32_ALONG_LINES,
+        mistakes: &[
+            ["fours not clamped", "(first + c * V).min(lines - V)", "first + c * V"],
+            ["the next row, not the fourth", "half * QUAD * TILE", "half * TILE"],
+        ],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &[],
+        kernels: &["matmul_tf32"],
+        mistakes: &[["A transposed", "[m, n, k], [false, false], a", "[m, n, k], [true, false], a"]],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &[],
+        kernels: &["matmul_tf32_tn"],
+        mistakes: &[["A not transposed", "[m, n, k], [true, false], a", "[m, n, k], [false, false], a"]],
+    },
+    Group {
+        file: "matmul/tf32x3.rs",
+        users: &[],
+        kernels: TF32X3,
+        mistakes: &[
+            [
+                "small part of A lost",
+                "sums[i] = mma_m16n8k8(a[i][1], b_big, sums[i]);",
+                "sums[i] = [0.0; 4];",
+            ],
+            ["small part of B lost", "mma_m16n8k8(a[i][0], b_small, sums[i])", "sums[i]"],
+            ["large part not cut off", "half_up(x).to_bits() & KEPT", "half_up(x).to_bits()"],
+            ["only the last sum", "+= sums[i][element]", "= sums[i][element]"],
+            ["second step lost", "0..opaque(STEPS) as u32", "0..1_u32"],
+        ],
+    },
+    Group {
+        file: "matmul/tf32x3.rs",
+        users: &[],
+        kernels: &["matmul_tf32x3_nt"],
+        mistakes: &[["B not transposed", "[m, n, k], [false, true], a", "[m, n, k], [false, false], a"]],
+    },
+    Group {
+        file: "matmul/bf16.rs",
+        users: &[],
+        kernels: BF16,
+        mistakes: &[
+            ["halves swapped", "|[low, high]| pack_bf16(low, high)", "|[low, high]| pack_bf16(high, low)"],
+            [
+                "first step twice",
+                "[0, 1].map(|step| all_spans(&a, step))",
+                "[0, 0].map(|step| all_spans(&a, step))",
+            ],
+            ["rows swapped", "pack_bf16(x0, x1), pack_bf16(y0, y1)", "pack_bf16(y0, y1), pack_bf16(x0, x1)"],
+            ["one value twice", "pack_bf16(x2, x3)", "pack_bf16(x2, x2)"],
+        ],
+    },
+    Group {
+        file: "matmul/bf16.rs",
+        users: &[],
+        kernels: &["matmul_bf16_tt"],
+        mistakes: &[["A not transposed", "[m, n, k], [true, true], a", "[m, n, k], [false, true], a"]],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &["matmul/tf32x3.rs", "matmul/bf16.rs", "dense/tensor_core.rs"],
+        kernels: DENSE_TENSOR_CORE,
+        mistakes: &[
+            ["bias of the first column", "epilogue.bias(column + x)", "epilogue.bias(column)"],
+            [
+                "epilogue dropped",
+                "epilogue.apply(acc[i][four * V + x][2 * half + next], bias[x])",
+                "acc[i][four * V + x][2 * half + next]",
+            ],
+            ["weights of the first tile", "lines: n, first: first_column, k", "lines: n, first: 0, k"],
+        ],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_tf32_identity"],
+        mistakes: &[[
+            "an activation",
+            "Layer::<Identity>::new(bias);\n    multiply::<Tf32, _>",
+            "Layer::<Relu>::new(bias);\n    multiply::<Tf32, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_tf32_relu"],
+        mistakes: &[[
+            "activation dropped",
+            "Layer::<Relu>::new(bias);\n    multiply::<Tf32, _>",
+            "Layer::<Identity>::new(bias);\n    multiply::<Tf32, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_tf32_sigmoid"],
+        mistakes: &[[
+            "another activation",
+            "Layer::<Sigmoid>::new(bias);\n    multiply::<Tf32, _>",
+            "Layer::<Relu>::new(bias);\n    multiply::<Tf32, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_tf32x3_identity"],
+        mistakes: &[[
+            "an activation",
+            "Layer::<Identity>::new(bias);\n    multiply::<Tf32x3, _>",
+            "Layer::<Relu>::new(bias);\n    multiply::<Tf32x3, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_tf32x3_relu"],
+        mistakes: &[[
+            "activation dropped",
+            "Layer::<Relu>::new(bias);\n    multiply::<Tf32x3, _>",
+            "Layer::<Identity>::new(bias);\n    multiply::<Tf32x3, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_tf32x3_sigmoid"],
+        mistakes: &[[
+            "another activation",
+            "Layer::<Sigmoid>::new(bias);\n    multiply::<Tf32x3, _>",
+            "Layer::<Relu>::new(bias);\n    multiply::<Tf32x3, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_bf16_identity"],
+        mistakes: &[[
+            "an activation",
+            "Layer::<Identity>::new(bias);\n    multiply::<Bf16, _>",
+            "Layer::<Relu>::new(bias);\n    multiply::<Bf16, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_bf16_relu"],
+        mistakes: &[[
+            "activation dropped",
+            "Layer::<Relu>::new(bias);\n    multiply::<Bf16, _>",
+            "Layer::<Identity>::new(bias);\n    multiply::<Bf16, _>",
+        ]],
+    },
+    Group {
+        file: "dense/tensor_core.rs",
+        users: &[],
+        kernels: &["dense_bf16_sigmoid"],
+        mistakes: &[[
+            "another activation",
+            "Layer::<Sigmoid>::new(bias);\n    multiply::<Bf16, _>",
+            "Layer::<Relu>::new(bias);\n    multiply::<Bf16, _>",
+        ]],
     },
 ];

@@ -7,7 +7,7 @@
 
 use cuda_std::memory::{
     cp_async, cp_async_commit, cp_async_or_zero, cp_async_wait_all, cp_async_wait_group, cp_async4,
-    cp_async4_or_zero, dynamic_array, opaque,
+    cp_async4_or_zero, dynamic_array, keep_loop, opaque,
 };
 use cuda_std::{prelude::*, warp::FULL_MASK};
 
@@ -68,6 +68,10 @@ pub unsafe fn shared(x: Global<f32>, y: GlobalMut<f32>) {
     cp_async4(tile, 4 * i, x, 4 * i);
     cp_async_or_zero(tile, i, x, i, i < 8);
     cp_async4_or_zero(tile, opaque(4 * i), x, 4 * i, i < 8);
+    for step in 0..opaque(2) {
+        keep_loop();
+        cp_async(tile, step, x, step);
+    }
     cp_async_wait_all();
     thread::sync_threads();
     count.write(0, 1);

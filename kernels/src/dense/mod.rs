@@ -2,5 +2,6 @@
 
 pub mod network;
 pub mod split_k;
+pub mod tensor_core;
 pub mod tiled;
 pub mod warp_tiled;

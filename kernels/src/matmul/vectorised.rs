@@ -178,8 +178,11 @@ pub unsafe fn store<const DOWN: usize, const ACROSS: usize, E: Epilogue>(
 }
 
 /// Writes four neighbours of a row of C, as far as they are inside; the first is at `index`, in `column` of n.
+///
+/// # Safety
+/// The row is one of C, the column a multiple of 4, and the elements are this thread's alone.
 #[inline(always)]
-unsafe fn store_four(values: [f32; V], index: usize, n: usize, column: usize, c: GlobalMut<f32>) {
+pub unsafe fn store_four(values: [f32; V], index: usize, n: usize, column: usize, c: GlobalMut<f32>) {
     if n.is_multiple_of(V) {
         if column < n {
             // SAFETY: a multiple of 4; with the first all four are inside.

@@ -43,6 +43,18 @@ impl Expected {
             Data::Reals => Expected { value, bound: gamma(depth) * magnitude + UNIT_ROUNDOFF * value.abs() },
         }
     }
+
+    /// As [`rounded`](Self::rounded), where the operands of each product were rounded before, by `rounding` of them at most.
+    ///
+    /// Each product is (1 + rounding)² of what it should be at most, and so is the sum that the roundings are of.
+    pub fn of_rounded(data: Data, value: f64, magnitude: f64, depth: usize, rounding: f64) -> Self {
+        let grown = (1.0 + rounding).powi(2);
+        let Expected { value, bound } = Expected::rounded(data, value, magnitude * grown, depth);
+        match data {
+            Data::Integers => Expected { value, bound },
+            Data::Reals => Expected { value, bound: bound + (grown - 1.0) * magnitude },
+        }
+    }
 }
 
 /// What a check has seen.

@@ -108,8 +108,11 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     let cooperative = launch.cooperative.then(|| quote!(.cooperative()));
     let shared = launch.shared.as_ref().map(|bytes| quote!(.dynamic_shared(#bytes)));
     // The same memory for all kernels of a module, so the declaration may stand there more than once.
-    let declaration = launch.shared.as_ref().map(|_| {
+    let declaration = launch.shared.as_ref().map(|bytes| {
         quote! {
+            // The launch says how many bytes: on the device this is their only use.
+            #[cfg(target_arch = "nvptx64")]
+            const _: usize = #bytes;
             #[cfg(target_arch = "nvptx64")]
             ::core::arch::global_asm!(".extern .shared .align 16 .b8 dynamic_shared[];");
         }

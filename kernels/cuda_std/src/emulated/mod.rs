@@ -45,5 +45,5 @@ pub mod memory {
     pub use super::global::{Global, GlobalMut};
     #[doc(hidden)]
     pub use super::shared::SharedSite;
-    pub use super::shared::{SharedArray, dynamic_array, opaque};
+    pub use super::shared::{SharedArray, dynamic_array, keep_loop, opaque};
 }

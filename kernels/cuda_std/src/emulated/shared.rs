@@ -326,6 +326,11 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     }
 }
 
+/// At the beginning of a loop's body: the loop is not to be unrolled. (The compiler unrolls one whose bound it knows:
+/// see [`opaque`].)
+#[inline(always)]
+pub fn keep_loop() {}
+
 /// The same index (below 2³²), of which the compiler knows nothing.
 ///
 /// On the GPU this makes good addresses in unrolled code. `tile.read4(opaque(first) + 32 * i)` is one register and a

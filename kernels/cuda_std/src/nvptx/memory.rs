@@ -497,3 +497,10 @@ pub fn opaque(index: usize) -> usize {
     };
     result as usize
 }
+
+/// `.pragma "nounroll"`
+#[inline(always)]
+pub fn keep_loop() {
+    // SAFETY: says something to the assembler, nothing to the GPU.
+    unsafe { core::arch::asm!(".pragma \"nounroll\";", options(nomem, nostack, preserves_flags)) }
+}

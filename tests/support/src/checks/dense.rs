@@ -2,7 +2,7 @@ use cuda_std::{Device, Global, GlobalMut, Kernel};
 use kernels::dense::split_k;
 
 use super::elementwise::sigmoid_of;
-use super::matmul::{partial_sums, reference};
+use super::matmul::{Accuracy, FP32, partial_sums, reference};
 use super::{Case, Shape};
 use crate::{Data, Expected, Failure};
 
@@ -27,12 +27,12 @@ fn expected(
     data: Data,
     sums: Vec<(f64, f64)>,
     bias: &[f32],
-    depth: usize,
+    (accuracy, depth): (Accuracy, usize),
     activation: Activation,
 ) -> Vec<Expected> {
     let biases = bias.iter().map(|&b| f64::from(b)).cycle();
     let with_bias = |((value, magnitude), b): ((f64, f64), f64)| {
-        activation(Expected::rounded(data, value + b, magnitude + b.abs(), depth + 1))
+        activation(accuracy.expected(data, (value + b, magnitude + b.abs()), depth, 1))
     };
     sums.into_iter().zip(biases).map(with_bias).collect()
 }
@@ -41,6 +41,7 @@ fn expected(
 pub fn layer<D: Device>(
     kernel: &Layer,
     grid: fn(usize, usize) -> [u32; 3],
+    accuracy: Accuracy,
     activation: Activation,
     case: &mut Case<D>,
     [batch, units, inputs]: Shape,
@@ -49,7 +50,7 @@ pub fn layer<D: Device>(
     let (input, weights) = (source.numbers(data, batch * inputs), source.numbers(data, inputs * units));
     let bias = source.numbers(data, units);
     let sums = reference([batch, units, inputs], 0..inputs, [false, false], &input, &weights);
-    let expected = expected(data, sums, &bias, inputs, activation);
+    let expected = expected(data, sums, &bias, (accuracy, inputs), activation);
     let mut out = rig.output(batch * units)?;
     let (input, weights, bias) = (rig.upload(&input)?, rig.upload(&weights)?, rig.upload(&bias)?);
     let arguments = (batch as u32, units as u32, inputs as u32, &input, &weights, &bias, &mut out);
@@ -68,7 +69,7 @@ pub fn finish<D: Device>(
     let &mut Case { rig, data, ref mut source, ref mut tally, .. } = case;
     let (partials, sums, depth) = partial_sums(source, data, [batch, units, splits]);
     let bias = source.numbers(data, units);
-    let expected = expected(data, sums, &bias, depth, activation);
+    let expected = expected(data, sums, &bias, (FP32, depth), activation);
     let mut out = rig.output(batch * units)?;
     let (partials, bias) = (rig.upload(&partials)?, rig.upload(&bias)?);
     let arguments = (batch as u32, units as u32, splits as u32, &partials, &bias, &mut out);

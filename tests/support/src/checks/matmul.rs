@@ -1,7 +1,9 @@
 use std::ops::Range;
 
 use cuda_std::{Device, Global, GlobalMut, Kernel};
-use kernels::matmul::{naive, pipelined, register_tiled, split_k, tiled, vectorised, warp_tiled};
+use kernels::matmul::{
+    bf16, naive, pipelined, register_tiled, split_k, tensor_core, tf32x3, tiled, vectorised, warp_tiled,
+};
 use kernels::reduce::strided;
 
 use super::{Case, Shape};
@@ -29,18 +31,23 @@ pub fn tile_shapes(source: &mut Source) -> Vec<Shape> {
 
 /// Around the edges of a tile of 128 × 128.
 pub fn large_shapes(source: &mut Source) -> Vec<Shape> {
-    edges(source, warp_tiled::TILE)
+    edges(source, warp_tiled::TILE, register_tiled::TILE_K)
+}
+
+/// Around the edges of a tile of the tensor cores' rungs.
+pub fn tensor_core_shapes(source: &mut Source) -> Vec<Shape> {
+    edges(source, tensor_core::TILE, tensor_core::TILE_K)
 }
 
 /// Around the edges of a tile of split-K.
 pub fn split_k_shapes(source: &mut Source) -> Vec<Shape> {
-    edges(source, split_k::TILE)
+    edges(source, split_k::TILE, register_tiled::TILE_K)
 }
 
-/// Around the edges of a tile: each side at each of its edges three times, with others of the other two. Rows of a
-/// multiple of 4 and others, for loads of four values; steps enough to use each slot for tiles again. Four by seed.
-fn edges(source: &mut Source, tile: usize) -> Vec<Shape> {
-    let step = register_tiled::TILE_K;
+/// Around the edges of a tile, with steps of `step` along k: each side at each of its edges three times, with others of
+/// the other two. Rows of a multiple of 4 and others, for loads of four values; steps enough to use each slot for tiles
+/// again. Four by seed.
+fn edges(source: &mut Source, tile: usize, step: usize) -> Vec<Shape> {
     let sides = [0, 1, tile - 1, tile, tile + 1, tile + 4];
     let depths = [0, 1, step - 1, 5 * step, step + 1, step + 4];
     let mut shapes = Vec::new();
@@ -48,7 +55,8 @@ fn edges(source: &mut Source, tile: usize) -> Vec<Shape> {
         shapes.extend((0..6).map(|m| [sides[m], sides[(m + n) % 6], depths[(m + k) % 6]]));
     }
     let most = tile + 22;
-    shapes.extend((0..4).map(|_| [source.size(2, most), source.size(2, most), source.size(2, 60)]));
+    shapes
+        .extend((0..4).map(|_| [source.size(2, most), source.size(2, most), source.size(2, 15 * step / 2)]));
     shapes
 }
 
@@ -111,11 +119,37 @@ pub fn reference(
     elements
 }
 
+/// How far sums of products may be off.
+#[derive(Clone, Copy)]
+pub struct Accuracy {
+    /// By how much of themselves the operands are rounded before.
+    rounding: f64,
+    /// The roundings of a sum over k.
+    depth: fn(usize) -> usize,
+}
+
+/// Fused multiply-adds, one after the other.
+pub const FP32: Accuracy = Accuracy { rounding: 0.0, depth: |k| k };
+/// Operands of 11 bits.
+pub const TF32: Accuracy = Accuracy { rounding: tensor_core::ROUNDING, depth: tensor_core::depth };
+/// Three products of operands of 11 bits.
+pub const TF32X3: Accuracy = Accuracy { rounding: 0.0, depth: tf32x3::depth };
+/// Operands of 8 bits.
+pub const BF16: Accuracy = Accuracy { rounding: bf16::ROUNDING, depth: bf16::depth };
+
+impl Accuracy {
+    /// The reference for a sum of k products, and of `more` terms.
+    pub fn expected(self, data: Data, (value, magnitude): (f64, f64), k: usize, more: usize) -> Expected {
+        Expected::of_rounded(data, value, magnitude, (self.depth)(k) + more, self.rounding)
+    }
+}
+
 /// A product from a kernel with the grid of `grid`.
 pub fn product<D: Device>(
     kernel: &Product,
     grid: Grid,
     transposed: [bool; 2],
+    accuracy: Accuracy,
     case: &mut Case<D>,
     [m, n, k]: Shape,
 ) -> Result<(), Failure> {
@@ -123,7 +157,7 @@ pub fn product<D: Device>(
     let (a, b) = (source.numbers(data, m * k), source.numbers(data, k * n));
     let expected: Vec<_> = reference([m, n, k], 0..k, transposed, &a, &b)
         .into_iter()
-        .map(|(value, magnitude)| Expected::rounded(data, value, magnitude, k))
+        .map(|sums| accuracy.expected(data, sums, k, 0))
         .collect();
     let mut c = rig.output(m * n)?;
     let arguments = (m as u32, n as u32, k as u32, &rig.upload(&a)?, &rig.upload(&b)?, &mut c);
@@ -182,6 +216,86 @@ pub fn split_k_finish<D: Device>(case: &mut Case<D>, [m, n, splits]: Shape) -> R
     tally.compare(&place, &rig.download(&c)?, &expected)
 }
 
+/// Rows of A in [`not_finite`], one value for each of the first of k, zeros after.
+const NOT_FINITE: [[f32; 3]; 10] = [
+    [f32::INFINITY, 1.0, 2.0],
+    [f32::NEG_INFINITY, 1.0, 2.0],
+    [f32::INFINITY, f32::NEG_INFINITY, 0.0],
+    [f32::NAN, 1.0, 2.0],
+    // What a GPU's arithmetic makes, and its negative: rounding them as integers would overflow.
+    [f32::from_bits(0x7fff_ffff), 1.0, 2.0],
+    [f32::from_bits(0xffff_ffff), 1.0, 2.0],
+    // Of these 8 and 11 bits are infinity.
+    [f32::MAX, 0.0, 0.0],
+    [0.0, -f32::MAX, 0.0],
+    [f32::from_bits(0x7f7f_f000), 0.0, -1.0],
+    [3.0, 2.0, 1.0],
+];
+
+/// op(A) op(B) with operands that are not finite, or nearly so: the same as from fused multiply-adds.
+pub fn not_finite<D: Device>(
+    kernel: &Product,
+    transposed: [bool; 2],
+    case: &mut Case<D>,
+) -> Result<(), Failure> {
+    let [m, n, k] = [NOT_FINITE.len(), 5, 40];
+    let a = |row: usize, l: usize| NOT_FINITE[row].get(l).copied().unwrap_or(0.0);
+    let b = |l: usize, column: usize| match (l, column) {
+        (1, 3) => f32::INFINITY,
+        (_, 4) => 0.0,
+        _ => [1.0, -1.0, 2.0, 1.0][(l + column) % 4],
+    };
+    let expected = |row, column| (0..k).fold(0.0, |sum, l| a(row, l).mul_add(b(l, column), sum));
+    let stored = |rows: usize, columns: usize, transposed: bool, at: &dyn Fn(usize, usize) -> f32| {
+        let index = |i| if transposed { (i % rows, i / rows) } else { (i / columns, i % columns) };
+        (0..rows * columns).map(index).map(|(row, column)| at(row, column)).collect::<Vec<_>>()
+    };
+    let (a, b) = (stored(m, k, transposed[0], &a), stored(k, n, transposed[1], &b));
+    let mut c = case.rig.output(m * n)?;
+    let arguments = (m as u32, n as u32, k as u32, &case.rig.upload(&a)?, &case.rig.upload(&b)?, &mut c);
+    case.rig.launch(kernel, tensor_core::grid(m, n), arguments)?;
+    for (i, got) in case.rig.download(&c)?.into_iter().enumerate() {
+        let (row, column) = (i / n, i % n);
+        let expected: f32 = expected(row, column);
+        if got != expected && !(got.is_nan() && expected.is_nan()) {
+            let name = kernel.entry();
+            return Err(format!("{name} not finite: {row}, {column} is {got:e}, must be {expected:e}"));
+        }
+    }
+    Ok(())
+}
+
+/// Three products of 11 bits are as good as one of 24, with operands of very different sizes and near the largest number.
+pub fn as_good_as_fp32<D: Device>(
+    kernel: &Product,
+    transposed: [bool; 2],
+    case: &mut Case<D>,
+) -> Result<(), Failure> {
+    for k in [tf32x3::LEAST_K, 47] {
+        let [m, n] = [20, 12];
+        let mut numbers = |length: usize, largest: usize| -> Vec<f32> {
+            let mut number = || {
+                let exponent = case.source.size(127 - 40, 127 + largest) as u32;
+                let exponent = if largest > 0 && exponent.is_multiple_of(16) { 254 } else { exponent };
+                let fraction = case.source.size(0, (1 << 24) - 1) as u32;
+                f32::from_bits(fraction >> 23 << 31 | exponent << 23 | fraction & 0x7f_ffff)
+            };
+            (0..length).map(|_| number()).collect()
+        };
+        // 2¹²⁸ · 2⁻⁶ · 47 is less than the largest number.
+        let a = numbers(m * k, 30);
+        let b: Vec<f32> = numbers(k * n, 0).into_iter().map(|b| b / 64.0).collect();
+        let sums = reference([m, n, k], 0..k, transposed, &a, &b);
+        let expected: Vec<_> = sums.into_iter().map(|sums| FP32.expected(Data::Reals, sums, k, 0)).collect();
+        let mut c = case.rig.output(m * n)?;
+        let arguments = (m as u32, n as u32, k as u32, &case.rig.upload(&a)?, &case.rig.upload(&b)?, &mut c);
+        case.rig.launch(kernel, tensor_core::grid(m, n), arguments)?;
+        let place = format_args!("{} of many sizes m, n, k = {m}, {n}, {k}", kernel.entry());
+        case.tally.compare(&place, &case.rig.download(&c)?, &expected)?;
+    }
+    not_finite(kernel, transposed, case)
+}
+
 /// Every rung adds an element's products in the same order: the same bits, on reals too.
 ///
 /// # Errors
@@ -201,7 +315,7 @@ pub fn rungs_agree<D: Device>(rig: &Rig<D>, kernels: &Kernels) -> Result<(), Fai
         let (source, tally) = (Source::new(2), Tally::default());
         let mut case = Case { rig, kernels, data: Data::Reals, source, tally };
         for shape in [[130, 68, 41], [67, 131, 100]] {
-            product(kernel, grid, [false, false], &mut case, shape)?;
+            product(kernel, grid, [false, false], FP32, &mut case, shape)?;
         }
         bits.push((kernel.entry(), case.tally.digest()));
     }

@@ -34,7 +34,7 @@ pub struct Case<'a, D: Device> {
 pub struct Check<D: Device> {
     /// The kernel's name.
     pub kernel: &'static str,
-    /// Whether it uses `ex2.approx`, whose last bits are the GPU's own.
+    /// Whether it uses `ex2.approx` or the tensor cores, whose last bits are the GPU's own.
     pub approximate: bool,
     /// How many of a shape's sides it has: the first so many.
     pub sides: usize,
@@ -76,8 +76,11 @@ impl<D: Device> Copy for Check<D> {}
 pub fn all<D: Device>() -> Vec<Check<D>> {
     let mut checks = Vec::new();
     let mut add = |kernel: &'static str, sides, shapes, at| {
-        let approximate =
-            kernel == "network" || kernel.ends_with("sigmoid") || kernel.starts_with("log_loss");
+        let tensor_cores = ["tf32", "bf16"].iter().any(|way| kernel.contains(way));
+        let approximate = kernel == "network"
+            || kernel.ends_with("sigmoid")
+            || kernel.starts_with("log_loss")
+            || tensor_cores;
         let special: fn(&mut Case<D>) -> Result<(), Failure> = match kernel {
             "relu" => elementwise::relu_special,
             "sigmoid" => elementwise::sigmoid_special,
@@ -85,6 +88,23 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
             "log_loss_step" => |case| descent::log_loss_special(case.kernels.log_loss_step, case),
             "log_loss_step_narrow" => {
                 |case| descent::log_loss_special(case.kernels.log_loss_step_narrow, case)
+            }
+            "matmul_tf32" => |case| matmul::not_finite(case.kernels.matmul_tf32, [false, false], case),
+            "matmul_tf32_tn" => |case| matmul::not_finite(case.kernels.matmul_tf32_tn, [true, false], case),
+            "matmul_tf32_nt" => |case| matmul::not_finite(case.kernels.matmul_tf32_nt, [false, true], case),
+            "matmul_tf32_tt" => |case| matmul::not_finite(case.kernels.matmul_tf32_tt, [true, true], case),
+            "matmul_bf16" => |case| matmul::not_finite(case.kernels.matmul_bf16, [false, false], case),
+            "matmul_tf32x3" => {
+                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3, [false, false], case)
+            }
+            "matmul_tf32x3_tn" => {
+                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3_tn, [true, false], case)
+            }
+            "matmul_tf32x3_nt" => {
+                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3_nt, [false, true], case)
+            }
+            "matmul_tf32x3_tt" => {
+                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3_tt, [true, true], case)
             }
             _ => |_| Ok(()),
         };
@@ -123,32 +143,51 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
     add("descent_finish", 3, descent::finish_shapes, descent::descent_finish);
     add("gradient", 2, reduce::matrices, descent::gradient);
     macro_rules! products {
-        ($shapes:path, $grid:path: $($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => { $(
+        ($shapes:path, $grid:path, $accuracy:path: $($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => { $(
             add(stringify!($kernel), 3, $shapes, |case, shape| {
-                matmul::product(case.kernels.$kernel, $grid, [$a_transposed, $b_transposed], case, shape)
+                let transposed = [$a_transposed, $b_transposed];
+                matmul::product(case.kernels.$kernel, $grid, transposed, $accuracy, case, shape)
             });
         )* };
     }
-    products! { matmul::naive_shapes, kernels::matmul::naive::grid:
+    products! { matmul::naive_shapes, kernels::matmul::naive::grid, matmul::FP32:
         matmul_naive false false;
         matmul_naive_tn true false;
         matmul_naive_nt false true;
         matmul_naive_tt true true;
     }
-    products! { matmul::tile_shapes, kernels::matmul::tiled::grid:
+    products! { matmul::tile_shapes, kernels::matmul::tiled::grid, matmul::FP32:
         matmul_tiled false false;
         matmul_tiled_tn true false;
         matmul_tiled_nt false true;
         matmul_tiled_tt true true;
     }
-    products! { matmul::large_shapes, kernels::matmul::register_tiled::grid: matmul_register_tiled false false; }
-    products! { matmul::large_shapes, kernels::matmul::vectorised::grid: matmul_vectorised false false; }
-    products! { matmul::large_shapes, kernels::matmul::pipelined::grid: matmul_pipelined false false; }
-    products! { matmul::large_shapes, kernels::matmul::warp_tiled::grid:
+    products! { matmul::large_shapes, kernels::matmul::register_tiled::grid, matmul::FP32: matmul_register_tiled false false; }
+    products! { matmul::large_shapes, kernels::matmul::vectorised::grid, matmul::FP32: matmul_vectorised false false; }
+    products! { matmul::large_shapes, kernels::matmul::pipelined::grid, matmul::FP32: matmul_pipelined false false; }
+    products! { matmul::large_shapes, kernels::matmul::warp_tiled::grid, matmul::FP32:
         matmul_warp_tiled false false;
         matmul_warp_tiled_tn true false;
         matmul_warp_tiled_nt false true;
         matmul_warp_tiled_tt true true;
+    }
+    products! { matmul::tensor_core_shapes, kernels::matmul::tensor_core::grid, matmul::TF32:
+        matmul_tf32 false false;
+        matmul_tf32_tn true false;
+        matmul_tf32_nt false true;
+        matmul_tf32_tt true true;
+    }
+    products! { matmul::tensor_core_shapes, kernels::matmul::tf32x3::grid, matmul::TF32X3:
+        matmul_tf32x3 false false;
+        matmul_tf32x3_tn true false;
+        matmul_tf32x3_nt false true;
+        matmul_tf32x3_tt true true;
+    }
+    products! { matmul::tensor_core_shapes, kernels::matmul::bf16::grid, matmul::BF16:
+        matmul_bf16 false false;
+        matmul_bf16_tn true false;
+        matmul_bf16_nt false true;
+        matmul_bf16_tt true true;
     }
     macro_rules! splits {
         ($($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => { $(
@@ -165,21 +204,36 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
     }
     add("matmul_split_k_finish", 3, matmul::finish_shapes, matmul::split_k_finish);
     macro_rules! layers {
-        ($shapes:path, $grid:path: $($kernel:ident $activation:expr;)*) => { $(
+        ($shapes:path, $grid:path, $accuracy:path: $($kernel:ident $activation:expr;)*) => { $(
             add(stringify!($kernel), 3, $shapes, |case, shape| {
-                dense::layer(case.kernels.$kernel, $grid, $activation, case, shape)
+                dense::layer(case.kernels.$kernel, $grid, $accuracy, $activation, case, shape)
             });
         )* };
     }
-    layers! { matmul::tile_shapes, kernels::dense::tiled::grid:
+    layers! { matmul::tile_shapes, kernels::dense::tiled::grid, matmul::FP32:
         dense_identity std::convert::identity;
         dense_relu dense::relu;
         dense_sigmoid dense::sigmoid;
     }
-    layers! { matmul::large_shapes, kernels::dense::warp_tiled::grid:
+    layers! { matmul::large_shapes, kernels::dense::warp_tiled::grid, matmul::FP32:
         dense_warp_tiled_identity std::convert::identity;
         dense_warp_tiled_relu dense::relu;
         dense_warp_tiled_sigmoid dense::sigmoid;
+    }
+    layers! { matmul::tensor_core_shapes, kernels::dense::tensor_core::grid, matmul::TF32:
+        dense_tf32_identity std::convert::identity;
+        dense_tf32_relu dense::relu;
+        dense_tf32_sigmoid dense::sigmoid;
+    }
+    layers! { matmul::tensor_core_shapes, kernels::dense::tensor_core::grid, matmul::TF32X3:
+        dense_tf32x3_identity std::convert::identity;
+        dense_tf32x3_relu dense::relu;
+        dense_tf32x3_sigmoid dense::sigmoid;
+    }
+    layers! { matmul::tensor_core_shapes, kernels::dense::tensor_core::grid, matmul::BF16:
+        dense_bf16_identity std::convert::identity;
+        dense_bf16_relu dense::relu;
+        dense_bf16_sigmoid dense::sigmoid;
     }
     macro_rules! finishes {
         ($($kernel:ident $activation:expr;)*) => { $(
