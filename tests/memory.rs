@@ -19,8 +19,10 @@ use tilegrad::models::{LinearRegression, Method};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Samples and features: so many that what does not grow with them (5 MB for products of matrices) is little beside X.
+/// Samples and features: so many that what does not grow with them is little beside X.
 const SHAPE: (usize, usize) = (100_000, 320);
+/// Threads: what each needs for products of matrices is counted too.
+const THREADS: usize = 2;
 /// Bytes of X.
 const X: isize = (SHAPE.0 * SHAPE.1 * size_of::<f32>()).cast_signed();
 
@@ -99,6 +101,7 @@ fn command(file: &Path, method: Method) -> isize {
     let mut command = Command::new(program);
     command.args(["train", "linear", "--target", "y", "--device", "cpu", "--learning-rate", "1e-3"]);
     command.args(["--iterations", "3", "--method", &method.to_string(), "--data"]).arg(file);
+    command.env("RAYON_NUM_THREADS", THREADS.to_string());
     let output = command.output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     // SAFETY: all zeros are a value of this type.
@@ -122,5 +125,6 @@ fn main() {
             once(&format!("the command, {method}"), command(&large, method) - least);
         }
     }
-    library(&large).expect("the data are good");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("there are threads");
+    pool.install(|| library(&large)).expect("the data are good");
 }
