@@ -51,7 +51,7 @@ impl Loss for LogLoss {
     }
 }
 
-/// Largest relative error of [`ln_1p`]: 8 · 2⁻²⁴.
+/// Largest relative error of `ln_1p`: 8 · 2⁻²⁴.
 ///
 /// s has two roundings and so 2u. ln(1 + t) grows with s at most as s^(1 + 2·1/8): 2.5u. The sum's parts behind the 1
 /// are 0.04 of it at most, their roundings together less than u; the product with 2s adds u, the last sum u, and what
