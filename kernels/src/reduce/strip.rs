@@ -38,13 +38,18 @@ pub const ROWS: u32 = 8;
 pub const BLOCK: [u32; 3] = [COLUMNS, ROWS, 1];
 /// Rows for which another block is worth its partial results.
 pub const ROWS_OF_BLOCK: usize = 256;
-/// Enough blocks to fill the largest GPU.
-const BLOCKS: usize = 1024;
+/// A wave on the 132 multiprocessors of an H100 or H200, six blocks of 40 registers a thread on each.
+const BLOCKS: usize = 132 * 6;
 
 /// Blocks that share the rows of an m × n matrix: a function of the shape only.
 pub fn row_blocks(m: usize, n: usize) -> usize {
+    share_rows(BLOCKS, m, n)
+}
+
+/// The same where at most `blocks` run at a time: no more of them than that, so that there is no second wave.
+pub fn share_rows(blocks: usize, m: usize, n: usize) -> usize {
     let strips = n.div_ceil(COLUMNS as usize).max(1);
-    (BLOCKS / strips).min(m.div_ceil(ROWS_OF_BLOCK)).max(1)
+    (blocks / strips).min(m.div_ceil(ROWS_OF_BLOCK)).max(1)
 }
 
 /// The grid for an m × n matrix: strips of columns × row blocks.

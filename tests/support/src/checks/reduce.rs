@@ -114,8 +114,7 @@ fn two_passes(x: &[f32], n: usize, column: usize, rows: std::ops::Range<usize>) 
     (mean, squares, values().map(f64::abs).fold(0.0, f64::max))
 }
 
-/// The mean of values of at most `largest`, with `depth` updates behind it. Each update rounds the running mean,
-/// by u times a value of at most `largest`. That of equal values is exact.
+/// The mean of values of at most `largest`, rounded `depth` times by u times that. That of equal values is exact.
 fn mean_of(mean: f64, squares: f64, largest: f64, depth: usize) -> Expected {
     if squares == 0.0 {
         Expected::exact(mean)
@@ -138,7 +137,7 @@ pub fn column_moments<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result
     let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
     let x = hard_matrix(source, data, m, n);
     let blocks = moments::row_blocks(m, n);
-    let depth = strip::depth(m, blocks);
+    let depth = moments::depth(m, blocks);
     let (mut expected_means, mut expected_deviations) = (Vec::new(), Vec::new());
     for block in 0..blocks {
         let rows = strip::rows_of_block(m, blocks, block);
@@ -166,7 +165,7 @@ pub fn column_moments_finish<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) ->
     let &mut Case { rig, kernels, data, ref mut source, ref mut tally } = case;
     let x = hard_matrix(source, data, m, n);
     let blocks = moments::row_blocks(m, n);
-    let depth = strip::depth(m, blocks) + strip::depth(blocks, 1);
+    let depth = moments::depth(m, blocks) + moments::finish_depth(blocks);
     let (mut expected_mean, mut expected_deviation) = (Vec::new(), Vec::new());
     for column in 0..n {
         let (mean, squares, largest) = two_passes(&x, n, column, 0..m);
