@@ -442,7 +442,7 @@ fn network<D: Device>([batch, units, inputs]: [usize; 3]) -> Case<D> {
         &NETWORK, [batch, units, inputs], grid(batch, [n1, n2, n3], BLOCKS),
         (
             m, w0, w1, w2, w3, RELU | RELU << 8 | IDENTITY << 16, &input, &weights1, &bias1, &weights2, &bias2,
-            &weights3, &bias3, &mut hidden, &mut out, &mut barrier,
+            &weights3, &bias3, &mut barrier, &mut hidden, &mut out,
         ),
         reads {
             input: batch * n0, weights1: n0 * n1, bias1: n1, weights2: n1 * n2, bias2: n2, weights3: n2 * n3, bias3: n3

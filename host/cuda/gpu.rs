@@ -1,4 +1,4 @@
-//! A GPU: its context, the kernels' module, one stream, memory.
+//! A GPU: its context, the kernels' modules, one stream, memory.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_uint, c_void};
@@ -9,7 +9,8 @@ use cuda_std::{Arguments, Buffer, Device, Element, Global, GlobalMut, Kernel, Pa
 use cust::sys::{CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUstream};
 
 use super::api::{self, call};
-use super::{Error, GpuInfo, graph, info, ptx};
+use super::ptx::{self, Parts};
+use super::{Error, GpuInfo, graph, info};
 
 /// Bytes for the messages of the driver's PTX compiler.
 const LOG_BYTES: usize = 16 << 10;
@@ -20,7 +21,8 @@ const GRID_LIMIT: [u32; 3] = [i32::MAX as u32, 65535, 65535];
 /// Shared memory that a kernel has without asking for more.
 const STATIC_SHARED_BYTES: usize = 48 << 10;
 
-/// One GPU with the kernels loaded. Clones are the same GPU, stream and module.
+/// One GPU. Clones are the same GPU, stream and kernels. A kernel is compiled by the driver when it is launched for the first
+/// time, which takes some milliseconds, or tenths of a second for a large one; drivers keep what they compiled.
 ///
 /// Everything that is launched or copied goes to one stream and runs there in the order of the calls. It may be used
 /// from several threads: each call makes the GPU's context current on the thread that it is made on, and leaves it so.
@@ -37,13 +39,13 @@ pub(super) type Launched = (&'static str, [u32; 3]);
 
 /// What a GPU holds, in the order in which it is given back.
 pub(super) struct Session {
-    functions: Mutex<HashMap<&'static str, CUfunction>>,
     /// What was launched last, to name when the driver reports that something went wrong.
     last_launch: Mutex<Option<Launched>>,
     pub(super) stream: Stream,
-    module: Module,
+    functions: Mutex<HashMap<&'static str, Function>>,
     pub(super) context: Arc<Context>,
-    ptx: &'static str,
+    ptx: Parts,
+    about: String,
     info: GpuInfo,
 }
 
@@ -98,8 +100,14 @@ struct Module {
     context: Arc<Context>,
 }
 
+/// A kernel that is loaded, in a module of its own.
+struct Function {
+    handle: CUfunction,
+    _module: Module,
+}
+
 impl Module {
-    /// Has the driver compile `ptx`. The context is current.
+    /// Has the driver compile `ptx`; `about` says what that is. The context is current.
     fn load(context: &Arc<Context>, ptx: &str, about: &str) -> Result<Self, Error> {
         let image = CString::new(ptx)
             .map_err(|_| Error::Ptx { problem: "the kernels' PTX holds a zero byte".to_owned() })?;
@@ -119,7 +127,7 @@ impl Module {
                     keys.as_mut_ptr(),
                     values.as_mut_ptr(),
                 ),
-                "loading the kernels on {about}"
+                "{about}"
             )
         };
         loaded.map_err(|failure| {
@@ -133,7 +141,7 @@ impl Module {
 impl Drop for Module {
     fn drop(&mut self) {
         self.context.enter_to_give_back();
-        // SAFETY: the module was loaded into this context, and its kernels have run: the stream went first.
+        // SAFETY: the module was loaded into this context, and its kernels have run, if there were any: the stream went first.
         unsafe { api::cuModuleUnload(self.handle) };
     }
 }
@@ -203,20 +211,23 @@ impl Session {
         *lock(&self.last_launch) = Some(launch);
     }
 
-    /// The kernel's handle, looked up and its parameters compared at the first use.
+    /// The kernel's handle, compiled and its parameters compared at the first use.
     fn function<P: Parameters>(&self, kernel: &Kernel<P>) -> Result<CUfunction, Error> {
         let mut functions = lock(&self.functions);
-        if let Some(&function) = functions.get(kernel.entry()) {
-            return Ok(function);
+        if let Some(function) = functions.get(kernel.entry()) {
+            return Ok(function.handle);
         }
-        ptx::check_parameters(self.ptx, kernel.entry(), P::PTX_TYPES)?;
+        let ptx = self.ptx.module(kernel.entry())?;
+        ptx::check_parameters(&ptx, kernel.entry(), P::PTX_TYPES)?;
+        let about = format!("loading kernel {} on {}", kernel.path(), self.about);
+        let module = Module::load(&self.context, &ptx, &about)?;
         let name = CString::new(kernel.entry())
             .map_err(|_| Error::Ptx { problem: format!("{:?} is no name of a kernel", kernel.entry()) })?;
         let mut function: CUfunction = std::ptr::null_mut();
-        // SAFETY: `name` ends with a zero byte, and the module lives as long as the session.
+        // SAFETY: `name` ends with a zero byte, and the module lives as long as the function.
         unsafe {
             call!(
-                cuModuleGetFunction(&raw mut function, self.module.handle, name.as_ptr()),
+                cuModuleGetFunction(&raw mut function, module.handle, name.as_ptr()),
                 "kernel {}",
                 kernel.path()
             )
@@ -236,7 +247,7 @@ impl Session {
                 )
             }?;
         }
-        functions.insert(kernel.entry(), function);
+        functions.insert(kernel.entry(), Function { handle: function, _module: module });
         Ok(function)
     }
 }
@@ -300,7 +311,7 @@ impl Place {
 }
 
 impl Gpu {
-    /// Opens GPU `index`, counted from 0, and loads the kernels for it.
+    /// Opens GPU `index`, counted from 0, and sees whether its driver takes the kernels.
     ///
     /// # Errors
     /// There is no driver, no such GPU, one of the two is too old, or the driver refuses the PTX: each says what
@@ -312,10 +323,13 @@ impl Gpu {
         let about = format!("GPU {index}, {}", info.name);
         let context = Context::retain(device, &about)?;
         context.enter(String::new)?;
-        let module = Module::load(&context, ptx, &about)?;
+        let ptx = Parts::of(ptx);
+        if let Some(kernel) = ptx.shortest() {
+            Module::load(&context, &ptx.module(kernel)?, &format!("loading kernel {kernel} on {about}"))?;
+        }
         let stream = Stream::new(&context, &format!("on {about}"))?;
         let (functions, last_launch) = Default::default();
-        Ok(Gpu { session: Arc::new(Session { functions, last_launch, stream, module, context, ptx, info }) })
+        Ok(Gpu { session: Arc::new(Session { last_launch, stream, functions, context, ptx, about, info }) })
     }
 
     /// What the driver says about this GPU.
@@ -450,12 +464,13 @@ impl Device for Gpu {
         }
         let session = &self.session;
         session.enter()?;
+        let stream = graph::stream(session)?;
         let function = session.function(kernel)?;
         let mut parameters = arguments.bind();
         let mut pointers = parameters.pointers();
         let ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]) = (grid, kernel.block());
         let shared_bytes = kernel.shared_bytes() as c_uint;
-        let (stream, addresses) = (graph::stream(session)?, pointers.as_mut_ptr());
+        let addresses = pointers.as_mut_ptr();
         let about = || format!("kernel {} on a grid of {grid:?}{}", kernel.path(), session.after_launches());
         // SAFETY: there is a pointer for each parameter in the PTX, to a value of its size; the driver copies the
         // values before it returns. The caller answers for the kernel.

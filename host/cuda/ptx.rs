@@ -1,5 +1,7 @@
 //! The kernels' PTX that this program carries: which module suits a GPU, and what it asks of the driver.
 
+use std::collections::BTreeMap;
+
 use super::{Error, Version};
 
 mod carried {
@@ -110,6 +112,82 @@ pub fn choose<'a>(modules: &[(u32, &'a str)], capability: Version) -> Result<(He
     })
 }
 
+/// A module in parts, so that a driver need not compile all kernels to run one.
+pub struct Parts {
+    /// What is not a kernel's: the header, and shared memory.
+    common: String,
+    kernels: BTreeMap<&'static str, &'static str>,
+}
+
+impl Parts {
+    /// The parts of `ptx`. A kernel reaches from the line of its `.entry` to that of the last brace.
+    #[must_use]
+    pub fn of(ptx: &'static str) -> Parts {
+        let mut parts = Parts { common: String::new(), kernels: BTreeMap::new() };
+        let mut rest = ptx;
+        while let Some((name, at)) = next_entry(rest) {
+            let (before, from) = rest.split_at(at);
+            let (kernel, after) = from.split_at(length(from));
+            parts.common += before;
+            parts.kernels.insert(name, kernel);
+            rest = after;
+        }
+        parts.common += rest;
+        parts
+    }
+
+    /// A module with the kernel `entry` alone.
+    ///
+    /// # Errors
+    /// There is no such kernel.
+    pub fn module(&self, entry: &str) -> Result<String, Error> {
+        let kernel = self.kernels.get(entry).ok_or_else(|| no_kernel(entry))?;
+        Ok(format!("{}{kernel}", self.common))
+    }
+
+    /// The kernel with the shortest text, to see whether a driver takes this PTX at all.
+    #[must_use]
+    pub fn shortest(&self) -> Option<&'static str> {
+        self.kernels.iter().min_by_key(|(_, text)| text.len()).map(|(name, _)| *name)
+    }
+}
+
+/// The first kernel of `ptx`: its name, and where its line begins.
+fn next_entry(ptx: &'static str) -> Option<(&'static str, usize)> {
+    let mut at = 0;
+    for line in ptx.split_inclusive('\n') {
+        let code = line.split("//").next().unwrap_or_default();
+        if let Some((_, after)) = code.split_once(".entry") {
+            return Some((after.split('(').next().unwrap_or_default().trim(), at));
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// Bytes from the beginning of a kernel to the end of the line with its last brace.
+fn length(kernel: &str) -> usize {
+    let (mut at, mut depth, mut inside) = (0, 0_usize, false);
+    for line in kernel.split_inclusive('\n') {
+        at += line.len();
+        for character in line.split("//").next().unwrap_or_default().chars() {
+            match character {
+                '{' => (depth, inside) = (depth + 1, true),
+                '}' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+        }
+        if inside && depth == 0 {
+            break;
+        }
+    }
+    at
+}
+
+fn no_kernel(entry: &str) -> Error {
+    Error::Ptx { problem: format!("the kernels' PTX has no kernel {entry}") }
+}
+
 /// Fails unless the kernel `entry` of `ptx` takes parameters as wide as those of `types` (such as "u32" and "u64").
 ///
 /// The launch passes bare addresses, so a PTX of other sources would read past them.
@@ -117,8 +195,7 @@ pub fn choose<'a>(modules: &[(u32, &'a str)], capability: Version) -> Result<(He
 /// # Errors
 /// There is no such kernel, or its parameters are others.
 pub fn check_parameters(ptx: &str, entry: &str, types: &[&str]) -> Result<(), Error> {
-    let found = parameters(ptx, entry)
-        .ok_or_else(|| Error::Ptx { problem: format!("the kernels' PTX has no kernel {entry}") })?;
+    let found = parameters(ptx, entry).ok_or_else(|| no_kernel(entry))?;
     let width = |name: &str| name.trim_start_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
     let same = found.len() == types.len() && found.iter().zip(types).all(|(a, b)| width(a) == width(b));
     if same {
@@ -236,6 +313,36 @@ mod tests {
         assert!(check_parameters(SM_80, "map", &["u64"]).is_err());
         let missing = check_parameters(SM_80, "axp", &[]).unwrap_err().to_string();
         assert!(missing.contains("no kernel axp;"), "{missing}");
+    }
+
+    #[test]
+    fn each_kernel_becomes_a_module_of_its_own() {
+        const PTX: &str = ".version 7.8\n.target sm_80\n.shared .b8 tile[4];\n.visible .entry one(\n\t.param .u32 a\n)\n\
+                           .maxntid 32, 1, 1\n{\n\t{ // a brace: }\n\t}\n\tret;\n}\n\t// between .entry\n.entry two()\n{ ret; }\n";
+        let parts = Parts::of(PTX);
+        let common = ".version 7.8\n.target sm_80\n.shared .b8 tile[4];\n\t// between .entry\n";
+        let one = ".visible .entry one(\n\t.param .u32 a\n)\n.maxntid 32, 1, 1\n{\n\t{ // a brace: }\n\t}\n\tret;\n}\n";
+        assert_eq!(parts.module("one").unwrap(), format!("{common}{one}"));
+        assert_eq!(parts.module("two").unwrap(), format!("{common}.entry two()\n{{ ret; }}\n"));
+        assert!(parts.module("three").unwrap_err().to_string().contains("no kernel three"));
+        assert_eq!(parts.shortest(), Some("two"));
+        assert_eq!(Parts::of("nothing").shortest(), None);
+        assert_eq!(Parts::of(".entry cut(").module("cut").unwrap(), ".entry cut(");
+    }
+
+    #[test]
+    fn the_carried_modules_have_every_kernel_once() {
+        for &(_, text) in PTX_MODULES {
+            let parts = Parts::of(text);
+            assert_eq!(parts.kernels.len(), text.matches(".visible .entry").count());
+            assert!(!parts.common.contains(".entry"));
+            for name in parts.kernels.keys() {
+                let module = parts.module(name).unwrap();
+                assert_eq!(Header::of(&module), Header::of(text));
+                assert_eq!(module.matches(".visible .entry").count(), 1, "{name}");
+                assert!(parameters(&module, name).is_some(), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -658,9 +658,9 @@ where
             &second.bias.buffer,
             &third.weights.buffer,
             &third.bias.buffer,
+            &mut barrier,
             &mut hidden,
             &mut out.buffer,
-            &mut barrier,
         );
         // SAFETY: the layers fit together and their buffers are as large as their shapes say, as was checked; `hidden` and
         // `out` were made for them.

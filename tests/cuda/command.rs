@@ -217,7 +217,8 @@ pub fn a_rejected_module_shows_the_compilers_log() {
         "fail=cuModuleLoadDataEx:1=218",
         3,
         &[
-            "cuModuleLoadDataEx failed (loading the kernels on GPU 0, Simulated GPU 0): CUDA_ERROR_INVALID_PTX (218)",
+            "cuModuleLoadDataEx failed (loading kernel ",
+            " on GPU 0, Simulated GPU 0): CUDA_ERROR_INVALID_PTX (218)",
             "the driver's compiler says:\nptxas application ptx input, line 9; error",
         ],
     );

@@ -68,15 +68,13 @@ fn gives_back(order: &[&str], index: usize) -> bool {
 
 /// The exit code where call `index` fails, with a code that stays or not.
 fn exit_code(order: &[&str], index: usize, stays: bool) -> i32 {
-    if index < opening(order) {
-        3
-    } else if !gives_back(order, index) {
-        1
-    } else {
-        // A fault that stays is met by the next call that wants something.
-        let met = (index..order.len()).any(|later| !gives_back(order, later));
-        i32::from(stays && met)
+    let of = |index| if index < opening(order) { 3 } else { 1 };
+    if !gives_back(order, index) {
+        return of(index);
     }
+    // A fault that stays is met by the next call that wants something.
+    let met = (index..order.len()).find(|&later| !gives_back(order, later));
+    met.filter(|_| stays).map_or(0, of)
 }
 
 pub fn the_command_survives_every_call_that_fails() {

@@ -222,8 +222,8 @@ unsafe fn sync_grid(barrier: GlobalMut<u32>) {
     thread::sync_threads();
 }
 
-/// Three layers: input (batch × n0), weights l (n(l − 1) × n(l)), bias l (n(l)), hidden
-/// ([`hidden_elements`]), out (batch × n3), barrier ([`BARRIER`]). `activations` has those of the layers, 8 bits each, the
+/// Three layers: input (batch × n0), weights l (n(l − 1) × n(l)), bias l (n(l)), barrier
+/// ([`BARRIER`]), hidden ([`hidden_elements`]), out (batch × n3). `activations` has those of the layers, 8 bits each, the
 /// first layer's lowest.
 #[kernel(block = [THREADS as u32, 1, 1], cooperative)]
 pub unsafe fn network(
@@ -240,9 +240,9 @@ pub unsafe fn network(
     bias2: Global<f32>,
     weights3: Global<f32>,
     bias3: Global<f32>,
+    barrier: GlobalMut<u32>,
     hidden: GlobalMut<f32>,
     out: GlobalMut<f32>,
-    barrier: GlobalMut<u32>,
 ) {
     let partial = shared_array![f32; WARPS * ROWS * COLUMNS]; // (WARPS × ROWS × COLUMNS)
     let (batch, n0) = (batch as usize, n0 as usize);

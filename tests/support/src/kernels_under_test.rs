@@ -99,5 +99,5 @@ table! {
     dense_split_k_identity: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_IDENTITY;
     dense_split_k_relu: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_RELU;
     dense_split_k_sigmoid: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_SIGMOID;
-    network: (u32, u32, u32, u32, u32, u32, In, In, In, In, In, In, In, Out, Out, GlobalMut<u32>) = dense::network::NETWORK;
+    network: (u32, u32, u32, u32, u32, u32, In, In, In, In, In, In, In, GlobalMut<u32>, Out, Out) = dense::network::NETWORK;
 }

@@ -81,9 +81,9 @@ fn one<D: Device>(
             b2,
             w3,
             b3,
+            &mut barrier,
             &mut hidden,
             &mut out,
-            &mut barrier,
         );
         rig.launch(kernels.network, grid(batch, [widths[1], widths[2], widths[3]], blocks), arguments)?;
         rig.download(&hidden)?;
