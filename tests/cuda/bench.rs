@@ -70,10 +70,9 @@ pub fn operations_are_timed_on_the_engine() {
 
 pub fn a_wrong_result_gets_no_figure() {
     // Kernels run once in their check, in the order of the list; layers once each.
-    for (script, filter, name, kind) in [
-        ("garble=1", "relu", "relu", "kernel"),
-        ("garble=1", "layers", "network of 3 layers", "operation"),
-    ] {
+    for (script, filter, name, kind) in
+        [("garble=1", "relu", "relu", "kernel"), ("garble=1", "layers", "network of 3 layers", "operation")]
+    {
         let (run, report) = bench(script, &format!("--filter {filter}"));
         assert_eq!(run.code, 1, "{run:?}");
         let wrong = format!("error: 1 result is wrong, and without figures: {name} at ");
