@@ -20,7 +20,7 @@ pub unsafe fn floats(x: Global<f32>, y: GlobalMut<f32>) {
     y.write(0, mul_add(value, value, value));
     y.write(1, float::div(1.0, value));
     y.write(2, float::sqrt(value));
-    y.write(3, float::rsqrt_approx(value));
+    y.write(3, float::rsqrt_approx(value) + float::rcp_approx(value));
     y.write(4, float::exp2_approx(value));
     y.write(5, float::exp(value));
     y.write(6, float::to_tf32(value));

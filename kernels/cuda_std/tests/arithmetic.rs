@@ -179,5 +179,7 @@ fn one_instruction_each() {
     assert_eq!(float::sqrt(2.0), std::f32::consts::SQRT_2);
     assert_eq!(float::div(1.0, 3.0), 1.0 / 3.0);
     assert_eq!(float::rsqrt_approx(4.0), 0.5);
+    assert_eq!(float::rcp_approx(4.0), 0.25);
+    assert_eq!(float::rcp_approx(3.0), 1.0 / 3.0);
     assert_eq!(float::exp2_approx(-3.0), 0.125);
 }

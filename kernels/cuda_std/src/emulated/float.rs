@@ -23,6 +23,13 @@ pub fn sqrt(x: f32) -> f32 {
     x.sqrt()
 }
 
+/// 1/x. On a GPU within a unit in the last place (PTX ISA, `rcp.approx.f32`).
+#[inline]
+pub fn rcp_approx(x: f32) -> f32 {
+    count_operation(|counters| &mut counters.approximations);
+    (1.0 / f64::from(x)) as f32
+}
+
 /// 1/√x. On a GPU within a relative error of 2^-22.9 (PTX ISA, `rsqrt.approx.f32`).
 #[inline]
 pub fn rsqrt_approx(x: f32) -> f32 {

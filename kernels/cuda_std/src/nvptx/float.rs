@@ -35,6 +35,7 @@ macro_rules! one_operand {
 }
 one_operand! {
     sqrt: "sqrt.rn.f32"
+    rcp_approx: "rcp.approx.f32"
     rsqrt_approx: "rsqrt.approx.f32"
     exp2_approx: "ex2.approx.f32"
     to_tf32: "cvt.rna.tf32.f32"
