@@ -43,8 +43,9 @@
 //!
 //! * Matrices are row-major `f32`; sizes are `u32`, indices are `usize`, as m × n may not fit in 32 bits.
 //! * Any size may be 0. A sum of nothing is 0, and so is a mean.
-//! * The grid comes from the kernel's own file: `grid(…)`, a function of the shape only. The block's shape
-//!   is a part of the kernel.
+//! * The grid comes from the kernel's own file: `grid(…)`, a function of the shape only; [`dense::network`]'s
+//!   also of how many blocks may wait for each other, which changes no bit. The block's shape is a part of the
+//!   kernel.
 //! * No floating-point atomics: results have the same bits on every run, and, but for `exp` and the tensor cores, on
 //!   the emulator as well.
 //! * `depth(…)` is the longest chain of roundings behind a result, for bounds on its error.
