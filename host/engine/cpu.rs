@@ -208,7 +208,7 @@ impl Engine for Cpu {
     ) -> Result<Matrix> {
         let (m, n, _) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         let mut c = Matrix::filled("matmul", m, n, 0.0)?;
-        multiply(&mut c, a, a_layout, b, b_layout);
+        multiply(&mut c, a, a_layout, b, b_layout, Identity);
         Ok(c)
     }
 
@@ -220,13 +220,13 @@ impl Engine for Cpu {
         activation: Activation,
         _: Precision,
     ) -> Result<Matrix> {
-        let (batch, units, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
+        let (batch, _, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         let mut out = Matrix::repeated("dense", batch, &bias.values)?;
-        multiply(&mut out, input, Layout::Plain, weights, Layout::Plain);
+        let (plain, c) = (Layout::Plain, &mut out);
         match activation {
-            Activation::Identity => {}
-            Activation::Relu => passes::map_rows(&mut out.values, units, Relu),
-            Activation::Sigmoid => passes::map_rows(&mut out.values, units, Sigmoid),
+            Activation::Identity => multiply(c, input, plain, weights, plain, Identity),
+            Activation::Relu => multiply(c, input, plain, weights, plain, Relu),
+            Activation::Sigmoid => multiply(c, input, plain, weights, plain, Sigmoid),
         }
         Ok(out)
     }
@@ -250,6 +250,15 @@ fn instruction_set() -> &'static str {
         let _ = Arch::new();
         "scalar"
     }
+}
+
+/// Nothing.
+#[derive(Clone, Copy)]
+struct Identity;
+
+impl RowMap for Identity {
+    #[inline(always)]
+    fn apply(self, _: &mut [f32]) {}
 }
 
 /// max(z, 0); NaN stays.

@@ -3,16 +3,19 @@
 //! gemm's own threads share out one product so finely that a small batch gains little from them. Tiles cost packing: an
 //! operand's lines are packed again for each tile that needs them, so tiles are as large as leaves enough of them.
 
+use std::slice;
+
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::Matrix;
+use super::passes::{RowMap, map_row};
 use crate::engine::Layout;
 
 /// Sides of a tile of C at most: its operands' blocks, packed, stay in a core's cache.
 const MOST: [usize; 2] = [512, 256];
-/// A side that is halved is not below this.
-const LEAST: usize = 64;
+/// Sides that are halved are not below these.
+const LEAST: [usize; 2] = [64, 128];
 /// So many tiles are enough for the cores that there may be.
 const ENOUGH: usize = 16;
 /// Products of two numbers in a tile, at least, where C has more than one: about 20 µs of a core's time.
@@ -27,7 +30,7 @@ fn tile(m: usize, n: usize, k: usize) -> [usize; 2] {
         // The longer side, in multiples of what gemm's kernels compute at once.
         let side = usize::from(tile[1] >= tile[0]);
         let mut halved = tile;
-        halved[side] = tile[side].div_ceil(2).next_multiple_of(LEAST);
+        halved[side] = tile[side].div_ceil(2).next_multiple_of(LEAST[side]);
         if halved[side] >= tile[side] || work(halved) < WORK {
             break;
         }
@@ -108,10 +111,29 @@ impl Product {
             );
         }
     }
+
+    /// Applies `map` to the rows of that tile.
+    ///
+    /// # Safety
+    /// It lies in C, and no other thread uses it.
+    unsafe fn map(&self, [i, j]: [usize; 2], [rows, columns]: [usize; 2], map: impl RowMap) {
+        let (c, n) = self.c;
+        for row in i..i + rows {
+            // SAFETY: the row of the caller's tile; C is borrowed mutably.
+            map_row(unsafe { slice::from_raw_parts_mut(c.add(row * n + j), columns) }, map);
+        }
+    }
 }
 
-/// C := C + op(A) op(B). The shapes have been checked.
-pub(super) fn multiply(c: &mut Matrix, a: &Matrix, a_layout: Layout, b: &Matrix, b_layout: Layout) {
+/// C := `map` of C + op(A) op(B), while its tiles are in the cache. The shapes have been checked.
+pub(super) fn multiply(
+    c: &mut Matrix,
+    a: &Matrix,
+    a_layout: Layout,
+    b: &Matrix,
+    b_layout: Layout,
+    map: impl RowMap,
+) {
     let (m, k) = a_layout.of(a.shape());
     let (inner, n) = b_layout.of(b.shape());
     assert!(inner == k && c.shape() == (m, n), "the caller has checked the shapes");
@@ -125,8 +147,12 @@ pub(super) fn multiply(c: &mut Matrix, a: &Matrix, a_layout: Layout, b: &Matrix,
     };
     (0..m.div_ceil(tile[0]) * across).into_par_iter().for_each(|index| {
         let [i, j] = [index / across * tile[0], index % across * tile[1]];
+        let sides = [tile[0].min(m - i), tile[1].min(n - j)];
         // SAFETY: the tiles lie in C, and no two overlap; C is borrowed mutably until the last task has ended.
-        unsafe { product.compute([i, j], [tile[0].min(m - i), tile[1].min(n - j)]) };
+        unsafe {
+            product.compute([i, j], sides);
+            product.map([i, j], sides, map);
+        }
     });
 }
 
@@ -136,7 +162,7 @@ mod tests {
 
     #[test]
     fn tiles_are_enough_and_not_too_small() {
-        assert_eq!(tile(64, 1000, 1000), [64, 64], "a small batch still has 16 tiles");
+        assert_eq!(tile(64, 1000, 1000), [64, 128], "a small batch still has 8 tiles");
         assert_eq!(tile(2048, 2048, 2048), [512, 256]);
         assert_eq!(tile(128, 128, 128), [128, 128], "not worth a second task");
         assert_eq!(tile(100_000, 10, 10), [65_536, 10]);

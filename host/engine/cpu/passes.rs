@@ -428,18 +428,9 @@ pub(super) fn column_moments(x: View<'_>) -> (Vec<f64>, Vec<f64>) {
     moments.into_iter().unzip()
 }
 
-/// Applies `map` to each row in parallel; `map` is compiled for the machine's instruction set.
-pub(super) fn map_rows(values: &mut [f32], columns: usize, map: impl RowMap) {
-    if values.is_empty() {
-        return;
-    }
-    let rows = (CHUNK[0] / 8 / columns).max(1);
-    let pass = |chunk: &mut [f32]| Arch::new().dispatch(RowsPass { chunk, columns, map });
-    if values.len() <= rows * columns {
-        pass(values);
-    } else {
-        values.par_chunks_mut(rows * columns).for_each(pass);
-    }
+/// Applies `map` to a row; it is compiled for the machine's instruction set.
+pub(super) fn map_row(row: &mut [f32], map: impl RowMap) {
+    Arch::new().dispatch(RowPass { row, map });
 }
 
 /// A change of a row in place.
@@ -448,20 +439,17 @@ pub(super) trait RowMap: Copy + Send + Sync {
     fn apply(self, row: &mut [f32]);
 }
 
-struct RowsPass<'a, M> {
-    chunk: &'a mut [f32],
-    columns: usize,
+struct RowPass<'a, M> {
+    row: &'a mut [f32],
     map: M,
 }
 
-impl<M: RowMap> WithSimd for RowsPass<'_, M> {
+impl<M: RowMap> WithSimd for RowPass<'_, M> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        for row in self.chunk.chunks_exact_mut(self.columns) {
-            self.map.apply(row);
-        }
+        self.map.apply(self.row);
     }
 }
 
