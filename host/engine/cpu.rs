@@ -52,7 +52,7 @@ use crate::Result;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cpu;
 
-/// See [`Engine::products_per_value`]. 6.4 in benches/results/intel-xeon-2-cores-2026-11-21.md, where a step takes 18.9
+/// See [`Engine::products_per_value`]. 7.4 in benches/results/intel-xeon-2-cores-2026-11-21.md, where a step takes 14.4
 /// ms; less is taken because there are machines whose memory is faster, so that a step gains less.
 const PRODUCTS_PER_VALUE: f64 = 4.0;
 
