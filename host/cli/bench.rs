@@ -8,9 +8,7 @@ use serde::Serialize;
 use tilegrad::Error;
 use tilegrad::bench::{Counted, Effort, Report, Scale, Settings, count, table, time_engine, time_gpu};
 use tilegrad::data::Output;
-use tilegrad::engine::{Cpu, Loop};
-
-use super::device::Device;
+use tilegrad::engine::{Cpu, Device, Loop};
 
 /// What the loops get through in seconds: what asks for more is left out there.
 const LOOP_OPERATIONS: u64 = 1_000_000_000;

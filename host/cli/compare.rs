@@ -9,11 +9,11 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde::Serialize;
 use tilegrad::bench::symmetric;
-use tilegrad::engine::{self, Activation, Engine, Loss, Samples};
+use tilegrad::engine::{self, Activation, Device, Engine, Job, Loss, Samples};
 use tilegrad::report::{TextTable, significant};
 use tilegrad::{Error, Result};
 
-use super::device::{Device, Job, one_line};
+use super::one_line;
 use super::train::Scale;
 
 /// Rows of the dense layer's input.

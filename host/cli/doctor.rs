@@ -5,8 +5,9 @@ use std::thread::available_parallelism;
 
 use tilegrad::cuda::ptx::{Header, PTX_IS_STALE, PTX_MODULES, PTX_PROVENANCE};
 use tilegrad::cuda::{GpuInfo, Version, cuda_devices};
+use tilegrad::engine::Device;
 
-use super::device::{Device, automatic, one_line};
+use super::one_line;
 
 /// Bytes of a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -46,7 +47,7 @@ fn engines(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
             Err(error) => writeln!(text, "  unusable  {device}: {}", one_line(&error))?,
         }
     }
-    writeln!(text, "  auto takes {}\n", automatic().0)?;
+    writeln!(text, "  auto takes {}\n", Device::automatic().0)?;
     Ok(())
 }
 

@@ -5,7 +5,6 @@
 
 mod bench;
 mod compare;
-mod device;
 mod doctor;
 mod predict;
 mod train;
@@ -15,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tilegrad::Error;
+use tilegrad::engine::{Choice, Device};
 
 #[derive(Parser)]
 #[command(
@@ -98,6 +98,20 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// Writes a line to standard error. That nobody reads it must not stop the work.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The device to use; says on standard error which one `auto` is, and why.
+fn chosen(choice: Choice) -> tilegrad::Result<Device> {
+    let (device, why) = choice.device()?;
+    if let Some(why) = why {
+        say(&one_line(&why));
+    }
+    Ok(device)
+}
+
+/// A message without line breaks.
+fn one_line(message: &impl std::fmt::Display) -> String {
+    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A number of things of which there must be one.

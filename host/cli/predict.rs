@@ -5,11 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tilegrad::data::{Output, Table};
-use tilegrad::engine::Engine;
+use tilegrad::engine::{Choice, Engine, Job};
 use tilegrad::models::FittedLinear;
 use tilegrad::{Error, Result};
-
-use super::device::{Choice, Job};
 
 #[derive(Args)]
 #[command(
@@ -47,7 +45,7 @@ impl Options {
             }
         }
         let model = FittedLinear::load(&self.model)?;
-        let device = self.device.device()?;
+        let device = super::chosen(self.device)?;
         let table = Table::read_csv(&self.data, model.features()).map_err(|error| match error {
             Error::Column(text) => Error::Column(format!(
                 "{text}; the model {} needs {}",

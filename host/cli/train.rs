@@ -9,12 +9,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tilegrad::data::{Dataset, Output};
-use tilegrad::engine::Engine;
+use tilegrad::engine::{Choice, Engine, Job};
 use tilegrad::models::{Checkpoint, Checkpoints, FittedLinear, LinearRegression, Progress};
 use tilegrad::report::{TextTable, duration, significant};
 use tilegrad::{Error, Result};
-
-use super::device::{Choice, Job};
 
 #[derive(Subcommand)]
 pub(super) enum Model {
@@ -139,7 +137,7 @@ impl Linear {
             }
         }
         let checkpoints = checkpoint_file.map(|output| self.checkpoints(output)).transpose()?;
-        let device = self.device.device()?;
+        let device = super::chosen(self.device)?;
         let features: Option<Vec<String>> =
             self.features.map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
         let dataset = Dataset::read_csv(&self.data, self.target.trim(), features.as_deref())?;

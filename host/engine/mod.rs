@@ -8,6 +8,7 @@
 //! | [`Cuda`] | the kernels' PTX on an NVIDIA GPU |
 
 mod check;
+mod choice;
 mod cpu;
 mod cuda;
 mod device;
@@ -16,6 +17,7 @@ mod matrix;
 mod product;
 mod reference;
 
+pub use choice::{Choice, Device, Job};
 pub use cpu::Cpu;
 pub(crate) use cpu::Gram;
 pub use cuda::Cuda;

@@ -1,18 +1,41 @@
 //! From the name of a device to an engine: the only place that names every engine's type.
+//!
+//! ```
+//! use tilegrad::Result;
+//! use tilegrad::engine::{Device, Engine, Job};
+//!
+//! struct Describe;
+//!
+//! impl Job for Describe {
+//!     type Output = String;
+//!
+//!     fn run<E: Engine>(self, engine: &E) -> Result<String> {
+//!         Ok(engine.description())
+//!     }
+//! }
+//!
+//! let device: Device = "cpu".parse().map_err(tilegrad::Error::Setting)?;
+//! assert!(device.run(Describe)?.starts_with("cpu"));
+//! # Ok::<(), tilegrad::Error>(())
+//! ```
 
 use std::fmt;
 use std::str::FromStr;
 
-use tilegrad::cuda::{GpuInfo, cuda_devices};
-use tilegrad::engine::{Cpu, Cuda, Emulator, Engine, Loop};
-use tilegrad::{Error, Result};
+use super::{Cpu, Cuda, Emulator, Engine, Loop};
+use crate::cuda::{GpuInfo, cuda_devices};
+use crate::{Error, Result};
 
-/// An engine, and for CUDA which GPU.
+/// An engine by name: "loop", "cpu", "emulator", "cuda", "cuda:1".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Device {
+pub enum Device {
+    /// [`Loop`]
     Loop,
+    /// [`Cpu`]
     Cpu,
+    /// [`Emulator`]
     Emulator,
+    /// [`Cuda`] on the GPU of this number, from 0.
     Cuda(usize),
 }
 
@@ -48,10 +71,12 @@ impl FromStr for Device {
     }
 }
 
-/// What `--device` takes.
+/// A device, or "auto".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Choice {
+pub enum Choice {
+    /// A GPU if one can be used, else the CPU's cores.
     Auto,
+    /// This one, and no other in its place.
     Named(Device),
 }
 
@@ -67,30 +92,24 @@ impl FromStr for Choice {
 }
 
 impl Choice {
-    /// The device to use; says on standard error which one `auto` is, and why.
+    /// The device to use, and why if that was not said: a line for people.
     ///
     /// Takes no time to speak of, so that a device that cannot be used is known before long work on the data.
-    pub(super) fn device(self) -> Result<Device> {
+    ///
+    /// # Errors
+    /// [`Error::Unusable`]: the device that was asked for by name cannot be used.
+    pub fn device(self) -> Result<(Device, Option<String>)> {
         match self {
-            Choice::Named(device) => device.check().map(|()| device),
+            Choice::Named(device) => device.check().map(|()| (device, None)),
             Choice::Auto => {
-                let (device, why) = automatic();
-                super::say(&format!("device: {device}, {why}"));
-                Ok(device)
+                let (device, why) = Device::automatic();
+                Ok((device, Some(format!("device: {device}, {why}"))))
             }
         }
     }
 }
 
-/// What `auto` takes, and why.
-pub(super) fn automatic() -> (Device, String) {
-    match first_usable_gpu() {
-        Ok(gpu) => (Device::Cuda(gpu.index), format!("because there is a GPU: {}", gpu.name)),
-        Err(reason) => (Device::Cpu, format!("because there is no GPU to use: {}", one_line(&reason))),
-    }
-}
-
-fn first_usable_gpu() -> Result<GpuInfo, tilegrad::cuda::Error> {
+fn first_usable_gpu() -> Result<GpuInfo, crate::cuda::Error> {
     let mut first_reason = None;
     for gpu in cuda_devices()? {
         match gpu.module() {
@@ -98,31 +117,40 @@ fn first_usable_gpu() -> Result<GpuInfo, tilegrad::cuda::Error> {
             Err(reason) => first_reason = first_reason.or(Some(reason)),
         }
     }
-    Err(first_reason.unwrap_or(tilegrad::cuda::Error::NoGpu))
-}
-
-/// A message without line breaks.
-pub(super) fn one_line(message: &impl fmt::Display) -> String {
-    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+    Err(first_reason.unwrap_or(crate::cuda::Error::NoGpu))
 }
 
 impl Device {
+    /// What [`Choice::Auto`] takes, and why: the first GPU that can be used, else the CPU's cores.
+    pub fn automatic() -> (Self, String) {
+        match first_usable_gpu() {
+            Ok(gpu) => (Device::Cuda(gpu.index), format!("because there is a GPU: {}", gpu.name)),
+            Err(reason) => (Device::Cpu, format!("because there is no GPU to use: {reason}")),
+        }
+    }
+
     /// Whether the device can be used, as far as can be told without opening it.
-    pub(super) fn check(self) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Error::Unusable`], with the reason.
+    pub fn check(self) -> Result<()> {
         let Device::Cuda(index) = self else { return Ok(()) };
         let unusable = |reason: String| Error::Unusable { device: self.to_string(), reason };
         let gpus = cuda_devices().map_err(|reason| unusable(reason.to_string()))?;
         match gpus.get(index) {
             Some(gpu) => gpu.module().map(|_| ()).map_err(|reason| unusable(reason.to_string())),
             None => {
-                let missing = tilegrad::cuda::Error::NoSuchGpu { index, count: gpus.len() };
+                let missing = crate::cuda::Error::NoSuchGpu { index, count: gpus.len() };
                 Err(unusable(missing.to_string()))
             }
         }
     }
 
     /// Does `job` on the device's engine.
-    pub(super) fn run<J: Job>(self, job: J) -> Result<J::Output> {
+    ///
+    /// # Errors
+    /// The device cannot be used, or what the job reports.
+    pub fn run<J: Job>(self, job: J) -> Result<J::Output> {
         match self {
             Device::Loop => job.run(&Loop),
             Device::Cpu => job.run(&Cpu),
@@ -132,7 +160,10 @@ impl Device {
     }
 
     /// What the device's engine runs on, beginning with the device's name.
-    pub(super) fn description(self) -> Result<String> {
+    ///
+    /// # Errors
+    /// The device cannot be used.
+    pub fn description(self) -> Result<String> {
         struct Describe;
         impl Job for Describe {
             type Output = String;
@@ -144,15 +175,20 @@ impl Device {
     }
 
     /// An engine's description with the device's name before it, if it does not begin so.
-    pub(super) fn titled(self, description: &str) -> String {
+    pub fn titled(self, description: &str) -> String {
         let name = self.to_string();
         if description.starts_with(&name) { description.to_owned() } else { format!("{name}: {description}") }
     }
 }
 
 /// Work that any engine can do.
-pub(super) trait Job {
+pub trait Job {
+    /// What it gives.
     type Output;
 
+    /// Does it on `engine`.
+    ///
+    /// # Errors
+    /// What the engine reports, and what the job finds wrong.
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output>;
 }
