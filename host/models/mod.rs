@@ -23,6 +23,7 @@ mod method;
 pub mod metrics;
 mod network;
 mod scaler;
+mod settings;
 
 pub use checkpoint::{Checkpoint, Checkpoints};
 pub use descent::Progress;
@@ -30,3 +31,4 @@ pub use linear::{FittedLinear, LinearRegression, Training};
 pub use method::Method;
 pub use network::{DenseLayer, DenseNetwork};
 pub use scaler::{Scale, Scaler};
+pub use settings::{EarlyStopping, Optimiser, Schedule, Settings, Solver};
