@@ -1,20 +1,31 @@
-//! Data: tables of numbers with named columns, from CSV files, and files that are written whole or not at all.
+//! Data: tables of numbers with named columns, from files, and files that are written whole or not at all.
 //!
-//! | file | holds |
+//! | type | holds |
 //! |---|---|
 //! | [`Table`] | the numbers of chosen columns, row-major |
-//! | [`Dataset`] | a table of features and the target beside it |
+//! | [`Dataset`] | a table of features and the target beside it: numbers, or classes |
+//! | [`Reader`] | a file, and how it is read |
+//! | [`Encoding`] | how a file's columns became features: part of a model |
 //! | [`Output`] | a path that is checked before the work and written after it |
 
+mod classes;
 mod csv;
+mod encoding;
+mod names;
 mod output;
+mod reader;
+mod split;
 
+pub use encoding::{Column, Encoding};
 pub(crate) use output::Kept;
 pub use output::Output;
+pub use reader::{Format, Missing, Reader, Separator};
 
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
+
+use names::{listed, quoted};
 
 use crate::{Error, Result};
 
@@ -76,18 +87,12 @@ impl Table {
         Ok(Table { columns, rows, values: Arc::new(values) })
     }
 
-    /// Reads the columns named `columns`, in that order, from a CSV file whose first line names its columns. Other
-    /// columns may hold anything.
+    /// Reads the columns of numbers named `columns`, in that order: [`Reader::read_with`] with nothing else asked for.
     ///
     /// # Errors
-    /// The file cannot be read, is empty or has no rows; a column that is not there or is asked for twice; a row of
-    /// another length than the header's, or a value that is missing, not a number, not finite or beyond `f32`, with
-    /// its line and column.
+    /// As [`Reader::read_with`].
     pub fn read_csv(path: impl AsRef<Path>, columns: &[String]) -> Result<Self> {
-        let mut file = csv::File::open(path.as_ref())?;
-        let picked = columns.iter().map(|name| file.column(name)).collect::<Result<Vec<_>>>()?;
-        let (values, _) = file.read(&picked, None)?;
-        Table::new(columns.to_vec(), values)
+        Reader::new(path.as_ref()).read_with(&Encoding::numbers(columns))
     }
 
     /// The columns' names, in order.
@@ -111,12 +116,15 @@ impl Table {
     }
 }
 
-/// What a model is trained on: features (samples × features) and the target (one value a sample).
+/// What a model is trained on: features (samples × features) and the target (one value a sample), a number or a class.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     features: Table,
     target: String,
     y: Vec<f32>,
+    classes: Option<Vec<String>>,
+    encoding: Encoding,
+    dropped: usize,
 }
 
 impl Dataset {
@@ -152,41 +160,117 @@ impl Dataset {
         if features.columns().contains(&target) {
             return Err(Error::Data(format!("the target {target:?} is among the features")));
         }
-        Ok(Dataset { features, target, y })
+        let encoding = Encoding::numbers(features.columns());
+        Ok(Dataset { features, target, y, classes: None, encoding, dropped: 0 })
     }
 
-    /// Reads a data set from a CSV file whose first line names its columns: the column `target`, and `features`, or
-    /// all other columns if that is `None`.
+    /// A data set whose target is one of several classes, by their names. [`Dataset::classes`] says how they are numbered.
     ///
     /// # Errors
-    /// As [`Table::read_csv`]; besides a target among the features, no features at all, and, with `features` `None`,
-    /// columns without a name.
-    pub fn read_csv(path: impl AsRef<Path>, target: &str, features: Option<&[String]>) -> Result<Self> {
-        let path = path.as_ref();
-        let mut file = csv::File::open(path)?;
-        let target_column = file.column(target)?;
-        let names = match features {
-            Some(names) => names.to_vec(),
-            None => file.all_names_but(target_column)?,
+    /// As [`Dataset::new`]; and more than 10 000 classes.
+    ///
+    /// ```
+    /// use tilegrad::data::{Dataset, Table};
+    ///
+    /// let features = Table::new(vec!["width".into()], vec![1.0, 2.0, 3.0])?;
+    /// let dataset = Dataset::labelled(features, "kind", &["pear", "apple", "pear"])?;
+    /// assert_eq!(dataset.classes(), Some(&["apple".to_owned(), "pear".to_owned()][..]));
+    /// assert_eq!(dataset.y(), [1.0, 0.0, 1.0]);
+    /// # Ok::<(), tilegrad::Error>(())
+    /// ```
+    pub fn labelled(features: Table, target: impl Into<String>, labels: &[impl AsRef<str>]) -> Result<Self> {
+        let (y, classes) = classes::numbered(labels.iter().map(AsRef::as_ref))?;
+        Ok(Dataset { classes: Some(classes), ..Dataset::new(features, target, y)? })
+    }
+
+    /// The same samples with the target's values taken for classes: each different number is one. A data set that has
+    /// classes stays as it is.
+    ///
+    /// # Errors
+    /// More than 10 000 different values.
+    ///
+    /// ```
+    /// use tilegrad::data::{Dataset, Table};
+    ///
+    /// let features = Table::new(vec!["width".into()], vec![1.0, 2.0, 3.0])?;
+    /// let dataset = Dataset::new(features, "kind", vec![5.0, 2.0, 5.0])?.with_classes()?;
+    /// assert_eq!(dataset.classes(), Some(&["2".to_owned(), "5".to_owned()][..]));
+    /// assert_eq!(dataset.y(), [1.0, 0.0, 1.0]);
+    /// # Ok::<(), tilegrad::Error>(())
+    /// ```
+    pub fn with_classes(mut self) -> Result<Self> {
+        if self.classes.is_none() {
+            let (y, names) = classes::of_numbers(&self.y)?;
+            (self.y, self.classes) = (y, Some(names));
+        }
+        Ok(self)
+    }
+
+    /// The same samples with `classes` as the names of the classes whose numbers, from 0, the target holds.
+    ///
+    /// # Errors
+    /// A target that holds something else than their numbers, or a name that is there twice.
+    pub fn with_class_names(mut self, classes: Vec<String>) -> Result<Self> {
+        classes::check(&self.y, &classes)?;
+        self.classes = Some(classes);
+        Ok(self)
+    }
+
+    /// The same samples, whose features came of columns by `encoding`.
+    ///
+    /// # Errors
+    /// An encoding with other features.
+    pub fn with_encoding(mut self, encoding: Encoding) -> Result<Self> {
+        if encoding.features() != self.features.columns() {
+            return Err(Error::Data(format!(
+                "the encoding gives the features {}, but these are {}",
+                listed(encoding.features()),
+                listed(self.features.columns())
+            )));
+        }
+        self.encoding = encoding;
+        Ok(self)
+    }
+
+    /// Shares the samples between training (the first) and a test (the second), which has round(`test_share` · samples)
+    /// of them, but at least one, and not all.
+    ///
+    /// The samples of the test are the first of a shuffle (Durstenfeld's) by ChaCha8 with `seed`: the same on every
+    /// platform. Both shares keep the order of the samples. Values that no other data set shares are not copied but for
+    /// those of the test. Where missing values are to be filled in, use [`Reader::read_split`], which takes
+    /// means of the training samples only.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: a share that is not above 0 and below 1. [`Error::Data`]: fewer than two samples, or no
+    /// memory.
+    pub fn split(self, test_share: f64, seed: u64) -> Result<(Dataset, Dataset)> {
+        let held = split::held_back(self.samples(), test_share, seed)?;
+        let Dataset { features, target, mut y, classes, encoding, dropped } = self;
+        let Table { columns, rows, values } = features;
+        let mut values = Arc::unwrap_or_clone(values);
+        let test_values = split::take_out(&mut values, columns.len(), &held)?;
+        let test_y = split::take_out(&mut y, 1, &held)?;
+        values.shrink_to_fit();
+        let part = |values: Vec<f32>, y: Vec<f32>| {
+            let features = Table { columns: columns.clone(), rows: y.len(), values: Arc::new(values) };
+            let (target, classes, encoding) = (target.clone(), classes.clone(), encoding.clone());
+            Dataset { features, target, y, classes, encoding, dropped }
         };
-        if names.is_empty() {
-            return Err(Error::Data(format!(
-                "{}: no features to learn from: the target {target:?} is the only column",
-                path.display()
-            )));
+        debug_assert_eq!(y.len() + test_y.len(), rows);
+        Ok((part(values, y), part(test_values, test_y)))
+    }
+
+    /// Reads the column `target`, and `features` or all other columns, all of numbers: [`Reader::read`] with nothing
+    /// else asked for.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn read_csv(path: impl AsRef<Path>, target: &str, features: Option<&[String]>) -> Result<Self> {
+        let reader = Reader::new(path.as_ref()).target(target);
+        match features {
+            Some(features) => reader.features(features).read(),
+            None => reader.read(),
         }
-        if names.iter().any(|name| name == target) {
-            return Err(Error::Data(format!(
-                "the target {target:?} is among the features: a model would only learn to copy it; leave it out of \
-                 the features"
-            )));
-        }
-        if let Some(name) = repeated(&names) {
-            return Err(Error::Data(format!("the feature {name:?} is listed twice")));
-        }
-        let picked = names.iter().map(|name| file.column(name)).collect::<Result<Vec<_>>>()?;
-        let (values, y) = file.read(&picked, Some(target_column))?;
-        Dataset::new(Table::new(names, values)?, target, y)
     }
 
     /// The features: samples × features.
@@ -199,13 +283,29 @@ impl Dataset {
         &self.target
     }
 
-    /// The target's values, one for each sample.
+    /// The target's values, one for each sample: numbers, or the number of the class in [`Dataset::classes`].
     pub fn y(&self) -> &[f32] {
         &self.y
+    }
+
+    /// The names of the classes, if the target is one of several: sorted by number if all are numbers, else as text.
+    /// Numbers that are equal (`1` and `1.0`) are one class.
+    pub fn classes(&self) -> Option<&[String]> {
+        self.classes.as_deref()
+    }
+
+    /// How the columns of the file became the features; of values in memory, columns of numbers.
+    pub fn encoding(&self) -> &Encoding {
+        &self.encoding
     }
 
     /// The number of samples.
     pub fn samples(&self) -> usize {
         self.y.len()
+    }
+
+    /// The rows of the file that were left out because a value is missing: see [`Missing::Drop`].
+    pub fn dropped(&self) -> usize {
+        self.dropped
     }
 }
