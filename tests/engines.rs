@@ -21,6 +21,9 @@ use tilegrad::engine::{
 };
 use tilegrad::{Error, Result};
 
+#[path = "engines/training.rs"]
+mod training;
+
 /// What a test says when it fails, or nothing.
 type Outcome = std::result::Result<(), Failed>;
 
@@ -38,7 +41,7 @@ struct Target<E> {
     column_sum: fn(m: usize, n: usize) -> usize,
     /// Roundings behind a matrix product's element with inner side k.
     product: fn(k: usize) -> usize,
-    /// Relative error of sigmoid.
+    /// Relative error of sigmoid, and of a power eˣ for x ≤ 0.
     sigmoid: f64,
 }
 
@@ -1203,6 +1206,18 @@ fn same_with_any_number_of_threads() -> Outcome {
             }
         }
     }
+    for shape in [(32, 10), (300, 700), (70_000, 3), (1, 150_000)] {
+        let with = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+            pool.install(|| Ok::<_, Failed>(training::all_training(&Cpu, shape)?))
+        };
+        let one = with(1)?;
+        for threads in [2, 3, 7] {
+            if with(threads)? != one {
+                return Err(format!("training, {shape:?}: {threads} threads give other bits than one").into());
+            }
+        }
+    }
     for &(m, n, k) in PRODUCTS.iter().chain(&[(100, 1000, 1000), (700, 650, 900)]) {
         for layouts in 0..4 {
             let layout = |bit: usize| if layouts & bit == 0 { Layout::Plain } else { Layout::Transposed };
@@ -1315,10 +1330,37 @@ fn trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&s
         ("diabetes", diabetes),
         ("samples_as_columns", samples_as_columns),
     ];
+    trials_of(name, target, missing, tests)
+}
+
+fn trials_of<E: Engine + 'static, const N: usize>(
+    name: &str,
+    target: Target<E>,
+    missing: Option<&str>,
+    tests: [(&str, Check<E>); N],
+) -> Vec<Trial> {
     let trial = |(test, run): (&str, Check<E>)| {
         Trial::test(format!("{test}/{name}"), move || run(&target)).with_ignored_flag(missing.is_some())
     };
     tests.into_iter().map(trial).collect()
+}
+
+/// The tests of what training adds, of the engines that have it.
+fn training_trials<E: Engine + 'static>(name: &str, target: Target<E>) -> Vec<Trial> {
+    let tests: [(&str, Check<E>); 11] = [
+        ("gather", training::gather),
+        ("gather_of_what_is_not_there", training::gather_of_what_is_not_there),
+        ("column_sums", training::column_sums),
+        ("backward", training::backward),
+        ("heads", training::heads),
+        ("heads_far_out", training::heads_far_out),
+        ("labels_that_are_no_class", training::labels_that_are_no_class),
+        ("update", training::update),
+        ("update_exactly", training::update_exactly),
+        ("wrong_shapes_in_training", training::wrong_shapes_in_training),
+        ("training_is_repeatable", training::training_is_repeatable),
+    ];
+    trials_of(name, target, None, tests)
 }
 
 fn main() {
@@ -1329,6 +1371,8 @@ fn main() {
     }
     let mut all = trials("loop", LOOP, None);
     all.extend(trials("cpu", CPU, None));
+    all.extend(training_trials("loop", LOOP));
+    all.extend(training_trials("cpu", CPU));
     all.extend(trials("emulator", EMULATOR, None));
     match &cuda {
         Ok(cuda) if simulated::is(&cuda.description()) => {

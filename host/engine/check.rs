@@ -1,6 +1,6 @@
 //! What each operation asks of its operands: one rule and one text for all engines.
 
-use super::{Activation, Engine, Layout, Loss, Samples, Scaling};
+use super::{Activation, Engine, Head, Layout, Loss, Samples, Scaling, Update};
 use crate::{Error, Result};
 
 /// Rows and columns.
@@ -186,6 +186,67 @@ pub(crate) fn dense(input: Shape, weights: Shape, bias: Shape) -> Result<(usize,
     expect("dense", "weights", weights, (inputs, units), &format!("input of {batch} × {inputs}"))?;
     expect("dense", "bias", bias, (1, units), &format!("weights of {inputs} × {units}"))?;
     Ok((batch, units, inputs))
+}
+
+/// `gather`.
+pub(crate) fn gather<E: Engine>(
+    engine: &E,
+    x: &E::Matrix,
+    scaling: Option<&Scaling<E::Matrix>>,
+    rows: &[u32],
+) -> Result<()> {
+    let because = scaled(engine, "gather", x, scaling)?;
+    let (count, _) = engine.shape(x);
+    match rows.iter().position(|row| *row as usize >= count) {
+        None => Ok(()),
+        Some(place) => Err(Error::Data(format!(
+            "gather: row {} (number {place} of the list, both counted from 0) is none of {because}, which has rows 0 to \
+             {count} without {count} itself",
+            rows[place]
+        ))),
+    }
+}
+
+/// `output_error` of `z`, which judges `y`.
+pub(crate) fn output_error(head: Head, z: Shape, y: Shape, costs: Shape, at: usize) -> Result<()> {
+    one_row_at_least("output_error", "z", z)?;
+    if z.1 == 0 {
+        let problem = format!("z is {} × 0; it needs at least one column", z.0);
+        return Err(shape_error("output_error", problem));
+    }
+    let because = format!("z of {} × {} and the head {head}", z.0, z.1);
+    expect("output_error", "y", y, (z.0, head.target_columns(z.1)), &because)?;
+    if costs.1 == 1 && at < costs.0 {
+        return Ok(());
+    }
+    let problem =
+        format!("costs is {} × {}, and the cost is to go into row {at} of one column", costs.0, costs.1);
+    Err(shape_error("output_error", problem))
+}
+
+/// `backward`.
+pub(crate) fn backward(output: Shape, gradient: Shape) -> Result<()> {
+    let because = format!("an output of {} × {}", output.0, output.1);
+    expect("backward", "the gradient", gradient, output, &because)
+}
+
+/// `update`; `states` are the shapes of what the rule keeps.
+pub(crate) fn update(
+    rule: Update,
+    parameters: Shape,
+    gradient: Shape,
+    states: impl ExactSizeIterator<Item = Shape>,
+) -> Result<()> {
+    let because = format!("parameters of {} × {}", parameters.0, parameters.1);
+    expect("update", "the gradient", gradient, parameters, &because)?;
+    if states.len() != rule.states() {
+        let problem = format!("{} states are given, and the rule keeps {}", states.len(), rule.states());
+        return Err(shape_error("update", problem));
+    }
+    if let Update::Adam { step: 0, .. } = rule {
+        return Err(Error::Setting("update: Adam's steps are counted from 1, and this is step 0".to_owned()));
+    }
+    states.into_iter().try_for_each(|state| expect("update", "a state", state, parameters, &because))
 }
 
 impl Layout {

@@ -13,7 +13,9 @@ use kernels::matmul::split_k;
 use kernels::{descent, elementwise, reduce};
 
 use super::product::{self, Rung};
-use super::{Activation, Engine, Layer, Layout, Loss, Moments, Precision, Samples, Scaling, check};
+use super::{
+    Activation, Engine, Head, Layer, Layout, Loss, Moments, Precision, Samples, Scaling, Update, check,
+};
 use crate::cuda::Version;
 use crate::{Error, Result};
 
@@ -596,6 +598,62 @@ where
             (output, layers) = (Some(done), rest);
         }
         output.ok_or_else(check::no_layers)
+    }
+
+    fn gather(
+        &self,
+        x: &Self::Matrix,
+        scaling: Option<&Scaling<Self::Matrix>>,
+        rows: &[u32],
+    ) -> Result<Self::Matrix> {
+        check::gather(self, x, scaling, rows)?;
+        Err(self.without_kernel("gather"))
+    }
+
+    fn output_error(
+        &self,
+        head: Head,
+        z: Self::Matrix,
+        y: &Self::Matrix,
+        costs: &mut Self::Matrix,
+        at: usize,
+    ) -> Result<Self::Matrix> {
+        check::output_error(head, z.shape(), y.shape(), costs.shape(), at)?;
+        Err(self.without_kernel("output_error"))
+    }
+
+    fn predictions(&self, _: Head, _: Self::Matrix) -> Result<Self::Matrix> {
+        Err(self.without_kernel("predictions"))
+    }
+
+    fn backward(&self, _: Activation, output: &Self::Matrix, gradient: Self::Matrix) -> Result<Self::Matrix> {
+        check::backward(output.shape(), gradient.shape())?;
+        Err(self.without_kernel("backward"))
+    }
+
+    fn column_sums(&self, _: &Self::Matrix) -> Result<Self::Matrix> {
+        Err(self.without_kernel("column_sums"))
+    }
+
+    fn update(
+        &self,
+        rule: Update,
+        parameters: &mut Self::Matrix,
+        gradient: &Self::Matrix,
+        state: &mut [Self::Matrix],
+    ) -> Result<()> {
+        check::update(rule, parameters.shape(), gradient.shape(), state.iter().map(DeviceMatrix::shape))?;
+        Err(self.without_kernel("update"))
+    }
+}
+
+impl<D: Device> DeviceEngine<D> {
+    /// The error for an operation that has no kernel yet.
+    fn without_kernel(&self, operation: &str) -> Error {
+        Error::Unusable {
+            device: self.description.clone(),
+            reason: format!("{operation} has no kernel yet: train on the cpu or the loop engine"),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod emulator;
 mod matrix;
 mod product;
 mod reference;
+mod training;
 
 pub use choice::{Choice, Device, Job};
 pub use cpu::Cpu;
@@ -25,6 +26,7 @@ pub use device::{DeviceEngine, DeviceMatrix};
 pub use emulator::Emulator;
 pub use matrix::HostMatrix;
 pub use reference::Loop;
+pub use training::{Head, Update};
 
 use std::sync::Arc;
 
@@ -331,6 +333,77 @@ pub trait Engine {
         let first = first.of(self, input, precision)?;
         rest.iter().try_fold(first, |input, layer| layer.of(self, &input, precision))
     }
+
+    /// Rows of `x` (m × n) in the order of `rows`, which may name one several times: `rows.len()` × n. With a scaling each
+    /// value is (x − mean) / deviation, rounded twice: the same bits on every engine that computes in `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for the first of `rows` that is no row of `x`; a scaling of another shape, or the engine failed.
+    fn gather(
+        &self,
+        x: &Self::Matrix,
+        scaling: Option<&Scaling<Self::Matrix>>,
+        rows: &[u32],
+    ) -> Result<Self::Matrix>;
+
+    /// e = (ŷ − y) / m (m × k), J's derivative by z, for z = `z` (m × k), m ≥ 1, k ≥ 1; ŷ, J and the shape of `y` as
+    /// [`Head`] says. J goes into row `at` of `costs` (steps × 1), which stays on the engine's side: nothing is waited for.
+    ///
+    /// A label that the head has no cost for makes J NaN, and its row of e: one outside 0 to 1 for [`Head::Sigmoid`],
+    /// for [`Head::Softmax`] one that is not the number of a class. Labels are not refused, as that would take reading
+    /// them back in each step: see to them once.
+    ///
+    /// An engine in `f32` has an element of ŷ within a few units in the last place and u·|z − max z|·ŷ, and J within
+    /// such a share of the costs of the samples. No power overflows, however far out z is.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or the engine failed.
+    fn output_error(
+        &self,
+        head: Head,
+        z: Self::Matrix,
+        y: &Self::Matrix,
+        costs: &mut Self::Matrix,
+        at: usize,
+    ) -> Result<Self::Matrix>;
+
+    /// ŷ of `z`, as [`Head`] says: of the shape of `z`. Softmax takes a row's maximum off first.
+    ///
+    /// # Errors
+    /// The engine failed.
+    fn predictions(&self, head: Head, z: Self::Matrix) -> Result<Self::Matrix>;
+
+    /// dZ = dA ⊙ g′ (m × n): back through the activation of a layer whose output was A = `output`, from
+    /// dA = `gradient`, both m × n. g′ from the output: 1 for the identity; 1 where A > 0 and 0 elsewhere for ReLU, where
+    /// dZ is then exactly dA and exactly 0; A(1 − A) for sigmoid.
+    ///
+    /// # Errors
+    /// Shapes that differ, or the engine failed.
+    fn backward(
+        &self,
+        activation: Activation,
+        output: &Self::Matrix,
+        gradient: Self::Matrix,
+    ) -> Result<Self::Matrix>;
+
+    /// Σ of each column of `x` (m × n): 1 × n. The gradient of a layer's bias is that of its dZ.
+    ///
+    /// # Errors
+    /// The engine failed.
+    fn column_sums(&self, x: &Self::Matrix) -> Result<Self::Matrix>;
+
+    /// One step of `parameters` by `gradient`, of the same shape, as [`Update`] says. `state` is what the rule keeps
+    /// from step to step ([`Update::states`]), each matrix of that shape too, and of zeros before the first step.
+    ///
+    /// # Errors
+    /// Shapes that differ, another number of states than the rule has, Adam's step 0; or the engine failed.
+    fn update(
+        &self,
+        rule: Update,
+        parameters: &mut Self::Matrix,
+        gradient: &Self::Matrix,
+        state: &mut [Self::Matrix],
+    ) -> Result<()>;
 }
 
 /// A dense layer of a network: g(A W + b).

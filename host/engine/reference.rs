@@ -7,7 +7,9 @@
 
 use std::borrow::Cow;
 
-use super::{Activation, Engine, HostMatrix, Layout, Loss, Moments, Precision, Samples, Scaling, check};
+use super::{
+    Activation, Engine, Head, HostMatrix, Layout, Loss, Moments, Precision, Samples, Scaling, Update, check,
+};
 use crate::Result;
 
 /// Plain loops in `f64` on one thread: the truth that the other engines are checked against.
@@ -216,6 +218,154 @@ impl Engine for Loop {
         }
         Ok(out)
     }
+
+    fn gather(&self, x: &Matrix, scaling: Option<&Scaling<Matrix>>, rows: &[u32]) -> Result<Matrix> {
+        check::gather(self, x, scaling, rows)?;
+        let mut out = Matrix::filled("gather", rows.len(), x.columns, 0.0)?;
+        for (i, &row) in rows.iter().enumerate() {
+            let place = i * x.columns..(i + 1) * x.columns;
+            out.values[place].copy_from_slice(&scaled(x.row(row as usize), scaling));
+        }
+        Ok(out)
+    }
+
+    fn output_error(
+        &self,
+        head: Head,
+        mut z: Matrix,
+        y: &Matrix,
+        costs: &mut Matrix,
+        at: usize,
+    ) -> Result<Matrix> {
+        check::output_error(head, z.shape(), y.shape(), costs.shape(), at)?;
+        let (batch, columns) = z.shape();
+        let samples = batch as f64;
+        let mut cost = 0.0;
+        for i in 0..batch {
+            let (row, targets) = (&mut z.values[i * columns..(i + 1) * columns], y.row(i));
+            cost += match head {
+                Head::Identity => judged(Loss::SquaredError, row, targets),
+                Head::Sigmoid => judged(Loss::LogLoss, row, targets),
+                Head::Softmax => classified(row, targets[0]),
+            };
+            for error in row {
+                *error /= samples;
+            }
+        }
+        costs.values[at] = cost / samples;
+        Ok(z)
+    }
+
+    fn predictions(&self, head: Head, mut z: Matrix) -> Result<Matrix> {
+        for i in 0..z.rows {
+            let row = &mut z.values[i * z.columns..(i + 1) * z.columns];
+            match head {
+                Head::Identity => {}
+                Head::Sigmoid => row.iter_mut().for_each(|z| *z = Activation::Sigmoid.apply(*z)),
+                Head::Softmax => _ = softmax(row),
+            }
+        }
+        Ok(z)
+    }
+
+    fn backward(&self, activation: Activation, output: &Matrix, mut gradient: Matrix) -> Result<Matrix> {
+        check::backward(output.shape(), gradient.shape())?;
+        for (d, &a) in gradient.values.iter_mut().zip(output.values.iter()) {
+            match activation {
+                Activation::Identity => {}
+                Activation::Relu if a > 0.0 => {}
+                Activation::Relu => *d = 0.0,
+                Activation::Sigmoid => *d *= a * (1.0 - a),
+            }
+        }
+        Ok(gradient)
+    }
+
+    fn column_sums(&self, x: &Matrix) -> Result<Matrix> {
+        let mut sums = Matrix::filled("column_sums", 1, x.columns, 0.0)?;
+        for i in 0..x.rows {
+            for (sum, value) in sums.values.iter_mut().zip(x.row(i)) {
+                *sum += value;
+            }
+        }
+        Ok(sums)
+    }
+
+    fn update(
+        &self,
+        rule: Update,
+        parameters: &mut Matrix,
+        gradient: &Matrix,
+        state: &mut [Matrix],
+    ) -> Result<()> {
+        check::update(rule, parameters.shape(), gradient.shape(), state.iter().map(Matrix::shape))?;
+        for i in 0..gradient.values.len() {
+            let w = &mut parameters.values[i];
+            match (rule, &mut *state) {
+                (Update::Descent { learning_rate, l2 }, _) => {
+                    *w -= learning_rate * (gradient.values[i] + l2 * *w);
+                }
+                (Update::Momentum { learning_rate, momentum, l2 }, [v]) => {
+                    v.values[i] = momentum * v.values[i] + (gradient.values[i] + l2 * *w);
+                    *w -= learning_rate * v.values[i];
+                }
+                (Update::Adam { learning_rate, beta1, beta2, epsilon, step, l2 }, [m, v]) => {
+                    let g = gradient.values[i] + l2 * *w;
+                    m.values[i] = beta1 * m.values[i] + (1.0 - beta1) * g;
+                    v.values[i] = beta2 * v.values[i] + (1.0 - beta2) * g * g;
+                    let m_corrected = m.values[i] / (1.0 - beta1.powf(step as f64));
+                    let v_corrected = v.values[i] / (1.0 - beta2.powf(step as f64));
+                    *w -= learning_rate * m_corrected / (v_corrected.sqrt() + epsilon);
+                }
+                _ => unreachable!("the number of states was checked"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// z := ŷ − y of a row, and its share in m·J; NaN where a label has none.
+fn judged(loss: Loss, row: &mut [f64], targets: &[f64]) -> f64 {
+    let mut cost = 0.0;
+    for (z, &y) in row.iter_mut().zip(targets) {
+        if loss == Loss::LogLoss && !(0.0..=1.0).contains(&y) {
+            row.fill(f64::NAN);
+            return f64::NAN;
+        }
+        cost += loss.cost(*z, y);
+        *z = loss.prediction(*z) - y;
+    }
+    cost
+}
+
+/// z := softmax(z) − the row of the class, and −ln ŷ of it; NaN where the label is none.
+fn classified(row: &mut [f64], label: f64) -> f64 {
+    let Some(class) = Head::class(label, row.len()) else {
+        row.fill(f64::NAN);
+        return f64::NAN;
+    };
+    let below_largest = largest(row) - row[class];
+    let cost = softmax(row) + below_largest;
+    row[class] -= 1.0;
+    cost
+}
+
+fn largest(row: &[f64]) -> f64 {
+    row.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// z := eᶻ / Σeᶻ, with the maximum taken off z; gives ln Σeᶻ of what is left.
+fn softmax(row: &mut [f64]) -> f64 {
+    let largest = largest(row);
+    let mut sum = 0.0;
+    for z in row.iter_mut() {
+        *z = (*z - largest).exp();
+        sum += *z;
+    }
+    for z in row {
+        *z /= sum;
+    }
+    sum.ln()
 }
 
 /// (x − mean) / deviation of each value of a row.

@@ -145,7 +145,7 @@ pub(super) fn multiply(
         c: (c.values.as_mut_ptr(), n),
         k,
     };
-    (0..m.div_ceil(tile[0]) * across).into_par_iter().for_each(|index| {
+    let compute = |index: usize| {
         let [i, j] = [index / across * tile[0], index % across * tile[1]];
         let sides = [tile[0].min(m - i), tile[1].min(n - j)];
         // SAFETY: the tiles lie in C, and no two overlap; C is borrowed mutably until the last task has ended.
@@ -153,7 +153,12 @@ pub(super) fn multiply(
             product.compute([i, j], sides);
             product.map([i, j], sides, map);
         }
-    });
+    };
+    match m.div_ceil(tile[0]) * across {
+        // To be handed to a thread of the pool and waited for costs as much as a small product.
+        1 => compute(0),
+        tiles => (0..tiles).into_par_iter().for_each(compute),
+    }
 }
 
 #[cfg(test)]

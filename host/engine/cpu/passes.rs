@@ -428,6 +428,37 @@ pub(super) fn column_moments(x: View<'_>) -> (Vec<f64>, Vec<f64>) {
     moments.into_iter().unzip()
 }
 
+/// The sums of a chunk's columns.
+struct SumsPass<'a> {
+    x: View<'a>,
+    rows: Range<usize>,
+}
+
+impl WithSimd for SumsPass<'_> {
+    type Output = Vec<f64>;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> Vec<f64> {
+        let mut sums = vec![0.0; self.x.columns];
+        for i in self.rows {
+            for (sum, &value) in sums.iter_mut().zip(self.x.stored(i)) {
+                *sum += f64::from(value);
+            }
+        }
+        sums
+    }
+}
+
+/// Σ of each column of `x`, in `f64`.
+pub(super) fn column_sums(x: View<'_>) -> Vec<f64> {
+    let leaf = |chunk| Arch::new().dispatch(SumsPass { x, rows: x.chunk(chunk) });
+    let merge = |mut left: Vec<f64>, right: Vec<f64>| {
+        left.iter_mut().zip(right).for_each(|(sum, value)| *sum += value);
+        left
+    };
+    tree(0..x.chunks(), &leaf, &merge)
+}
+
 /// Applies `map` to a row; it is compiled for the machine's instruction set.
 pub(super) fn map_row(row: &mut [f32], map: impl RowMap) {
     Arch::new().dispatch(RowPass { row, map });

@@ -169,7 +169,7 @@ pub(super) fn sigmoid(z: f32) -> f32 {
 
 /// eˣ for x ≤ 0: 2ⁿ · e^r with |r| ≤ ln 2 / 2 and the polynomial of Cephes' `expf` (S. Moshier, 1989).
 #[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
+pub(super) fn exp_of_negative(x: f32) -> f32 {
     /// Added to a small number it leaves the nearest integer in the low bits.
     const ROUND: f32 = 12_582_912.0; // 1.5 · 2²³
     const LN_2_HIGH: f32 = 0.693_359_4;
