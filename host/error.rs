@@ -74,7 +74,8 @@ pub enum Error {
         /// The rate that was used.
         learning_rate: f64,
         /// A rate that would do: half of 2/λ, with λ the largest eigenvalue of XᵀX/m (X with a column of ones for
-        /// the bias); below 2/λ descent converges. `None` if λ is beyond the numbers.
+        /// the bias), or a quarter of it for the log loss; below 2/λ descent converges. `None` if λ is beyond the
+        /// numbers.
         suggestion: Option<f64>,
     },
     /// The device that was asked for cannot be used.

@@ -859,13 +859,13 @@ fn a_model_of_another_version_is_refused() {
     let place = trained();
     place.write("data.csv", SMALL);
     let bytes = fs::read(place.path("model")).expect("the model is there");
-    let (from, to) = (br#"\"version\":1"#, br#"\"version\":2"#);
+    let (from, to) = (br#"\"version\":2"#, br#"\"version\":7"#);
     let at = bytes.windows(from.len()).position(|window| window == from).expect("the version is in the file");
     let newer = [&bytes[..at], &to[..], &bytes[at + from.len()..]].concat();
     place.write("newer", newer);
     place.refuses(
         2,
-        &["newer: the model file has version 2, but tilegrad ", "reads version 1: train the model again"],
+        &["newer: the model file has version 7, but tilegrad ", "reads version 2: train the model again"],
         &predict_with("newer"),
     );
 }

@@ -275,7 +275,7 @@ impl<'a> Summary<'a> {
             features: model.features(),
             target: model.target(),
             iterations: model.training().iterations,
-            learning_rate: model.training().learning_rate,
+            learning_rate: model.training().settings.learning_rate,
             cost: model.training().cost,
             weights,
             bias,

@@ -14,14 +14,15 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::descent::Descent;
-use super::format::{Format, load};
+use super::format::{Format, Tensor, load};
 use crate::data::{Dataset, Kept, Output};
 use crate::engine::Engine;
 use crate::{Error, Result};
 
 /// What a checkpoint is.
-const FORMAT: Format =
-    Format { kind: "checkpoint", version: 1, name: "checkpoint", remedy: "remove it to begin anew" };
+const FORMAT: Format = Format { version: 1, name: "checkpoint", remedy: "remove it to begin anew" };
+/// The kind of file.
+const KIND: &str = "checkpoint";
 /// The tensor of the costs; the others are the model's.
 const COSTS: &str = "costs";
 /// How long training goes on without a checkpoint, unless that is said in steps.
@@ -176,7 +177,7 @@ impl Checkpoint {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let (subject, tensors): (Subject, _) = FORMAT.read(bytes)?;
+        let (_, subject, tensors): (_, Subject, _) = FORMAT.read(&[KIND], bytes)?;
         let costs = tensors.numbers(COSTS, None, f64::is_finite)?;
         let names = tensors.names().into_iter().filter(|name| name != COSTS);
         let parameters =
@@ -203,9 +204,9 @@ pub(super) struct Subject {
 
 impl Subject {
     /// Training of `model` with these settings, each with its name in words.
-    pub(super) fn new<const N: usize>(
+    pub(super) fn new(
         model: &str,
-        settings: [(&str, Value); N],
+        settings: Vec<(&str, Value)>,
         engine: &impl Engine,
         dataset: &Dataset,
     ) -> Self {
@@ -297,9 +298,9 @@ impl Writer {
         if !parameters.iter().flat_map(|(_, values)| values).all(|value| value.is_finite()) {
             return Ok(());
         }
-        let mut tensors = vec![(COSTS, costs)];
-        tensors.extend(parameters.iter().map(|(name, values)| (name.as_str(), values.as_slice())));
-        let bytes = FORMAT.to_bytes(&self.subject, &tensors)?;
+        let mut tensors = vec![Tensor::vector(COSTS, costs)];
+        tensors.extend(parameters.iter().map(|(name, values)| Tensor::vector(name, values)));
+        let bytes = FORMAT.to_bytes(KIND, &self.subject, &tensors)?;
         self.kept.write(&bytes).map_err(|error| match (error, self.last) {
             (Error::File { action, path, source }, Some(last)) => {
                 let text =
@@ -386,7 +387,9 @@ mod tests {
     /// What resuming says of a checkpoint of `subject` with these tensors.
     fn resumed<E: Engine>(engine: &E, subject: &Subject, tensors: &[(&str, &[f64])]) -> String {
         let (_folder, output) = place();
-        output.write(&FORMAT.to_bytes(subject, tensors).unwrap()).unwrap();
+        let tensors: Vec<Tensor> =
+            tensors.iter().map(|(name, values)| Tensor::vector(*name, values)).collect();
+        output.write(&FORMAT.to_bytes(KIND, subject, &tensors).unwrap()).unwrap();
         text(fit(&settings(), engine, Checkpoints::resume(output)))
     }
 

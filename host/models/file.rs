@@ -1,39 +1,80 @@
-//! Model files: see [`format`](super::format) for what they share with checkpoints.
+//! Model files: safetensors, which many languages read.
 //!
-//! The metadata hold `features`, `target`, `scale` and `training`. The tensors: `weights` (features) and `bias` (1) for
-//! scaled features, `mean` and `standard_deviation` (features). A prediction is
-//! Σ weights · (x − mean) / standard_deviation + bias.
+//! The metadata have one entry, `tilegrad`: a JSON object.
+//!
+//! | entry | what it holds |
+//! |---|---|
+//! | `version` | 2 |
+//! | `kind` | `linear` or `logistic` |
+//! | `features` | the features' names, in the order of the weights |
+//! | `encoding` | how the columns of a file become the features: see [`Encoding`] |
+//! | `target` | the target's name |
+//! | `scale` | `zscore` or `none` |
+//! | `classes` | the classes' names, in the order of their numbers; of a classifier alone |
+//! | `training` | how it was trained: see [`Training`] |
+//!
+//! The tensors, row-major, of n features:
+//!
+//! | tensor | | |
+//! |---|---|---|
+//! | `mean`, `standard_deviation` | F64 [n] | x is taken as (x − mean) / standard_deviation; 0 and 1 with the scale `none` |
+//! | `weights`, `bias` | F64 [n, k], [k] | z = x · weights + bias |
+//!
+//! A linear model has k = 1 and predicts z. A logistic model of two classes has k = 1, and the second class has the
+//! probability 1 / (1 + e⁻ᶻ); with K > 2 classes k = K, and the probabilities are the softmax of z. tilegrad computes z in 32
+//! bits, except on the engine `loop`.
 //!
 //! In Python:
 //!
 //! ```text
 //! with safetensors.safe_open("model.safetensors", "np") as file:
 //!     about = json.loads(file.metadata()["tilegrad"])
-//!     weights = file.get_tensor("weights")
+//!     mean, deviation, weights, bias = (
+//!         file.get_tensor(name) for name in ("mean", "standard_deviation", "weights", "bias"))
+//! z = (x - mean) / deviation @ weights + bias  # x: samples × features, in the order of about["features"]
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{Format, load};
-use super::{FittedLinear, Scale, Scaler, Training};
-use crate::data::{Output, repeated};
+use super::format::{Format, Tensor, Tensors, load};
+use super::regression::Affine;
+use super::training::About;
+use super::{FittedLinear, FittedLogistic, Model, Scale, Scaler, Training};
+use crate::data::{Encoding, Output, repeated};
 use crate::{Error, Result};
 
 /// What a model file is.
-const FORMAT: Format =
-    Format { kind: "linear", version: 1, name: "model file", remedy: "train the model again" };
+const FORMAT: Format = Format { version: 2, name: "model file", remedy: "train the model again" };
+/// The kinds of models.
+const KINDS: [&str; 2] = ["linear", "logistic"];
 
 #[derive(Serialize, Deserialize)]
-struct About {
+struct Metadata {
     features: Vec<String>,
+    encoding: Encoding,
     target: String,
     scale: Scale,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classes: Option<Vec<String>>,
     training: Training,
 }
 
-impl FittedLinear {
+impl Metadata {
+    fn of(about: &About, classes: Option<&[String]>) -> Self {
+        Metadata {
+            features: about.features().to_vec(),
+            encoding: about.encoding.clone(),
+            target: about.target.clone(),
+            scale: about.scaler.scale(),
+            classes: classes.map(<[String]>::to_vec),
+            training: about.training.clone(),
+        }
+    }
+}
+
+impl Model {
     /// Writes the model to a file, whole or not at all.
     ///
     /// # Errors
@@ -42,96 +83,183 @@ impl FittedLinear {
         output.write(&self.to_bytes()?)
     }
 
-    /// Reads a model that [`FittedLinear::save`] wrote: bit for bit the same, but for the history of costs, which is
-    /// not in the file.
+    /// Reads a model of any kind that [`Model::save`] wrote: bit for bit the same, but for the history of costs, which is not in
+    /// the file.
     ///
     /// # Errors
     /// The file cannot be read, is cut short, is no model of this crate's, has another version or kind of model, or
-    /// its numbers do not fit together.
+    /// its contents do not fit together.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        load(path, Self::parse, |problem| Error::Model { path: path.to_owned(), problem })
+        load(path, |bytes| parse(bytes, &KINDS), |problem| Error::Model { path: path.to_owned(), problem })
     }
 
-    /// The bytes that [`FittedLinear::save`] writes.
+    /// The bytes that [`Model::save`] writes.
     ///
     /// # Errors
-    /// The features' names take more than 100 MB.
+    /// The names take more than 100 MB.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let about = About {
-            features: self.features.clone(),
-            target: self.target.clone(),
-            scale: self.scaler.scale(),
-            training: self.training.clone(),
+        let (about, affine) = match self {
+            Model::Linear(FittedLinear { about, affine }) => (about, affine),
+            Model::Logistic(FittedLogistic { about, affine, .. }) => (about, affine),
         };
-        FORMAT.to_bytes(
-            &about,
-            &[
-                ("weights", &self.weights),
-                ("bias", &[self.bias]),
-                ("mean", self.scaler.mean()),
-                ("standard_deviation", self.scaler.standard_deviation()),
-            ],
-        )
+        let (n, k) = (about.features().len(), affine.bias.len());
+        let tensors = [
+            Tensor::new("weights", &[n, k], &affine.weights),
+            Tensor::vector("bias", &affine.bias),
+            Tensor::vector("mean", about.scaler.mean()),
+            Tensor::vector("standard_deviation", about.scaler.standard_deviation()),
+        ];
+        FORMAT.to_bytes(self.kind(), &Metadata::of(about, self.classes()), &tensors)
     }
 
-    /// As [`FittedLinear::load`], from the file's bytes.
+    /// As [`Model::load`], from the file's bytes.
     ///
     /// # Errors
-    /// As [`FittedLinear::load`].
+    /// As [`Model::load`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::parse(bytes).map_err(|problem| Error::Model { path: PathBuf::from("the bytes given"), problem })
+        parse(bytes, &KINDS).map_err(given)
     }
+}
 
-    fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let (about, tensors): (About, _) = FORMAT.read(bytes)?;
-        let features = about.features.len();
-        let in_f32 = |value: f64| (value as f32).is_finite();
-        let weights = tensors.numbers("weights", Some(features), in_f32)?;
-        let bias = tensors.numbers("bias", Some(1), in_f32)?[0];
-        let mean = tensors.numbers("mean", Some(features), in_f32)?;
-        let divisor = |value: f64| (value as f32).is_finite() && value as f32 > 0.0;
-        let standard_deviation = tensors.numbers("standard_deviation", Some(features), divisor)?;
-        if features == 0 {
-            return Err(FORMAT.damaged("it has no features"));
+fn given(problem: String) -> Error {
+    Error::Model { path: PathBuf::from("the bytes given"), problem }
+}
+
+/// What files are for a model of one kind.
+macro_rules! file_methods {
+    ($model:ident, $kind:literal, $variant:path) => {
+        impl $model {
+            /// As [`Model::save`].
+            ///
+            /// # Errors
+            /// As [`Model::save`].
+            pub fn save(&self, output: &Output) -> Result<()> {
+                Model::from(self.clone()).save(output)
+            }
+
+            /// As [`Model::load`], of this kind of model alone.
+            ///
+            /// # Errors
+            /// As [`Model::load`].
+            pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+                let path = path.as_ref();
+                load(path, Self::parse, |problem| Error::Model { path: path.to_owned(), problem })
+            }
+
+            /// As [`Model::to_bytes`].
+            ///
+            /// # Errors
+            /// As [`Model::to_bytes`].
+            pub fn to_bytes(&self) -> Result<Vec<u8>> {
+                Model::from(self.clone()).to_bytes()
+            }
+
+            /// As [`Model::from_bytes`], of this kind of model alone.
+            ///
+            /// # Errors
+            /// As [`Model::load`].
+            pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+                Self::parse(bytes).map_err(given)
+            }
+
+            fn parse(bytes: &[u8]) -> Result<Self, String> {
+                match parse(bytes, &[$kind])? {
+                    $variant(model) => Ok(model),
+                    other => Err(format!("this is a model of kind {:?}", other.kind())),
+                }
+            }
         }
-        if let Some(name) = repeated(&about.features) {
-            return Err(FORMAT.damaged(format_args!("it has two features named {name:?}")));
+    };
+}
+
+file_methods!(FittedLinear, "linear", Model::Linear);
+file_methods!(FittedLogistic, "logistic", Model::Logistic);
+
+/// A model of one of `kinds`.
+fn parse(bytes: &[u8], kinds: &[&'static str]) -> Result<Model, String> {
+    let (kind, metadata, tensors): (_, Metadata, _) = FORMAT.read(kinds, bytes)?;
+    let classes = metadata.classes.clone();
+    let about = about(metadata, &tensors)?;
+    match (kind, classes) {
+        ("linear", None) => Ok(Model::Linear(FittedLinear { affine: affine(&about, &tensors, 1)?, about })),
+        ("logistic", Some(classes)) => {
+            if classes.len() < 2 {
+                return Err(FORMAT.damaged(format_args!("it has {} classes", classes.len())));
+            }
+            if let Some(name) = repeated(&classes) {
+                return Err(FORMAT.damaged(format_args!("it has two classes named {name:?}")));
+            }
+            let columns = if classes.len() == 2 { 1 } else { classes.len() };
+            let affine = affine(&about, &tensors, columns)?;
+            Ok(Model::Logistic(FittedLogistic { about, classes, affine }))
         }
-        Ok(FittedLinear {
-            features: about.features,
-            target: about.target,
-            scaler: Scaler::from_parts(about.scale, mean, standard_deviation),
-            weights,
-            bias,
-            training: about.training,
-            history: Vec::new(),
-        })
+        (kind, classes) => {
+            let has = if classes.is_some() { "has" } else { "has no" };
+            Err(FORMAT.damaged(format_args!("a model of kind {kind:?} that {has} classes")))
+        }
     }
+}
+
+/// What every model has beside its numbers.
+fn about(metadata: Metadata, tensors: &Tensors<'_>) -> Result<About, String> {
+    let Metadata { features, encoding, target, scale, training, .. } = metadata;
+    if features != encoding.features() {
+        return Err(FORMAT.damaged("its features are not those of its encoding"));
+    }
+    let n = Some(&[features.len()][..]);
+    let mean = tensors.numbers("mean", n, in_f32)?;
+    let divisor = |value: f64| in_f32(value) && value as f32 > 0.0;
+    let standard_deviation = tensors.numbers("standard_deviation", n, divisor)?;
+    let scaler = Scaler::from_parts(scale, mean, standard_deviation);
+    Ok(About { encoding, target, scaler, training, history: Vec::new() })
+}
+
+fn affine(about: &About, tensors: &Tensors<'_>, columns: usize) -> Result<Affine, String> {
+    let weights = tensors.numbers("weights", Some(&[about.features().len(), columns]), in_f32)?;
+    Ok(Affine { weights, bias: tensors.numbers("bias", Some(&[columns]), in_f32)? })
+}
+
+fn in_f32(value: f64) -> bool {
+    (value as f32).is_finite()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::models::Method;
+    use crate::data::Column;
+    use crate::models::{Ending, Method, Settings};
+
+    fn about(scaler: Scaler) -> About {
+        let columns = ["a", "täg,\"b\""].map(|name| Column::Number { name: name.to_owned(), fill: None });
+        let training = Training {
+            settings: Settings::default(),
+            iterations: 1000,
+            ending: Ending::Epochs,
+            engine: "loop".to_owned(),
+            method: Method::Direct,
+            samples: 442,
+            cost: 0.1 + 0.2,
+            constant_features: vec!["a".to_owned()],
+        };
+        let encoding = Encoding::new(columns.to_vec()).unwrap();
+        About { encoding, target: "y".to_owned(), scaler, training, history: Vec::new() }
+    }
 
     fn model() -> FittedLinear {
         FittedLinear {
-            features: vec!["a".to_owned(), "täg,\"b\"".to_owned()],
-            target: "y".to_owned(),
-            scaler: Scaler::from_parts(Scale::ZScore, vec![1.0 / 3.0, -1e-30], vec![1e-20, 3.0]),
-            weights: vec![-0.1, f64::MIN_POSITIVE],
-            bias: -0.0,
-            training: Training {
-                learning_rate: 0.1,
-                iterations: 1000,
-                engine: "loop".to_owned(),
-                method: Method::Direct,
-                samples: 442,
-                cost: 0.1 + 0.2,
-                constant_features: vec!["a".to_owned()],
-            },
-            history: Vec::new(),
+            about: about(Scaler::from_parts(Scale::ZScore, vec![1.0 / 3.0, -1e-30], vec![1e-20, 3.0])),
+            affine: Affine { weights: vec![-0.1, f64::MIN_POSITIVE], bias: vec![-0.0] },
+        }
+    }
+
+    fn classifier(classes: &[&str]) -> FittedLogistic {
+        let columns = if classes.len() == 2 { 1 } else { classes.len() };
+        let weights = (0..2 * columns).map(|i| i as f64 / 3.0).collect();
+        FittedLogistic {
+            about: about(Scaler::from_parts(Scale::None, vec![0.0; 2], vec![1.0; 2])),
+            classes: classes.iter().map(ToString::to_string).collect(),
+            affine: Affine { weights, bias: vec![-0.5; columns] },
         }
     }
 
@@ -151,8 +279,25 @@ mod tests {
         let bytes = model().to_bytes().unwrap();
         let read = FittedLinear::from_bytes(&bytes).unwrap();
         assert_eq!(read, model());
-        assert!(read.bias.is_sign_negative());
+        assert!(read.bias().is_sign_negative());
         assert_eq!(read.to_bytes().unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_classifier_comes_back_bit_for_bit_and_is_no_regression() {
+        for classes in [&["no", "yes"][..], &["0", "1", "2"]] {
+            let model = classifier(classes);
+            let bytes = model.to_bytes().unwrap();
+            assert_eq!(FittedLogistic::from_bytes(&bytes).unwrap(), model);
+            assert_eq!(Model::from_bytes(&bytes).unwrap(), Model::Logistic(model));
+            let refused = FittedLinear::from_bytes(&bytes).unwrap_err().to_string();
+            assert!(refused.contains("of kind \"logistic\"") && refused.contains("\"linear\""), "{refused}");
+        }
+        for (classes, problem) in [(&["a"][..], "1 classes"), (&["a", "a"], "two classes named \"a\"")] {
+            let refused =
+                Model::from_bytes(&classifier(classes).to_bytes().unwrap()).unwrap_err().to_string();
+            assert!(refused.contains(problem), "{refused}");
+        }
     }
 
     #[test]
@@ -182,19 +327,18 @@ mod tests {
     #[test]
     fn other_versions_kinds_and_contents_are_refused() {
         let text = |from, to| changed(from, to).unwrap_err().to_string();
-        assert!(text(r#"\"version\":1"#, r#"\"version\":7"#).contains("has version 7, but tilegrad"));
-        assert!(text(r#"\"kind\":\"linear\""#, r#"\"kind\":\"network\""#).contains("of kind \"network\""));
+        assert!(text(r#"\"version\":2"#, r#"\"version\":1"#).contains("has version 1, but tilegrad"));
+        assert!(text(r#"\"kind\":\"linear\""#, r#"\"kind\":\"cubic\""#).contains("of kind \"cubic\""));
         assert!(text(r#""tilegrad":"#, r#""other":"#).contains("not one that tilegrad wrote"));
-        assert!(text(r#"[\"a\","#, r#"[\"a\",\"b\","#).contains("not F64 [3]"));
+        assert!(text(r#"[\"a\","#, r#"[\"a\",\"b\","#).contains("not those of its encoding"));
         assert!(text(r#"\"features\""#, r#"\"fixtures\""#).contains("missing field `features`"));
         assert!(text(r#""mean":"#, r#""median":"#).contains("`mean` not found"));
         assert!(text("F64", "I64").contains("not F64"));
         assert!(text(r#""shape":[2]"#, r#""shape":[2,1]"#).contains("not F64 [2]"));
-        assert!(text(r#"\"täg,\\\"b\\\"\""#, r#"\"a\""#).contains("two features named \"a\""));
-        let none = FittedLinear { features: vec![], weights: vec![], ..model() };
-        let none = FittedLinear { scaler: Scaler::from_parts(Scale::ZScore, vec![], vec![]), ..none };
-        assert!(FittedLinear::parse(&none.to_bytes().unwrap()).unwrap_err().contains("no features"));
+        assert!(text(r#""shape":[2,1]"#, r#""shape":[1,2]"#).contains("not F64 [2, 1]"));
+        assert!(text(r#"\"target\""#, r#"\"classes\":[],\"target\""#).contains("that has classes"));
         assert!(FittedLinear::parse(b"a,b\n1,2\n").unwrap_err().contains("no model file"));
+        assert!(parse(b"a,b\n1,2\n", &KINDS).unwrap_err().contains("no model file"));
     }
 
     #[test]
@@ -204,9 +348,9 @@ mod tests {
         {
             let mut model = model();
             match which {
-                0 => model.weights[1] = value,
-                1 => model.bias = value,
-                _ => model.scaler = Scaler::from_parts(Scale::ZScore, vec![0.0; 2], vec![1.0, value]),
+                0 => model.affine.weights[1] = value,
+                1 => model.affine.bias[0] = value,
+                _ => model.about.scaler = Scaler::from_parts(Scale::ZScore, vec![0.0; 2], vec![1.0, value]),
             }
             assert!(
                 FittedLinear::parse(&model.to_bytes().unwrap()).unwrap_err().contains("damaged"),

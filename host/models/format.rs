@@ -1,7 +1,7 @@
 //! What this crate's files have in common: safetensors, with what the numbers mean in the metadata.
 //!
-//! The metadata have one entry, `tilegrad`: a JSON object that begins with `version` and `kind`. All tensors are vectors
-//! of `f64`. The same contents give the same bytes.
+//! The metadata have one entry, `tilegrad`: a JSON object that begins with `version` and `kind`. Tensors are row-major. The
+//! same contents give the same bytes.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -21,9 +21,8 @@ const ENTRY: &str = "tilegrad";
 /// The longest header that safetensors takes, in bytes.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// A kind of file, and the words for it in messages.
+/// A sort of file, and the words for it in messages.
 pub(super) struct Format {
-    pub kind: &'static str,
     /// The version that is written, and the only one that is read.
     pub version: u64,
     pub name: &'static str,
@@ -46,20 +45,73 @@ struct Stamped<'a, A> {
     about: &'a A,
 }
 
+/// A type of numbers that files hold.
+pub(super) trait Number: bytemuck::Pod + PartialEq + std::fmt::Display {
+    const DTYPE: Dtype;
+
+    fn to_bytes(self) -> Vec<u8>;
+
+    fn from_bytes(bytes: &[u8]) -> Vec<Self>;
+}
+
+impl Number for f64 {
+    const DTYPE: Dtype = Dtype::F64;
+
+    fn to_bytes(self) -> Vec<u8> {
+        self.to_le_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.as_chunks().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+    }
+}
+
+impl Number for f32 {
+    const DTYPE: Dtype = Dtype::F32;
+
+    fn to_bytes(self) -> Vec<u8> {
+        self.to_le_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Vec<Self> {
+        bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    }
+}
+
+/// A tensor to be written.
+pub(super) struct Tensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// `values`, of this shape.
+    pub(super) fn new<N: Number>(name: impl Into<String>, shape: &[usize], values: &[N]) -> Self {
+        debug_assert_eq!(shape.iter().product::<usize>(), values.len());
+        let bytes = values.iter().flat_map(|value| value.to_bytes()).collect();
+        Tensor { name: name.into(), dtype: N::DTYPE, shape: shape.to_vec(), bytes }
+    }
+
+    /// A vector.
+    pub(super) fn vector<N: Number>(name: impl Into<String>, values: &[N]) -> Self {
+        Self::new(name, &[values.len()], values)
+    }
+}
+
 impl Format {
-    /// The file with `about` (a JSON object) and `tensors`.
+    /// The file of this kind with `about` (a JSON object) and `tensors`.
     ///
     /// # Errors
     /// Names so long that the format does not take them.
-    pub(super) fn to_bytes(&self, about: &impl Serialize, tensors: &[(&str, &[f64])]) -> Result<Vec<u8>> {
-        let stamp = Stamp { version: self.version, kind: self.kind.to_owned() };
+    pub(super) fn to_bytes(&self, kind: &str, about: &impl Serialize, tensors: &[Tensor]) -> Result<Vec<u8>> {
+        let stamp = Stamp { version: self.version, kind: kind.to_owned() };
         let about =
             serde_json::to_string(&Stamped { stamp, about }).expect("text and finite numbers are JSON");
-        let bytes = |values: &[f64]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
-        let tensors: Vec<_> = tensors.iter().map(|(name, values)| (name, bytes(values))).collect();
-        let views = tensors.iter().map(|(name, bytes)| {
-            let shape = vec![bytes.len() / size_of::<f64>()];
-            (name, TensorView::new(Dtype::F64, shape, bytes).expect("the shape is made from the bytes"))
+        let views = tensors.iter().map(|Tensor { name, dtype, shape, bytes }| {
+            let view = TensorView::new(*dtype, shape.clone(), bytes);
+            (name, view.expect("the bytes are made from values of this shape"))
         });
         // One entry only: a map of several would be written in an order that changes from run to run.
         let metadata = HashMap::from([(ENTRY.to_owned(), about)]);
@@ -71,12 +123,13 @@ impl Format {
         })
     }
 
-    /// What the metadata say, and the tensors.
+    /// The kind, which is one of `kinds`, what the metadata say, and the tensors.
     pub(super) fn read<'a, A: DeserializeOwned>(
         &'a self,
+        kinds: &[&'static str],
         bytes: &'a [u8],
-    ) -> Result<(A, Tensors<'a>), String> {
-        let Format { kind, version, name, remedy } = self;
+    ) -> Result<(&'static str, A, Tensors<'a>), String> {
+        let Format { version, name, remedy } = self;
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| match error {
             SafeTensorError::MetadataIncompleteBuffer => format!(
                 "the file is damaged: it does not have the length that its header says (was it copied whole?); \
@@ -91,12 +144,13 @@ impl Format {
                 .to_owned()
         })?;
         let stamp: Stamp = serde_json::from_str(about).map_err(|error| self.damaged(error))?;
-        if stamp.kind != *kind {
+        let Some(kind) = kinds.iter().find(|kind| **kind == stamp.kind) else {
             return Err(format!(
-                "this is a file of kind {:?}; a {name}, of kind {kind:?}, is needed",
-                stamp.kind
+                "this is a file of kind {:?}; a {name}, of kind {}, is needed",
+                stamp.kind,
+                kinds.iter().map(|kind| format!("{kind:?}")).collect::<Vec<_>>().join(" or ")
             ));
-        }
+        };
         if stamp.version != *version {
             return Err(format!(
                 "the {name} has version {}, but tilegrad {} reads version {version}: {remedy}, or use the tilegrad \
@@ -107,7 +161,7 @@ impl Format {
         }
         let about = serde_json::from_str(about).map_err(|error| self.damaged(error))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| self.damaged(error))?;
-        Ok((about, Tensors { format: self, tensors }))
+        Ok((kind, about, Tensors { format: self, tensors }))
     }
 
     /// The message for a file whose contents do not fit together.
@@ -130,28 +184,28 @@ impl Tensors<'_> {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// A tensor of `length` numbers, if that is known, each of which `fits`.
-    pub(super) fn numbers(
+    /// A tensor of this shape, or a vector of any length, each of whose numbers `fits`.
+    pub(super) fn numbers<N: Number>(
         &self,
         name: &str,
-        length: Option<usize>,
-        fits: fn(f64) -> bool,
-    ) -> Result<Vec<f64>, String> {
+        shape: Option<&[usize]>,
+        fits: fn(N) -> bool,
+    ) -> Result<Vec<N>, String> {
         let view = self.tensors.tensor(name).map_err(|error| self.format.damaged(error))?;
-        let right = match (view.shape(), length) {
-            ([found], Some(length)) => *found == length,
-            (shape, _) => shape.len() == 1,
+        let right = match shape {
+            Some(shape) => view.shape() == shape,
+            None => view.shape().len() == 1,
         };
-        if view.dtype() != Dtype::F64 || !right {
-            let length = length.map_or("any number".to_owned(), |length| length.to_string());
+        if view.dtype() != N::DTYPE || !right {
+            let shape = shape.map_or("[any number]".to_owned(), |shape| format!("{shape:?}"));
             return Err(self.format.damaged(format_args!(
-                "{name} is {:?} {:?}, not F64 [{length}]",
+                "{name} is {:?} {:?}, not {:?} {shape}",
                 view.dtype(),
-                view.shape()
+                view.shape(),
+                N::DTYPE
             )));
         }
-        let (values, _) = view.data().as_chunks();
-        let values: Vec<f64> = values.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+        let values = N::from_bytes(view.data());
         match values.iter().find(|value| !fits(**value)) {
             None => Ok(values),
             Some(value) => Err(self.format.damaged(format_args!("{name} holds {value}"))),
@@ -162,7 +216,7 @@ impl Tensors<'_> {
 /// Reads what `read` makes of the file at `path`; `refuse` makes an error of what it says.
 pub(super) fn load<T>(
     path: &Path,
-    read: fn(&[u8]) -> Result<T, String>,
+    read: impl Fn(&[u8]) -> Result<T, String>,
     refuse: impl Fn(String) -> Error,
 ) -> Result<T> {
     let unreadable = |source| Error::unreadable(path, source);

@@ -1,28 +1,21 @@
-//! Linear regression by full-batch gradient descent.
+//! Linear regression.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-use super::checkpoint::{Checkpoint, Subject, Writer};
-use super::descent::{Descent, History};
-use super::gram::{Compressed, Compression};
-use super::{Checkpoints, Method, Progress, Scale, Scaler, descent};
-use crate::data::{Dataset, Table};
-use crate::engine::{Engine, Loss, Samples, Scaling};
+use super::checkpoint::Subject;
+use super::gram::Compression;
+use super::predictions::{numbers_of, truth};
+use super::regression::{self, Affine, Prepared, Start, Task, Trained};
+use super::settings::builder_methods;
+use super::training::{About, about_methods};
+use super::{Checkpoints, Method, Progress, Settings, metrics};
+use crate::data::{Dataset, Encoding, Table};
+use crate::engine::{Engine, Loss};
 use crate::{Error, Result};
 
-/// Steps with which a learning rate is tried before it is suggested.
-const TRIAL_STEPS: usize = 10;
-/// What descent makes small.
-const LOSS: Loss = Loss::SquaredError;
-/// The name of a setting in checkpoints.
-const METHOD: &str = "method";
-
-/// Linear regression: ŷ = Xw + b with the w and b that gradient descent finds for J = Σ(ŷ − y)² / (2m).
+/// Linear regression: ŷ = Xw + b with the w and b that make J = Σ(ŷ − y)² / (2m) + λ/2 Σw² small.
 ///
-/// [`Method`] says what the steps go over. Each step is w := w − α Xᵀe/m, b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0. The same
-/// data and settings give the same bits on the same engine.
+/// [`Method`] says what the steps of full-batch descent go over. Each step is w := w − α (Xᵀe/m + λw), b := b − α Σe/m,
+/// with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The same data and settings give the same
+/// bits on the same engine.
 ///
 /// ```
 /// use tilegrad::models::{LinearRegression, Scale};
@@ -30,55 +23,39 @@ const METHOD: &str = "method";
 /// let settings = LinearRegression::new().learning_rate(0.1).iterations(1000).scale(Scale::ZScore);
 /// # let _ = settings;
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LinearRegression {
-    learning_rate: f64,
-    iterations: usize,
-    scale: Scale,
-    method: Method,
+    settings: Settings,
+    start: Option<Start>,
 }
 
-impl Default for LinearRegression {
-    fn default() -> Self {
-        LinearRegression { learning_rate: 0.1, iterations: 1000, scale: Scale::ZScore, method: Method::Auto }
-    }
-}
+builder_methods!(LinearRegression);
 
 impl LinearRegression {
-    /// Learning rate 0.1, 1000 iterations, features scaled by [`Scale::ZScore`], [`Method::Auto`].
+    /// What [`Settings::default`] says.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The learning rate α: finite and above 0.
-    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
-        self.learning_rate = learning_rate;
-        self
-    }
-
-    /// The number of steps: at least 1.
-    pub fn iterations(mut self, iterations: usize) -> Self {
-        self.iterations = iterations;
-        self
-    }
-
-    /// How features are scaled before descent.
-    pub fn scale(mut self, scale: Scale) -> Self {
-        self.scale = scale;
-        self
-    }
-
     /// What each step goes over: all samples, or a few that say the same.
+    #[must_use]
     pub fn method(mut self, method: Method) -> Self {
-        self.method = method;
+        self.settings.method = method;
+        self
+    }
+
+    /// Begins at what `model` has learnt, of the same features, rather than at 0.
+    #[must_use]
+    pub fn warm_start(mut self, model: &FittedLinear) -> Self {
+        self.start = Some(Start::of(&model.about, &model.affine));
         self
     }
 
     /// Trains on `dataset` on `engine`. The cpu engine reads the data set's own values; others have a copy.
     ///
     /// # Errors
-    /// - [`Error::Setting`]: a learning rate that is not finite and above 0 (in `f32`), or no iterations.
-    /// - [`Error::Data`]: values too large for 32-bit floating point.
+    /// - [`Error::Setting`]: what [`Settings::check`] refuses, or a warm start from other features.
+    /// - [`Error::Data`]: a target of classes, or values too large for 32-bit floating point.
     /// - [`Error::Diverged`]: the learning rate is too large, be it by little, so that the cost ends above its lowest;
     ///   says from which iteration, and what rate would do.
     /// - What the engine reports.
@@ -141,8 +118,8 @@ impl LinearRegression {
         engine: &E,
         blocks: impl IntoIterator<Item = Result<Dataset>>,
     ) -> Result<FittedLinear> {
-        descent::check(self.learning_rate, self.iterations)?;
-        if self.method == Method::Direct {
+        regression::check(&self.settings)?;
+        if self.settings.method == Method::Direct {
             return Err(Error::Setting(
                 "the method direct goes over all samples in each step, and blocks are not kept: take the method gram"
                     .to_owned(),
@@ -153,9 +130,10 @@ impl LinearRegression {
             return Err(Error::Data("there are no blocks of samples to learn from".to_owned()));
         };
         let first = first?;
+        numbers_of(&first)?;
         let mut compression = Compression::new(&first)?;
         compression.add(&first)?;
-        let (columns, target) = (first.features().columns().to_vec(), first.target().to_owned());
+        let (encoding, target) = (first.encoding().clone(), first.target().to_owned());
         let mut samples = first.samples();
         drop(first);
         for block in blocks {
@@ -163,9 +141,9 @@ impl LinearRegression {
             samples += block.samples();
             compression.add(&block)?;
         }
-        let small = few(engine, compression.finish(self.scale)?)?;
-        let about = About { columns: &columns, target: &target, samples, method: Method::Gram };
-        self.run(engine, about, small, None, &mut |_| ())
+        let task = self.task(&encoding, &target, samples, Method::Gram);
+        let small = Prepared::few(engine, compression.finish(self.settings.scale)?)?;
+        regression::descend(engine, &task, small, None, &mut |_| ()).map(FittedLinear::from)
     }
 
     fn train<E: Engine>(
@@ -175,206 +153,61 @@ impl LinearRegression {
         checkpoints: Option<Checkpoints>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedLinear> {
-        descent::check(self.learning_rate, self.iterations)?;
+        let settings = &self.settings;
+        regression::check(settings)?;
+        numbers_of(dataset)?;
         let table = dataset.features();
         let (samples, features) = (table.rows(), table.columns().len());
-        let resumed =
-            checkpoints.as_ref().and_then(Checkpoints::found).and_then(|found| found.setting(METHOD));
-        let method = self.method.resolve(engine, (samples, features), self.iterations, resumed);
+        let found = checkpoints.as_ref().and_then(Checkpoints::found);
+        let resumed = found.and_then(|found| found.setting(Settings::METHOD));
+        let method = settings.method.resolve(engine, (samples, features), settings.epochs, resumed);
+        let task = self.task(dataset.encoding(), dataset.target(), samples, method);
         let checkpoints = checkpoints
-            .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, method), self.iterations))
+            .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, method), settings.epochs))
             .transpose()?;
 
         let prepared = match method {
             Method::Gram => {
                 let mut compression = Compression::new(dataset)?;
                 compression.add(dataset)?;
-                few(engine, compression.finish(self.scale)?)?
+                Prepared::few(engine, compression.finish(settings.scale)?)?
             }
-            _ => {
-                let x = engine.share(samples, features, table.shared_values())?;
-                let (scaler, constant) = Scaler::fit(self.scale, engine, &x, table)?;
-                let (scaling, y) = (scaler.on(engine)?, engine.upload(samples, 1, dataset.y())?);
-                Prepared { x, scaling, y, scaler, constant }
-            }
+            _ => Prepared::direct(engine, settings.scale, table, dataset.y())?,
         };
-        let about = About { columns: table.columns(), target: dataset.target(), samples, method };
-        self.run(engine, about, prepared, checkpoints, progress)
+        regression::descend(engine, &task, prepared, checkpoints, progress).map(FittedLinear::from)
     }
 
-    /// Descent over what was prepared.
-    fn run<E: Engine>(
-        &self,
-        engine: &E,
-        about: About<'_>,
-        prepared: Prepared<E>,
-        checkpoints: Option<(Writer, Option<Checkpoint>)>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<FittedLinear> {
-        let About { columns, target, samples, method } = about;
-        let Prepared { x, scaling, y, scaler, constant } = &prepared;
-        let features = columns.len();
-        let over = &Samples { x, scaling: scaling.as_ref(), y };
-        let zeros = |learning_rate| {
-            let weights = engine.upload(features, 1, &vec![0.0; features])?;
-            let bias = engine.upload(1, 1, &[0.0])?;
-            Ok::<_, Error>(Steps { engine, over, weights, bias, learning_rate })
-        };
-        let mut descent = zeros(self.learning_rate)?;
-
-        let run = descent::descend(engine, &mut descent, self.iterations, checkpoints, progress)?;
-        let Steps { weights, bias, .. } = descent;
-        // The cost after the last step is watched as the others are.
-        let run = match run {
-            Ok(mut history) => {
-                let last = engine.cost(LOSS, over, &weights, &bias)?;
-                history.extend(&[last]).and_then(|()| history.into_costs())
-            }
-            Err(growth) => Err(growth),
-        };
-        let history = match run {
-            Ok(history) => history,
-            Err(growth) if growth.iteration == 0 => {
-                return Err(Error::Data(format!(
-                    "the cost is {} before the first step: the values of the target {:?} are too large for 32-bit \
-                     floating point: use a larger unit",
-                    growth.cost, target
-                )));
-            }
-            Err(growth) => {
-                let suggestion = descent::rate_that_would_do(engine, x, scaling.as_ref())?;
-                // A rate is only suggested if it does: sums of a huge target overflow with any.
-                if let Some(rate) = suggestion {
-                    let costs = zeros(rate)?.steps(TRIAL_STEPS)?;
-                    if History::default().extend(&costs).is_err() {
-                        return Err(Error::Data(format!(
-                            "the cost goes from {:.6e} to {:.6e} whatever the learning rate: the values of the target \
-                             {:?} are too large for 32-bit floating point: use a larger unit",
-                            growth.first_cost, growth.cost, target
-                        )));
-                    }
-                }
-                return Err(Error::Diverged {
-                    iteration: growth.iteration,
-                    first_cost: growth.first_cost,
-                    cost: growth.cost,
-                    learning_rate: self.learning_rate,
-                    suggestion,
-                });
-            }
-        };
-
-        let weights = engine.read(&weights)?;
-        let bias = engine.read(&bias)?[0];
-        let (raw, raw_bias) = scaler.to_raw(&weights, bias);
-        if !weights.iter().chain([&bias]).chain(&raw).chain([&raw_bias]).all(|value| value.is_finite()) {
-            return Err(Error::Data("the weights are beyond floating point: use other units".to_owned()));
-        }
-        Ok(FittedLinear {
-            features: columns.to_vec(),
-            target: target.to_owned(),
-            scaler: scaler.clone(),
-            weights,
-            bias,
-            training: Training {
-                learning_rate: self.learning_rate,
-                iterations: self.iterations,
-                engine: engine.arithmetic(),
-                method,
-                samples,
-                cost: history[self.iterations],
-                constant_features: constant.iter().map(|&j| columns[j].clone()).collect(),
-            },
-            history,
-        })
+    fn task<'a>(
+        &'a self,
+        encoding: &'a Encoding,
+        target: &'a str,
+        samples: usize,
+        method: Method,
+    ) -> Task<'a> {
+        let (settings, start) = (&self.settings, self.start.as_ref());
+        Task { settings, loss: Loss::SquaredError, encoding, target, samples, method, start }
     }
 
     /// What decides the bits of each step.
     pub(super) fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset, method: Method) -> Subject {
-        let settings = [
-            ("loss", LOSS.to_string().into()),
-            ("learning rate", self.learning_rate.into()),
-            ("scale", self.scale.to_string().into()),
-            (METHOD, method.to_string().into()),
-        ];
-        Subject::new("linear", settings, engine, dataset)
+        let task = self.task(dataset.encoding(), dataset.target(), dataset.samples(), method);
+        task.subject("linear", engine, dataset)
     }
-}
-
-/// What a model is trained on, in words.
-struct About<'a> {
-    columns: &'a [String],
-    target: &'a str,
-    samples: usize,
-    method: Method,
-}
-
-/// What the steps go over, on an engine.
-struct Prepared<E: Engine> {
-    x: E::Matrix,
-    scaling: Option<Scaling<E::Matrix>>,
-    y: E::Matrix,
-    scaler: Scaler,
-    /// The numbers of the features that are constant.
-    constant: Vec<usize>,
-}
-
-/// The few samples on the engine. They are scaled already.
-fn few<E: Engine>(engine: &E, compressed: Compressed) -> Result<Prepared<E>> {
-    let Compressed { samples, x, y, scaler, constant } = compressed;
-    let x = engine.share(samples, x.len() / samples, &Arc::new(x))?;
-    Ok(Prepared { x, scaling: None, y: engine.upload(samples, 1, &y)?, scaler, constant })
-}
-
-/// Weights and bias on their way down, with what the way goes over.
-struct Steps<'a, E: Engine> {
-    engine: &'a E,
-    over: &'a Samples<'a, E::Matrix>,
-    weights: E::Matrix, // (n)
-    bias: E::Matrix,    // (1)
-    learning_rate: f64,
-}
-
-impl<E: Engine> Descent<E> for Steps<'_, E> {
-    fn parameters(&mut self) -> Vec<(String, &mut E::Matrix)> {
-        vec![("weights".to_owned(), &mut self.weights), ("bias".to_owned(), &mut self.bias)]
-    }
-
-    fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
-        let Steps { engine, over, weights, bias, learning_rate } = self;
-        engine.descend(LOSS, over, weights, bias, *learning_rate, count)
-    }
-}
-
-/// How a model was trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Training {
-    /// The learning rate α.
-    pub learning_rate: f64,
-    /// The number of steps.
-    pub iterations: usize,
-    /// The engine's [arithmetic](Engine::arithmetic). Not how many threads it had: the model is the same with any number.
-    pub engine: String,
-    /// What each step went over.
-    pub method: Method,
-    /// The number of samples.
-    pub samples: usize,
-    /// The cost after the last step.
-    pub cost: f64,
-    /// Features that were the same in all samples, whose weight therefore stayed 0 (see [`Scaler`]).
-    pub constant_features: Vec<String>,
 }
 
 /// A linear model that has been trained: it predicts, and can be saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedLinear {
-    pub(super) features: Vec<String>,
-    pub(super) target: String,
-    pub(super) scaler: Scaler,
-    pub(super) weights: Vec<f64>,
-    pub(super) bias: f64,
-    pub(super) training: Training,
-    pub(super) history: Vec<f64>,
+    pub(super) about: About,
+    pub(super) affine: Affine,
+}
+
+about_methods!(FittedLinear);
+
+impl From<Trained> for FittedLinear {
+    fn from(Trained { about, affine }: Trained) -> Self {
+        FittedLinear { about, affine }
+    }
 }
 
 impl FittedLinear {
@@ -384,68 +217,40 @@ impl FittedLinear {
     /// Columns other than the model's features in the model's order; values so far from those that the model was
     /// trained on that a prediction is not finite; or what the engine reports.
     pub fn predict<E: Engine>(&self, engine: &E, x: &Table) -> Result<Vec<f64>> {
-        if x.columns() != self.features {
-            return Err(Error::Data(format!(
-                "the model was trained on the columns {:?}, in this order; these data have {:?}",
-                self.features,
-                x.columns()
-            )));
-        }
-        let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
-        let features = self.features.len();
-        let x = engine.share(x.rows(), features, x.shared_values())?;
-        let scaling = self.scaler.on(engine)?;
-        let weights = engine.upload(features, 1, &narrow(&self.weights))?;
-        let bias = engine.upload(1, 1, &narrow(&[self.bias]))?;
-        let predictions = engine.read(&engine.matrix_vector(&x, scaling.as_ref(), &weights, &bias)?)?;
-        match predictions.iter().position(|value| !(*value as f32).is_finite()) {
-            None => Ok(predictions),
-            Some(row) => Err(Error::Data(format!(
-                "row {}: the prediction is beyond 32-bit floating point, because values there are too far from those \
-                 that the model was trained on",
-                row + 1
-            ))),
-        }
+        self.affine.outputs(engine, &self.about, x)
     }
 
-    /// The features' names, in the order of the weights.
-    pub fn features(&self) -> &[String] {
-        &self.features
+    /// R², RMSE and MAE of the predictions for `dataset`.
+    ///
+    /// # Errors
+    /// As [`FittedLinear::predict`]; another target than the model's.
+    pub fn evaluate<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<metrics::Regression> {
+        let y = truth(&self.about, dataset)?;
+        metrics::regression(&y, &self.predict(engine, dataset.features())?)
     }
 
-    /// The target's name.
-    pub fn target(&self) -> &str {
-        &self.target
-    }
-
-    /// The scaler.
-    pub fn scaler(&self) -> &Scaler {
-        &self.scaler
+    /// R² of the predictions for `dataset`: 1 is perfect, 0 no better than the mean of its target.
+    ///
+    /// # Errors
+    /// As [`FittedLinear::evaluate`]; [`Error::Data`]: the target is constant there, for which R² is not defined.
+    pub fn score<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<f64> {
+        self.evaluate(engine, dataset)?.score(dataset.target())
     }
 
     /// The weight of each scaled feature (target's units per standard deviation).
     pub fn weights(&self) -> &[f64] {
-        &self.weights
+        &self.affine.weights
     }
 
     /// The bias for scaled features: the prediction where each feature has its mean.
     pub fn bias(&self) -> f64 {
-        self.bias
+        self.affine.bias[0]
     }
 
     /// The weights (target's units per feature's unit) and the bias for data as they are, without scaling.
     pub fn raw(&self) -> (Vec<f64>, f64) {
-        self.scaler.to_raw(&self.weights, self.bias)
-    }
-
-    /// How the model was trained.
-    pub fn training(&self) -> &Training {
-        &self.training
-    }
-
-    /// The cost before each step, and after the last: iterations + 1 values. Empty for a model from a file.
-    pub fn history(&self) -> &[f64] {
-        &self.history
+        let Affine { weights, bias } = self.affine.to_raw(&self.about.scaler);
+        (weights, bias[0])
     }
 }
 
@@ -453,6 +258,7 @@ impl FittedLinear {
 mod tests {
     use super::*;
     use crate::engine::Loop;
+    use crate::models::{Ending, Scale, Training};
 
     fn diabetes() -> Dataset {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/diabetes.csv");
@@ -552,7 +358,9 @@ mod tests {
         let settings = LinearRegression::new().iterations(50);
         let at_once = settings.clone().method(Method::Gram).fit(&Loop, &data).unwrap();
         for method in [Method::Auto, Method::Gram] {
-            assert_eq!(settings.clone().method(method).fit_blocks(&Loop, blocks()).unwrap(), at_once);
+            let model = settings.clone().method(method).fit_blocks(&Loop, blocks()).unwrap();
+            assert_eq!((&model.affine, model.history()), (&at_once.affine, at_once.history()));
+            assert_eq!((model.scaler(), model.training().samples), (at_once.scaler(), 442));
         }
         let refused = |settings: LinearRegression, blocks: Vec<Result<Dataset>>| {
             settings.fit_blocks(&Loop, blocks).unwrap_err().to_string()
@@ -567,19 +375,18 @@ mod tests {
     fn a_model_says_what_it_was_trained_on_and_how() {
         let data = dataset(&["a", "b"], &[1.0, 5.0, 3.0, 8.0, 4.0, 6.0, 9.0, 7.0], &[1.0, 4.0, 3.0, 9.0]);
         let settings = LinearRegression::new().learning_rate(0.25).iterations(7).scale(Scale::None);
-        assert_eq!(
-            settings,
-            LinearRegression { learning_rate: 0.25, iterations: 7, scale: Scale::None, method: Method::Auto }
-        );
+        let as_said = Settings { learning_rate: 0.25, epochs: 7, scale: Scale::None, ..Settings::default() };
+        assert_eq!(settings.settings(), &as_said);
         let settings = LinearRegression::new().learning_rate(0.25).iterations(7);
         let model = settings.fit(&Loop, &data).unwrap();
         assert_eq!((model.features(), model.target()), (data.features().columns(), "y"));
         assert_eq!((model.scaler().scale(), model.scaler().mean()), (Scale::ZScore, &[4.25, 6.5][..]));
-        assert_eq!((model.weights(), model.bias()), (&model.weights[..], model.bias));
+        assert_eq!((model.weights(), model.bias()), (&model.affine.weights[..], model.affine.bias[0]));
         assert_eq!(model.history().len(), 8);
         assert_eq!(model.training().cost, model.history()[7]);
-        let Training { learning_rate, iterations, samples, constant_features, .. } = model.training().clone();
-        assert_eq!((learning_rate, iterations, samples), (0.25, 7, 4));
+        let Training { settings: told, iterations, ending, samples, constant_features, .. } =
+            model.training().clone();
+        assert_eq!((&told, iterations, ending, samples), (settings.settings(), 7, Ending::Epochs, 4));
         assert!(constant_features.is_empty() && model.training().engine == Loop.arithmetic());
         // One step from 0 with a rate of 1/4 leaves 3/4 of the mean of y, 4.25, as the bias' error.
         assert!((model.bias() - 4.25 * (1.0 - 0.75_f64.powi(7))).abs() < 1e-12, "{}", model.bias());

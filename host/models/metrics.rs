@@ -37,6 +37,17 @@ pub struct Classification {
     pub auc: Option<f64>,
 }
 
+impl Regression {
+    /// R², for a target of this name.
+    pub(super) fn score(&self, target: &str) -> Result<f64> {
+        self.r2.ok_or_else(|| {
+            Error::Data(format!(
+                "R² is not defined, because the target {target:?} has the same value in every sample: look at the RMSE"
+            ))
+        })
+    }
+}
+
 /// What a probability of a sample's own class counts as at least, so that one prediction that is sure and wrong does not
 /// make the mean infinite: the distance of 1 from the next `f32`.
 pub const LEAST_PROBABILITY: f64 = f32::EPSILON as f64;

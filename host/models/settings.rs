@@ -425,7 +425,6 @@ macro_rules! builder_methods {
         }
     };
 }
-#[allow(unused_imports)]
 pub(super) use builder_methods;
 
 #[cfg(test)]
@@ -456,8 +455,10 @@ mod tests {
         let stopping = |validation_share, patience| Some(EarlyStopping { validation_share, patience });
         let adam = |beta1, beta2, epsilon| Optimiser::Adam { beta1, beta2, epsilon };
         fine().check().unwrap();
+        Settings { learning_rate: f64::from(f32::MIN_POSITIVE), ..fine() }.check().unwrap();
         for (settings, words) in [
             (Settings { learning_rate: 0.0, ..fine() }, "learning rate"),
+            (Settings { learning_rate: f64::from(f32::MIN_POSITIVE) / 2.0, ..fine() }, "learning rate"),
             (Settings { learning_rate: f64::NAN, ..fine() }, "learning rate"),
             (Settings { epochs: 0, ..fine() }, "at least 1 iteration"),
             (Settings { batch_size: Some(0), ..fine() }, "at least 1 sample"),

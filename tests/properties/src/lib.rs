@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use tempfile::NamedTempFile;
 use tilegrad::data::{Dataset, Output, Table};
 use tilegrad::engine::Loop;
-use tilegrad::models::{Checkpoints, LinearRegression, Scale};
+use tilegrad::models::{Checkpoints, LinearRegression, LogisticRegression, Scale};
 
 /// A property, by the name of its fuzz target.
 pub type Property = (&'static str, fn(&[u8]));
@@ -45,16 +45,23 @@ pub fn files_of_today() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         let model = settings.fit(&Loop, &dataset()).expect("data to learn from");
         model.to_bytes().expect("short names")
     };
+    let classes = LogisticRegression::new().iterations(DONE).fit(&Loop, &labelled()).expect("two classes");
     vec![
         ("checkpoint", "three-steps.checkpoint", std::fs::read(path).expect("what training wrote")),
         ("model", "scaled.safetensors", model(Scale::ZScore)),
         ("model", "not-scaled.safetensors", model(Scale::None)),
+        ("model", "two-classes.safetensors", classes.to_bytes().expect("short names")),
     ]
 }
 
 fn dataset() -> Dataset {
     let x = Table::new(vec!["a".into(), "b".into()], vec![1.0, -2.0, 3.0, 0.5, 7.0, 1.5]).expect("a table");
     Dataset::new(x, "y", vec![2.0, 4.0, 9.0]).expect("a data set")
+}
+
+/// The same with classes in place of numbers.
+fn labelled() -> Dataset {
+    Dataset::labelled(dataset().features().clone(), "y", &["no", "yes", "no"]).expect("a data set")
 }
 
 /// No message is longer.

@@ -1,0 +1,235 @@
+//! Logistic regression.
+
+use super::predictions::{labels, most_probable};
+use super::regression::{self, Affine, Prepared, Start, Task, Trained};
+use super::settings::builder_methods;
+use super::training::{About, about_methods};
+use super::{Checkpoints, Method, Progress, Settings, metrics};
+use crate::data::{Dataset, Table};
+use crate::engine::{Engine, Loss};
+use crate::{Error, Result};
+
+/// Logistic regression: classes from z = Xw + b.
+///
+/// Of **two classes**, the second has the probability ŷ = 1 / (1 + e⁻ᶻ), and J = −Σ(y ln ŷ + (1 − y) ln(1 − ŷ)) / m + λ/2 Σw², with
+/// y = 1 for the second class and 0 for the first. Each step of full-batch descent is w := w − α (Xᵀe/m + λw),
+/// b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The same data and settings
+/// give the same bits on the same engine.
+///
+/// Classes are those of [`Dataset::classes`]; of a data set without, each different value of the target is one.
+///
+/// ```
+/// use tilegrad::data::{Dataset, Table};
+/// use tilegrad::engine::Loop;
+/// use tilegrad::models::LogisticRegression;
+///
+/// let width = Table::new(vec!["width".into()], vec![1.0, 2.0, 3.0, 4.0])?;
+/// let dataset = Dataset::labelled(width, "kind", &["apple", "apple", "pear", "pear"])?;
+/// let model = LogisticRegression::new().learning_rate(1.0).fit(&Loop, &dataset)?;
+/// assert_eq!(model.classes(), ["apple", "pear"]);
+/// assert_eq!(model.predict(&Loop, dataset.features())?, [0, 0, 1, 1]);
+/// # Ok::<(), tilegrad::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogisticRegression {
+    settings: Settings,
+    start: Option<Start>,
+}
+
+builder_methods!(LogisticRegression);
+
+impl LogisticRegression {
+    /// What [`Settings::default`] says.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Begins at what `model` has learnt, of the same features and classes, rather than at 0.
+    #[must_use]
+    pub fn warm_start(mut self, model: &FittedLogistic) -> Self {
+        self.start = Some(Start::of(&model.about, &model.affine).with_classes(&model.classes));
+        self
+    }
+
+    /// Trains on `dataset` on `engine`. The cpu engine reads the data set's own values; others have a copy.
+    ///
+    /// # Errors
+    /// - [`Error::Setting`]: what [`Settings::check`] refuses, [`Method::Gram`], or a warm start from other features or
+    ///   classes.
+    /// - [`Error::Data`]: fewer than two classes, or values too large for 32-bit floating point.
+    /// - [`Error::Diverged`]: the learning rate is too large, so that the cost grows; says from which iteration, and what
+    ///   rate would do.
+    /// - What the engine reports.
+    pub fn fit<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<FittedLogistic> {
+        self.fit_watched(engine, dataset, |_| ())
+    }
+
+    /// As [`LogisticRegression::fit`]; `progress` is called several times a second.
+    ///
+    /// # Errors
+    /// As [`LogisticRegression::fit`].
+    pub fn fit_watched<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<FittedLogistic> {
+        self.train(engine, dataset, None, &mut progress)
+    }
+
+    /// As [`LogisticRegression::fit_watched`], with checkpoints, from which training goes on to the same bits.
+    ///
+    /// # Errors
+    /// As [`LogisticRegression::fit`]; [`Error::Checkpoint`]: the checkpoint to go on from is of other data, settings or
+    /// engine, or is beyond the iterations; or one cannot be written.
+    pub fn fit_resumable<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        checkpoints: Checkpoints,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<FittedLogistic> {
+        self.train(engine, dataset, Some(checkpoints), &mut progress)
+    }
+
+    fn train<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLogistic> {
+        let settings = &self.settings;
+        regression::check(settings)?;
+        if settings.method == Method::Gram {
+            return Err(Error::Setting(
+                "the method gram holds for the squared error alone: take direct for logistic regression"
+                    .to_owned(),
+            ));
+        }
+        let dataset = &dataset.clone().with_classes()?;
+        let classes = dataset.classes().unwrap_or_default().to_vec();
+        check_classes(&classes, dataset.target())?;
+        if let Some(start) = &self.start {
+            start.check_classes(&classes)?;
+        }
+        let table = dataset.features();
+        let task = Task {
+            settings,
+            loss: Loss::LogLoss,
+            encoding: dataset.encoding(),
+            target: dataset.target(),
+            samples: dataset.samples(),
+            method: Method::Direct,
+            start: self.start.as_ref(),
+        };
+        let checkpoints = checkpoints
+            .map(|checkpoints| checkpoints.of(task.subject("logistic", engine, dataset), settings.epochs))
+            .transpose()?;
+        let prepared = Prepared::direct(engine, settings.scale, table, dataset.y())?;
+        let Trained { about, affine } = regression::descend(engine, &task, prepared, checkpoints, progress)?;
+        Ok(FittedLogistic { about, classes, affine })
+    }
+}
+
+/// Refuses targets of one class, and of more than two.
+fn check_classes(classes: &[String], target: &str) -> Result<()> {
+    match classes {
+        [] | [_] => Err(Error::Data(format!(
+            "the target {target:?} has the class {:?} in every sample: there is nothing to tell apart",
+            classes.concat()
+        ))),
+        [_, _] => Ok(()),
+        _ => Err(Error::Data(format!(
+            "the target {target:?} has {} classes, and logistic regression tells two apart",
+            classes.len()
+        ))),
+    }
+}
+
+/// A logistic model that has been trained: it predicts, and can be saved.
+///
+/// Of two classes it has one column of weights, for z of the second class.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FittedLogistic {
+    pub(super) about: About,
+    pub(super) classes: Vec<String>,
+    pub(super) affine: Affine,
+}
+
+about_methods!(FittedLogistic);
+
+impl FittedLogistic {
+    /// The classes' names, in the order of their numbers.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The number of the most probable class for each row of `x`: of equally probable ones, the first.
+    ///
+    /// # Errors
+    /// As [`FittedLogistic::probabilities`].
+    pub fn predict<E: Engine>(&self, engine: &E, x: &Table) -> Result<Vec<usize>> {
+        let probabilities = self.probabilities(engine, x)?;
+        Ok(probabilities.chunks_exact(self.classes.len()).map(most_probable).collect())
+    }
+
+    /// The probability of each class for each row of `x`: rows × classes, row by row. z is computed on the engine, and the
+    /// probabilities of z on the host, in `f64`.
+    ///
+    /// # Errors
+    /// Columns other than the model's features in the model's order; values so far from those that the model was
+    /// trained on that z is not finite; or what the engine reports.
+    pub fn probabilities<E: Engine>(&self, engine: &E, x: &Table) -> Result<Vec<f64>> {
+        let mut z = self.affine.outputs(engine, &self.about, x)?;
+        if self.affine.bias.len() == 1 {
+            let of = |z: f64| Loss::LogLoss.prediction(z);
+            return Ok(z.into_iter().flat_map(|z| [of(-z), of(z)]).collect());
+        }
+        z.chunks_exact_mut(self.classes.len()).for_each(softmax);
+        Ok(z)
+    }
+
+    /// Accuracy, log loss, confusion matrix and, of two classes, the area under the curve, of the predictions for
+    /// `dataset`. Its classes are compared with the model's by name.
+    ///
+    /// # Errors
+    /// As [`FittedLogistic::probabilities`]; another target than the model's, or a class that the model does not know.
+    pub fn evaluate<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<metrics::Classification> {
+        let labels = labels(&self.about, &self.classes, dataset)?;
+        let probabilities = self.probabilities(engine, dataset.features())?;
+        metrics::classification(&labels, &probabilities, self.classes.len())
+    }
+
+    /// The accuracy of the predictions for `dataset`: the share of samples whose most probable class is theirs.
+    ///
+    /// # Errors
+    /// As [`FittedLogistic::evaluate`].
+    pub fn score<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<f64> {
+        Ok(self.evaluate(engine, dataset)?.accuracy)
+    }
+
+    /// The weights of each scaled feature: features × columns of z, row by row. Of two classes there is one column.
+    pub fn weights(&self) -> &[f64] {
+        &self.affine.weights
+    }
+
+    /// The biases for scaled features, one for each column of z.
+    pub fn bias(&self) -> &[f64] {
+        &self.affine.bias
+    }
+
+    /// Weights and biases for data as they are, without scaling.
+    pub fn raw(&self) -> (Vec<f64>, Vec<f64>) {
+        let Affine { weights, bias } = self.affine.to_raw(&self.about.scaler);
+        (weights, bias)
+    }
+}
+
+/// The softmax of z, in its place: eᶻ / Σeᶻ, with the largest z taken off each first.
+pub(super) fn softmax(z: &mut [f64]) {
+    let largest = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    z.iter_mut().for_each(|z| *z = (*z - largest).exp());
+    let sum: f64 = z.iter().sum();
+    z.iter_mut().for_each(|z| *z /= sum);
+}

@@ -1,0 +1,109 @@
+//! A model of any kind.
+
+use super::{FittedLinear, FittedLogistic, Metrics, Predictions, Training};
+use crate::Result;
+use crate::data::{Dataset, Encoding, Table};
+use crate::engine::Engine;
+
+/// A trained model of any kind, as a model file holds one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Model {
+    /// Linear regression.
+    Linear(FittedLinear),
+    /// Logistic regression.
+    Logistic(FittedLogistic),
+}
+
+impl Model {
+    /// The kind's name: `linear` or `logistic`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Model::Linear(_) => "linear",
+            Model::Logistic(_) => "logistic",
+        }
+    }
+
+    /// The features' names, in the order of the weights.
+    pub fn features(&self) -> &[String] {
+        match self {
+            Model::Linear(model) => model.features(),
+            Model::Logistic(model) => model.features(),
+        }
+    }
+
+    /// How the columns of a file become the features.
+    pub fn encoding(&self) -> &Encoding {
+        match self {
+            Model::Linear(model) => model.encoding(),
+            Model::Logistic(model) => model.encoding(),
+        }
+    }
+
+    /// The target's name.
+    pub fn target(&self) -> &str {
+        match self {
+            Model::Linear(model) => model.target(),
+            Model::Logistic(model) => model.target(),
+        }
+    }
+
+    /// The classes' names, if the target is one of several.
+    pub fn classes(&self) -> Option<&[String]> {
+        match self {
+            Model::Linear(_) => None,
+            Model::Logistic(model) => Some(model.classes()),
+        }
+    }
+
+    /// How it was trained.
+    pub fn training(&self) -> &Training {
+        match self {
+            Model::Linear(model) => model.training(),
+            Model::Logistic(model) => model.training(),
+        }
+    }
+
+    /// The cost before each step, and after the last. Empty for a model from a file.
+    pub fn history(&self) -> &[f64] {
+        match self {
+            Model::Linear(model) => model.history(),
+            Model::Logistic(model) => model.history(),
+        }
+    }
+
+    /// What it predicts for each row of `x`.
+    ///
+    /// # Errors
+    /// As [`FittedLinear::predict`] and [`FittedLogistic::probabilities`].
+    pub fn predict<E: Engine>(&self, engine: &E, x: &Table) -> Result<Predictions> {
+        match self {
+            Model::Linear(model) => model.predict(engine, x).map(Predictions::Values),
+            Model::Logistic(model) => {
+                Ok(Predictions::of_classes(model.classes(), model.probabilities(engine, x)?))
+            }
+        }
+    }
+
+    /// How good its predictions for `dataset` are.
+    ///
+    /// # Errors
+    /// As [`FittedLinear::evaluate`] and [`FittedLogistic::evaluate`].
+    pub fn evaluate<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<Metrics> {
+        match self {
+            Model::Linear(model) => model.evaluate(engine, dataset).map(Metrics::Regression),
+            Model::Logistic(model) => model.evaluate(engine, dataset).map(Metrics::Classification),
+        }
+    }
+}
+
+impl From<FittedLinear> for Model {
+    fn from(model: FittedLinear) -> Self {
+        Model::Linear(model)
+    }
+}
+
+impl From<FittedLogistic> for Model {
+    fn from(model: FittedLogistic) -> Self {
+        Model::Logistic(model)
+    }
+}

@@ -1,0 +1,125 @@
+//! What all trained models know of themselves.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Method, Scaler, Settings};
+use crate::data::{Encoding, Table};
+use crate::{Error, Result};
+
+/// How a model was trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// What it was told.
+    pub settings: Settings,
+    /// The number of steps or, with mini-batches, of epochs, that were done.
+    pub iterations: usize,
+    /// Why it ended after these.
+    pub ending: Ending,
+    /// The engine's [arithmetic](crate::engine::Engine::arithmetic). Not how many threads it had: the model is the same
+    /// with any number.
+    pub engine: String,
+    /// What each step went over.
+    pub method: Method,
+    /// The number of samples.
+    pub samples: usize,
+    /// The cost of the model, with the penalty.
+    pub cost: f64,
+    /// Features that were the same in all samples, from which nothing can be learnt (see [`Scaler`]).
+    pub constant_features: Vec<String>,
+}
+
+/// Why training ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// All epochs were done.
+    Epochs,
+    /// The gradient was no longer than the tolerance.
+    Tolerance,
+    /// The cost on the validation share had not fallen for as many epochs as the patience.
+    Patience,
+    /// Newton's method was at the minimum.
+    Converged,
+    /// The normal equations were solved by a Cholesky factorisation.
+    Cholesky,
+    /// The normal equations were too ill-conditioned, and X itself was factorised (QR, then singular values).
+    Qr {
+        /// The rank of X less its means: with fewer than the features, the shortest of the weights was taken.
+        rank: usize,
+    },
+}
+
+/// What every trained model has beside its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct About {
+    pub encoding: Encoding,
+    pub target: String,
+    pub scaler: Scaler,
+    pub training: Training,
+    pub history: Vec<f64>,
+}
+
+impl About {
+    pub(super) fn features(&self) -> &[String] {
+        self.encoding.features()
+    }
+
+    /// Refuses tables with other columns than the features.
+    pub(super) fn check(&self, x: &Table) -> Result<()> {
+        match x.columns() == self.features() {
+            true => Ok(()),
+            false => Err(Error::Data(format!(
+                "the model was trained on the columns {:?}, in this order; these data have {:?}",
+                self.features(),
+                x.columns()
+            ))),
+        }
+    }
+
+    /// The error for a row whose prediction is not finite.
+    pub(super) fn beyond(&self, row: usize) -> Error {
+        Error::Data(format!(
+            "row {}: the prediction is beyond 32-bit floating point, because values there are too far from those that \
+             the model was trained on",
+            row + 1
+        ))
+    }
+}
+
+/// What trained models say of themselves, for one that has a field `about`.
+macro_rules! about_methods {
+    ($model:ty) => {
+        impl $model {
+            /// The features' names, in the order of the weights.
+            pub fn features(&self) -> &[String] {
+                self.about.features()
+            }
+
+            /// How the columns of a file become the features.
+            pub fn encoding(&self) -> &$crate::data::Encoding {
+                &self.about.encoding
+            }
+
+            /// The target's name.
+            pub fn target(&self) -> &str {
+                &self.about.target
+            }
+
+            /// The scaler.
+            pub fn scaler(&self) -> &$crate::models::Scaler {
+                &self.about.scaler
+            }
+
+            /// How the model was trained.
+            pub fn training(&self) -> &$crate::models::Training {
+                &self.about.training
+            }
+
+            /// The cost before each step, and after the last: iterations + 1 values. Empty for a model from a file.
+            pub fn history(&self) -> &[f64] {
+                &self.about.history
+            }
+        }
+    };
+}
+pub(super) use about_methods;
