@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::{listed, quoted};
+use super::names::{listed, quoted};
 use crate::{Error, Result};
 
 /// Classes, or levels of a category, beyond which a column is taken for something else. All up to it are whole numbers
@@ -32,7 +32,6 @@ pub(super) fn sorted(labels: BTreeSet<String>) -> Vec<String> {
 }
 
 /// The class that `text` is.
-#[expect(dead_code, reason = "the reader of text labels follows")]
 pub(super) fn class_of(text: &str, classes: &[String]) -> Option<usize> {
     let label = label(text);
     classes.iter().position(|class| *class == label)
@@ -47,7 +46,7 @@ pub(super) fn numbered<'a>(labels: impl Iterator<Item = &'a str> + Clone) -> Res
             distinct.insert(label.into_owned());
         }
         if distinct.len() > MOST {
-            return Err(too_many("the target"));
+            return Err(too_many());
         }
     }
     let classes = sorted(distinct);
@@ -78,11 +77,12 @@ pub(super) fn check(y: &[f32], classes: &[String]) -> Result<()> {
 }
 
 /// What is said of a column of too many different texts.
-pub(super) fn too_many(what: &str) -> Error {
-    Error::Data(format!(
-        "{what} has more than {MOST} different values: numbers to predict or to learn from are no classes, and what \
-         names each sample says nothing of others; take it as a number, or leave it out"
-    ))
+pub(super) const TOO_MANY: &str = "there are more than 10000 different values so far: numbers to predict or to learn from are \
+                                   no classes, and what names each sample says nothing of others; take the column as \
+                                   a number, or leave it out";
+
+fn too_many() -> Error {
+    Error::Data(format!("the target: {TOO_MANY}"))
 }
 
 /// The number of each value's class, and the classes.
@@ -94,7 +94,7 @@ pub(super) fn of_numbers(y: &[f32]) -> Result<(Vec<f32>, Vec<String>)> {
             distinct.insert(at, value + 0.0);
         }
         if distinct.len() > MOST {
-            return Err(too_many("the target"));
+            return Err(too_many());
         }
     }
     let number = |value: &f32| {

@@ -1,270 +1,455 @@
-//! CSV files: a line of names, then numbers. Errors say which line and which column.
+//! CSV files: a line for each sample. Errors say which line and which column.
+//!
+//! The file is read in chunks that end with a line, and the lines of several chunks are taken apart at a time, each chunk by
+//! one thread, while the next chunks are read. A line whose fields are plain goes the short way, number by number; any other
+//! (quoted, with a value missing or wrong) goes the long way, which knows all there is to know of CSV and says what is wrong
+//! with a line.
 
-use std::collections::{HashMap, TryReserveError};
-use std::io::{BufRead, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use csv::{ByteRecord, ReaderBuilder, Trim};
+use csv_core::{ReadRecordResult, ReaderBuilder};
+use rayon::prelude::*;
 
-use super::names::{listed, nearest, quoted};
-use crate::memory::ask_for_huge_pages;
-use crate::{Error, Result};
+use super::Missing;
+use super::chunks::{Chunks, Stop, blank_lines, line_ends};
+use super::names::{Header, quoted};
+use super::plan::{Bad, Part, Picked, Plan, Source, Texts};
+use super::reader::Separator;
+use crate::Result;
 
-/// Values up to which room for them is doubled: so little is no burden.
-const LITTLE: usize = 1 << 18;
-/// Beyond that, room grows by one part in so many at least.
-const GROWTH: usize = 32;
-/// Bytes without a whole line at which reading ends: what has no lines might have no end either.
-const LONGEST_LINE: usize = 64 << 20;
+/// Bytes of a chunk, if no line is longer.
+const CHUNK: usize = 256 << 10;
+/// Chunks that are read at a time.
+const CHUNKS: usize = 16;
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-/// What people write where a value is missing.
-const MISSING: [&str; 7] = ["na", "n/a", "null", "none", "?", "-", "missing"];
+/// Separators that are looked for, the first of those that are there as often.
+const SEPARATORS: [u8; 4] = [b',', b';', b'\t', b'|'];
+/// What people write where a number is missing.
+const NO_NUMBER: [&str; 8] = ["na", "n/a", "nan", "null", "none", "?", "-", "missing"];
+/// What people write where a text is missing, and do not mean as one.
+const NO_TEXT: [&str; 4] = ["na", "n/a", "nan", "null"];
+
+/// How a file's lines are made up.
+struct Layout {
+    header: Header,
+    separator: u8,
+    /// The line that says how many columns there are.
+    counts: &'static str,
+}
 
 /// An open CSV file whose header has been read.
 pub(super) struct File {
-    path: PathBuf,
-    header: Vec<String>,
-    by_name: HashMap<String, usize>,
-    records: csv::Reader<Bounded>,
-    /// Its length in bytes, if it has one.
-    length: Option<u64>,
+    layout: Layout,
+    chunks: Chunks,
+    /// The chunks that are read and not yet taken apart, and why there are no more.
+    ahead: (Vec<Vec<u8>>, Option<Stop>),
+    /// Lines before them, and bytes.
+    lines: u64,
+    taken: u64,
 }
 
-/// A file of which only so many bytes may be read until more are allowed.
-struct Bounded {
-    file: std::fs::File,
-    allowed: usize,
-}
-
-impl Read for Bounded {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if self.allowed == 0 {
-            return Err(std::io::ErrorKind::FileTooLarge.into());
-        }
-        let room = buffer.len().min(self.allowed);
-        let count = self.file.read(&mut buffer[..room])?;
-        self.allowed -= count;
-        Ok(count)
-    }
+/// What becomes of a field.
+#[derive(Clone, Copy, Debug)]
+enum Take {
+    Skip,
+    /// A number, in this place of the row.
+    Number(usize),
+    /// A text.
+    Text(usize),
 }
 
 impl File {
-    /// Opens `path` and reads its first line, the names of the columns.
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(|source| Error::unreadable(path, source))?;
-        let length = file.metadata().ok().filter(|about| about.is_file()).map(|about| about.len());
-        let file = Bounded { file, allowed: 0 };
-        let records =
-            ReaderBuilder::new().has_headers(false).flexible(true).trim(Trim::All).from_reader(file);
-        let mut file =
-            File { path: path.to_owned(), header: Vec::new(), by_name: HashMap::new(), records, length };
-        let mut record = ByteRecord::new();
-        if !file.next(&mut record)? || (record.len() == 1 && record[0].is_empty()) {
-            return Err(file.error(
-                "the file is empty: a line with the columns' names must come first, then a line for each sample",
+    /// Takes a file that is open: finds what separates its values and reads its first line, the names of the columns if it is
+    /// `named`.
+    pub(super) fn open(path: &Path, mut chunks: Chunks, separator: Separator, named: bool) -> Result<Self> {
+        let nowhere = Header::numbered(path, 0, "line");
+        let beginning = chunks.beginning(CHUNK).map_err(|stop| stop.after(0, path))?;
+        if beginning.starts_with(BYTE_ORDER_MARK) {
+            beginning.drain(..BYTE_ORDER_MARK.len());
+        }
+        let separator = match separator {
+            Separator::Is(separator) => separator,
+            Separator::Auto => most_frequent(beginning),
+        };
+        let (mut lines, mut taken, mut record) = (0, 0, Record::new(separator));
+        loop {
+            let chunk = chunks.next(CHUNK, separator).map_err(|stop| stop.after(lines, path))?;
+            let Some(mut chunk) = chunk else { return Err(nowhere.error(EMPTY)) };
+            let (blank, begin) = blank_lines(&chunk, 0);
+            lines += blank;
+            let (count, end) = record.read(&chunk, begin);
+            if count == 0 {
+                continue;
+            }
+            if count == 1 && record.field(0).is_empty() && named {
+                return Err(nowhere.error(EMPTY));
+            }
+            let (mut header, data, counts) = if named {
+                let header = names(path, &record, count, lines + 1)?;
+                lines += line_ends(&chunk[begin..end]);
+                (header, end, "the header")
+            } else {
+                (Header::numbered(path, count, "line"), begin, "the first line")
+            };
+            header.hint = hint(&header, separator, named);
+            taken += data as u64;
+            chunk.drain(..data);
+            let ahead = (vec![chunk], None);
+            let layout = Layout { header, separator, counts };
+            return Ok(File { layout, chunks, ahead, lines, taken });
+        }
+    }
+}
+
+impl Source for File {
+    fn header(&self) -> &Header {
+        &self.layout.header
+    }
+
+    fn parts(&mut self, plan: &Plan) -> Result<Vec<Part>> {
+        let takes = self.layout.takes(plan);
+        let (now, stop) = std::mem::take(&mut self.ahead);
+        if now.is_empty() {
+            let path = &self.layout.header.path;
+            return stop.map_or(Ok(Vec::new()), |stop| Err(stop.after(self.lines, path)));
+        }
+        let (layout, chunks) = (&self.layout, &mut self.chunks);
+        let (parts, ahead) = rayon::join(
+            || now.par_iter().map(|chunk| layout.take_apart(plan, &takes, chunk)).collect::<Vec<_>>(),
+            || if stop.is_some() { (Vec::new(), stop) } else { read_ahead(chunks, layout.separator) },
+        );
+        self.ahead = ahead;
+        self.taken += now.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
+        let place = |(mut part, lines): (Part, u64)| {
+            part.move_on(self.lines + 1);
+            self.lines += lines;
+            part
+        };
+        Ok(parts.into_iter().map(place).collect())
+    }
+
+    fn left(&self) -> f64 {
+        self.chunks.left(self.taken)
+    }
+}
+
+/// The chunks to be taken apart next, and why there are no more.
+fn read_ahead(chunks: &mut Chunks, separator: u8) -> (Vec<Vec<u8>>, Option<Stop>) {
+    let mut read = Vec::with_capacity(CHUNKS);
+    while read.len() < CHUNKS {
+        match chunks.next(CHUNK, separator) {
+            Ok(Some(chunk)) => read.push(chunk),
+            Ok(None) => break,
+            Err(stop) => return (read, Some(stop)),
+        }
+    }
+    (read, None)
+}
+
+impl Layout {
+    /// What becomes of each field of a line.
+    fn takes(&self, plan: &Plan) -> Vec<Take> {
+        let mut takes = vec![Take::Skip; self.header.names.len()];
+        for (slot, picked) in plan.picked.iter().enumerate() {
+            takes[picked.column] = if picked.text { Take::Text(slot) } else { Take::Number(slot) };
+        }
+        takes
+    }
+
+    /// Takes the lines of a chunk apart: the rows, with line numbers from 0 in it, and its lines.
+    fn take_apart(&self, plan: &Plan, takes: &[Take], chunk: &[u8]) -> (Part, u64) {
+        let mut part = Part::new(plan);
+        let mut record = None;
+        let (mut at, mut lines) = (0, 0);
+        loop {
+            let (blank, begin) = blank_lines(chunk, at);
+            lines += blank;
+            if begin == chunk.len() {
+                return (part, lines);
+            }
+            at = match self.short(plan, takes, chunk, begin, &mut part) {
+                Some(end) => end,
+                None => {
+                    let record = record.get_or_insert_with(|| Record::new(self.separator));
+                    let (count, end) = record.read(chunk, begin);
+                    if let Err(problem) = self.long(plan, record, count, lines, &mut part) {
+                        part.bad = Some(Bad { at: lines, problem });
+                        return (part, lines);
+                    }
+                    // The last one is counted below, as those of the short way are.
+                    lines += line_ends(&chunk[begin..end]).saturating_sub(1);
+                    end
+                }
+            };
+            lines += 1;
+        }
+    }
+
+    /// Adds the line that begins at `begin` to `part` and says where it ends, if all of its fields are plain.
+    #[inline]
+    fn short(
+        &self,
+        plan: &Plan,
+        takes: &[Take],
+        chunk: &[u8],
+        begin: usize,
+        part: &mut Part,
+    ) -> Option<usize> {
+        let rows = part.values.len();
+        part.values.resize(rows + plan.features(), 0.0);
+        let mut y = 0.0;
+        let row = &mut part.values[rows..];
+        let end = fields(self.separator, takes, chunk, begin, &part.texts, |slot, value| {
+            *row.get_mut(slot).unwrap_or(&mut y) = value;
+        });
+        match end {
+            Some(_) if plan.target => part.y.push(y),
+            Some(_) => {}
+            None => part.values.truncate(rows),
+        }
+        end
+    }
+
+    /// Adds a line to `part` whatever its fields are, or says what is wrong with them.
+    fn long(
+        &self,
+        plan: &Plan,
+        record: &Record,
+        count: usize,
+        at: u64,
+        part: &mut Part,
+    ) -> Result<(), String> {
+        let columns = self.header.names.len();
+        if count != columns {
+            return Err(format!(
+                " has {count} {}, but {} has {columns}: each line needs one value for each column, separated by {}",
+                if count == 1 { "field" } else { "fields" },
+                self.counts,
+                spoken(self.separator)
             ));
         }
-        for (j, field) in record.iter().enumerate() {
-            let name = std::str::from_utf8(field).map_err(|_| file.not_utf8(&record, j))?;
-            // Columns without a name may be there, but cannot be asked for.
-            if !name.is_empty()
-                && let Some(first) = file.by_name.insert(name.to_owned(), j)
-            {
-                return Err(file.error(&format!(
-                    "line {}: columns {} and {} are both named {}: rename one of them",
-                    file.line(&record),
-                    first + 1,
-                    j + 1,
-                    quoted(name)
-                )));
-            }
-            file.header.push(name.to_owned());
+        let mut dropped = false;
+        let mut row = Vec::with_capacity(plan.picked.len());
+        for picked in &plan.picked {
+            let value = self.value(picked, record.field(picked.column))?;
+            dropped |= value.is_none();
+            row.push(value.unwrap_or_default());
         }
-        Ok(file)
-    }
-
-    /// The number of the column named `name`, from 0.
-    pub(super) fn column(&self, name: &str) -> Result<usize> {
-        self.by_name.get(name).copied().ok_or_else(|| {
-            let mut text = format!("there is no column {}", quoted(name));
-            if let Some(near) = nearest(name, self.by_name.keys()) {
-                text += &format!(" (did you mean {}?)", quoted(near));
-            }
-            text += &format!("; the columns are: {}", listed(&self.header));
-            let first = &self.header[0];
-            if self.header.len() == 1
-                && let Some(separator) = [';', '\t', '|'].into_iter().find(|c| first.contains(*c))
-            {
-                text += &format!("; they are separated by {separator:?}, but must be by commas");
-            } else if self.header.iter().all(|name| name.parse::<f64>().is_ok()) {
-                text += "; the first line holds numbers, but must hold the columns' names";
-            }
-            Error::Column(format!("{}: {text}", self.path.display()))
-        })
-    }
-
-    /// The names of all columns but number `column`.
-    pub(super) fn all_names_but(&self, column: usize) -> Result<Vec<String>> {
-        let others = || self.header.iter().enumerate().filter(|(j, _)| *j != column);
-        if let Some((j, _)) = others().find(|(_, name)| name.is_empty()) {
-            return Err(self.error(&format!(
-                "column {} has no name (an index that was written with the data?): name it, or list the features \
-                 to learn from",
-                j + 1
-            )));
+        if dropped {
+            part.dropped += 1;
+            return Ok(());
         }
-        Ok(others().map(|(_, name)| name.clone()).collect())
-    }
-
-    /// Reads all rows: the columns `picked`, row by row, and the column `target`, if any.
-    pub(super) fn read(&mut self, picked: &[usize], target: Option<usize>) -> Result<(Vec<f32>, Vec<f32>)> {
-        let (mut values, mut y) = (Vec::new(), Vec::new());
-        let mut record = ByteRecord::new();
-        let mut rows = 0_usize;
-        let start = self.records.position().byte();
-        while self.next(&mut record)? {
-            if record.len() != self.header.len() {
-                let (fields, columns) = (record.len(), self.header.len());
-                return Err(self.error(&format!(
-                    "line {} has {fields} {}, but the header has {columns}: each line needs one value for each \
-                     column, separated by commas",
-                    self.line(&record),
-                    if fields == 1 { "field" } else { "fields" },
-                )));
+        for ((picked, value), texts) in plan.picked.iter().zip(&mut row).zip(&mut part.texts) {
+            if picked.text && !value.is_nan() {
+                let text = std::str::from_utf8(record.field(picked.column)).expect("looked at above");
+                *value = texts.number_or_new(text, at) as f32;
             }
-            let more = self.rows_left(rows, values.len(), start);
-            let made = make_room(&mut values, picked.len(), more);
-            made.and_then(|()| make_room(&mut y, target.iter().len(), more)).map_err(|_| {
-                self.error(&format!(
-                    "line {}: there is no memory for more: take fewer samples or features",
-                    self.line(&record)
-                ))
-            })?;
-            for &j in picked {
-                values.push(self.number(&record, j)?);
-            }
-            if let Some(j) = target {
-                y.push(self.number(&record, j)?);
-            }
-            rows += 1;
         }
-        if rows == 0 {
-            return Err(self.error("there is a header but no data: a line for each sample must follow it"));
+        let (x, y) = row.split_at(plan.features());
+        part.values.extend_from_slice(x);
+        part.y.extend_from_slice(y);
+        Ok(())
+    }
+
+    /// The number in a field, 0 for a text, NaN for what is to be filled in, none for what drops the line.
+    fn value(&self, picked: &Picked, field: &[u8]) -> Result<Option<f32>, String> {
+        let Ok(field) = std::str::from_utf8(field) else {
+            return Err(not_utf8(picked.column));
+        };
+        let absent =
+            field.is_empty() || if picked.text { says(&NO_TEXT, field) } else { says(&NO_NUMBER, field) };
+        let parsed = field.parse::<f32>();
+        match picked.missing {
+            Missing::Drop if absent => Ok(None),
+            Missing::Mean if absent => Ok(Some(f32::NAN)),
+            _ if picked.text && !absent => Ok(Some(0.0)),
+            _ => match parsed {
+                Ok(value) if value.is_finite() => Ok(Some(value)),
+                _ => {
+                    let problem = no_number(field, parsed.is_ok());
+                    Err(format!(", column {}: {problem}", quoted(&self.header.names[picked.column])))
+                }
+            },
         }
-        values.shrink_to_fit();
-        y.shrink_to_fit();
-        Ok((values, y))
-    }
-
-    /// Rows to make room for at once after `rows` rows of `values` values, read from byte `start` on: as many as the
-    /// rest of the file has if they are as long as those so far, and a little more.
-    fn rows_left(&self, rows: usize, values: usize, start: u64) -> usize {
-        if values <= LITTLE {
-            return rows + 1;
-        }
-        let read = self.records.position().byte();
-        let left = self.length.map_or(0.0, |length| length.saturating_sub(read) as f64);
-        let estimate = left * rows as f64 / read.saturating_sub(start).max(1) as f64;
-        (estimate * 1.005) as usize + rows / GROWTH + 1
-    }
-
-    /// Reads the next line that is not blank; `false` at the end of the file.
-    fn next(&mut self, record: &mut ByteRecord) -> Result<bool> {
-        self.records.get_mut().allowed = LONGEST_LINE;
-        let begin = self.records.position().clone();
-        self.records.read_byte_record(record).map_err(|error| match error.into_kind() {
-            csv::ErrorKind::Io(_) if self.records.get_ref().allowed == 0 => self.error(&format!(
-                "line {}: there is no end of the line within {} MiB: a quotation mark that is not closed, or no CSV file",
-                self.line_from(&begin),
-                LONGEST_LINE >> 20
-            )),
-            csv::ErrorKind::Io(source) => Error::unreadable(&self.path, source),
-            other => self.error(&format!("{other:?}")),
-        })
-    }
-
-    /// The number in column `j` of `record`.
-    fn number(&self, record: &ByteRecord, j: usize) -> Result<f32> {
-        let field = std::str::from_utf8(&record[j]).map_err(|_| self.not_utf8(record, j))?;
-        match field.parse::<f32>() {
-            Ok(value) if value.is_finite() => Ok(value),
-            parsed => Err(self.error(&format!(
-                "line {}, column {}: {}",
-                self.line(record),
-                quoted(&self.header[j]),
-                no_number(field, parsed.is_ok())
-            ))),
-        }
-    }
-
-    fn not_utf8(&self, record: &ByteRecord, j: usize) -> Error {
-        self.error(&format!(
-            "line {}, column {}: this is not UTF-8 text: save the file as CSV in UTF-8",
-            self.line(record),
-            j + 1
-        ))
-    }
-
-    fn error(&self, problem: &str) -> Error {
-        Error::Data(format!("{}: {problem}", self.path.display()))
-    }
-
-    /// The line that `record` begins at, from 1.
-    ///
-    /// The reader's own count is off after `\r\n` and blank lines, so lines are counted again in the file, which is
-    /// only done for a message. What cannot be read twice (a pipe) gets the reader's count.
-    fn line(&self, record: &ByteRecord) -> u64 {
-        record.position().map_or(1, |position| self.line_from(position))
-    }
-
-    /// The line that is at `position` or, after line ends, behind it.
-    fn line_from(&self, position: &csv::Position) -> u64 {
-        lines_before(&self.path, position.byte()).map_or(position.line(), |lines| lines + 1)
     }
 }
 
-/// Room in `values` for `width` more, made for `rows` times as many. A vector that doubles has up to twice the memory that
-/// its values take.
-fn make_room(values: &mut Vec<f32>, width: usize, rows: usize) -> Result<(), TryReserveError> {
-    if values.capacity() - values.len() >= width {
-        return Ok(());
+/// Goes through the fields of the line at `at` and hands their values to `set`; says where the line ends. None if one is
+/// not plain: in quotation marks, not finite, of a text that is not known yet, missing, or there is one too many or too few.
+#[inline]
+fn fields(
+    separator: u8,
+    takes: &[Take],
+    chunk: &[u8],
+    mut at: usize,
+    texts: &[Texts],
+    mut set: impl FnMut(usize, f32),
+) -> Option<usize> {
+    let last = takes.len() - 1;
+    for (j, take) in takes.iter().enumerate() {
+        while chunk.get(at) == Some(&b' ') {
+            at += 1;
+        }
+        let end = if let Take::Number(slot) = take {
+            let (value, length) = fast_float2::parse_partial::<f32, _>(&chunk[at..]).ok()?;
+            if !value.is_finite() {
+                return None;
+            }
+            set(*slot, value);
+            let mut end = at + length;
+            while chunk.get(end) == Some(&b' ') {
+                end += 1;
+            }
+            end
+        } else {
+            if chunk.get(at) == Some(&b'"') {
+                return None;
+            }
+            let end =
+                memchr::memchr3(separator, b'\n', b'\r', &chunk[at..]).map_or(chunk.len(), |end| at + end);
+            if let Take::Text(slot) = take {
+                let text = std::str::from_utf8(chunk[at..end].trim_ascii()).ok()?;
+                set(*slot, texts[*slot].number(text)? as f32);
+            }
+            end
+        };
+        let next = chunk.get(end).copied();
+        at = match next {
+            Some(byte) if j < last && byte == separator => end + 1,
+            Some(b'\n') | None if j == last => (end + 1).min(chunk.len()),
+            Some(b'\r') if j == last => end + 1 + usize::from(chunk.get(end + 1) == Some(&b'\n')),
+            _ => return None,
+        };
     }
-    let made = values.try_reserve_exact(width.saturating_mul(rows));
-    // What the length of a file promises need not be there.
-    made.or_else(|_| values.try_reserve_exact(width + values.len() / GROWTH))?;
-    ask_for_huge_pages(values);
-    Ok(())
+    Some(at)
 }
 
-/// Line ends in the regular file `path` before the record that begins at or, after line ends, behind `byte`.
-fn lines_before(path: &Path, byte: u64) -> Option<u64> {
-    if !path.metadata().ok()?.is_file() {
-        return None;
+/// One line at a time, by all the rules of CSV.
+struct Record {
+    reader: csv_core::Reader,
+    /// The fields, one after the other, and where each ends.
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Record {
+    fn new(separator: u8) -> Self {
+        let mut reader = ReaderBuilder::new().delimiter(separator).build();
+        // It would take a mark from the first bytes it sees.
+        reader.read_record(b"\n", &mut [], &mut []);
+        Record { reader, text: vec![0; 1024], ends: vec![0; 64] }
     }
-    let (mut lines, mut after_return) = (0, false);
-    let mut file = std::io::BufReader::new(std::fs::File::open(path).ok()?);
-    // The mark is no part of the first record, which may begin behind more line ends.
-    let mark = if file.fill_buf().ok()?.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    let byte = byte.max(mark as u64);
-    for (i, next) in file.bytes().enumerate() {
-        let next = next.ok()?;
-        if i as u64 >= byte && next != b'\r' && next != b'\n' {
-            break;
+
+    /// Reads the line at `at`, which the last byte of `chunk` ends if nothing else does: its number of fields, and where it ends.
+    fn read(&mut self, chunk: &[u8], mut at: usize) -> (usize, usize) {
+        let (mut length, mut count) = (0, 0);
+        loop {
+            let (text, ends) = (&mut self.text[length..], &mut self.ends[count..]);
+            let (result, read, written, more) = self.reader.read_record(&chunk[at..], text, ends);
+            (at, length, count) = (at + read, length + written, count + more);
+            match result {
+                ReadRecordResult::InputEmpty => {}
+                ReadRecordResult::OutputFull => self.text.resize(2 * self.text.len(), 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
+                ReadRecordResult::End => return (0, at),
+                ReadRecordResult::Record => {
+                    let halved = at > 0 && chunk[at - 1] == b'\r' && chunk.get(at) == Some(&b'\n');
+                    return (count, at + usize::from(halved));
+                }
+            }
         }
-        lines += u64::from(next == b'\r' || (next == b'\n' && !after_return));
-        after_return = next == b'\r';
     }
-    Some(lines)
+
+    /// Field `j` of the line that was read last, without blanks around it.
+    fn field(&self, j: usize) -> &[u8] {
+        let begin = if j == 0 { 0 } else { self.ends[j - 1] };
+        self.text[begin..self.ends[j]].trim_ascii()
+    }
+}
+
+const EMPTY: &str =
+    "the file is empty: a line with the columns' names must come first, then a line for each sample";
+
+/// The names in the first line, which is `line`.
+fn names(path: &Path, record: &Record, count: usize, line: u64) -> Result<Header> {
+    let nowhere = Header::numbered(path, 0, "line");
+    let error = |problem: String| nowhere.error(&format!("line {line}{problem}"));
+    let name = |j| {
+        let name = std::str::from_utf8(record.field(j)).map_err(|_| error(not_utf8(j)))?;
+        Ok(name.to_owned())
+    };
+    let names = (0..count).map(name).collect::<Result<Vec<_>>>()?;
+    Header::new(path, names, "line").map_err(|(first, second, name)| {
+        let name = quoted(&name);
+        error(format!(": columns {} and {} are both named {name}: rename one of them", first + 1, second + 1))
+    })
+}
+
+/// What may be the reason where a column is not there.
+fn hint(header: &Header, separator: u8, named: bool) -> String {
+    let first = &header.names[0];
+    let other = SEPARATORS.into_iter().find(|other| first.contains(char::from(*other)));
+    if let (1, Some(other)) = (header.names.len(), other) {
+        format!(
+            "; they are separated by {}, but were read as separated by {}",
+            spoken(other),
+            spoken(separator)
+        )
+    } else if named && header.names.iter().all(|name| name.parse::<f64>().is_ok()) {
+        "; the first line holds numbers, but must hold the columns' names if the file is not read as one without them"
+            .to_owned()
+    } else {
+        String::new()
+    }
+}
+
+/// The separator that the first line, if it is not blank, has most of outside quotation marks.
+fn most_frequent(text: &[u8]) -> u8 {
+    let (mut counts, mut quoted) = ([0_usize; SEPARATORS.len()], false);
+    let (_, begin) = blank_lines(text, 0);
+    for &byte in &text[begin..] {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' | b'\r' if !quoted => break,
+            _ if quoted => {}
+            _ => {
+                if let Some(k) = SEPARATORS.iter().position(|separator| *separator == byte) {
+                    counts[k] += 1;
+                }
+            }
+        }
+    }
+    let most = counts.iter().max().copied().unwrap_or_default();
+    SEPARATORS[counts.iter().position(|count| *count == most).unwrap_or_default()]
+}
+
+/// A separator as a message names it.
+fn spoken(separator: u8) -> String {
+    match separator {
+        b',' => "commas".to_owned(),
+        b';' => "semicolons".to_owned(),
+        b'\t' => "tabs".to_owned(),
+        other => format!("{:?}", char::from(other)),
+    }
+}
+
+fn not_utf8(column: usize) -> String {
+    format!(", column {}: this is not UTF-8 text: save the file as CSV in UTF-8", column + 1)
+}
+
+/// Whether a field is one of `words`, in capitals or not.
+fn says(words: &[&str], field: &str) -> bool {
+    words.iter().any(|word| word.eq_ignore_ascii_case(field))
 }
 
 /// Why `field` is not a number that can be used; `parses` if it is one for Rust (`inf`, `nan`, `1e99`).
 fn no_number(field: &str, parses: bool) -> String {
-    let remedy = "remove the line or fill in a value";
+    let remedy = "remove the line or fill in a value, or have such samples dropped or the mean taken";
     let shown = quoted(field);
     if field.is_empty() {
         format!("the value is missing: {remedy}")
-    } else if MISSING.contains(&field.to_lowercase().as_str()) {
+    } else if !parses && says(&NO_NUMBER, field) {
         format!("the value is missing ({shown}): {remedy}")
     } else if parses && field.contains(|c: char| c.is_ascii_digit()) {
         format!(
@@ -284,7 +469,8 @@ fn no_number(field: &str, parses: bool) -> String {
 mod tests {
     use std::io::Write;
 
-    use super::super::{Dataset, Table};
+    use super::super::{Column, Dataset, Encoding, Missing, Reader, Separator, Table};
+    use crate::Error;
 
     fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
         let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -354,7 +540,7 @@ mod tests {
             (b"\xef\xbb\xbf\n\na,\xff\n", "line 3, column 2: this is not UTF-8 text"),
             (b"\xef\xbb\xbf\na,b\n1,x\n", "line 3, column \"b\": \"x\" is not a number"),
             (b"a,B\n1,2\n", "there is no column \"b\" (did you mean \"B\"?); the columns are: a, B"),
-            (b"a;b\n1;2\n", "there is no column \"a\"; the columns are: a;b; they are separated by ';', but"),
+            (b"a b\n1 2\n", "there is no column \"a\"; the columns are: \"a b\""),
             (
                 b"1,2\n3,4\n",
                 "there is no column \"a\"; the columns are: 1, 2; the first line holds numbers, but",
@@ -393,19 +579,8 @@ mod tests {
         for (first, then) in [(long, long), (long, "1,2\n"), ("1,2\n", long)] {
             let text = format!("a,b\n{}{}", first.repeat(half), then.repeat(rows - half));
             let file = file(text.as_bytes());
-            let mut open = super::File::open(file.path()).unwrap();
-            let (mut room, mut grown) = (0, 0);
-            let (mut record, mut values) = (csv::ByteRecord::new(), Vec::new());
-            let start = open.records.position().byte();
-            for row in 0..rows {
-                assert!(open.next(&mut record).unwrap());
-                let more = open.rows_left(row, values.len(), start);
-                super::make_room(&mut values, 2, more).unwrap();
-                values.extend([1.0, 2.0]);
-                if values.capacity() > room {
-                    (room, grown) = (values.capacity(), grown + 1);
-                }
-            }
+            let encoding = Encoding::numbers(&["a", "b"].map(str::to_owned));
+            let (room, grown) = Reader::new(file.path()).room(&encoding);
             assert!(grown < 60, "{grown} times");
             assert!(first != then || room <= 2 * rows / 20 * 21, "{room} values");
             assert_eq!(Table::read_csv(file.path(), &["b".to_owned()]).unwrap().rows(), rows);
@@ -440,5 +615,332 @@ mod tests {
         assert!(Dataset::read_csv(file.path(), "b", Some(&["a".to_owned()])).is_ok());
         let text = Dataset::read_csv(file.path(), "b", None).unwrap_err().to_string();
         assert!(text.contains("column 1 has no name"), "{text}");
+    }
+
+    /// The message of a refusal, without the path.
+    fn problem<T: std::fmt::Debug>(file: &tempfile::NamedTempFile, read: crate::Result<T>) -> String {
+        let text = read.unwrap_err().to_string();
+        text.strip_prefix(&format!("{}: ", file.path().display())).unwrap_or(&text).to_owned()
+    }
+
+    #[test]
+    fn quoted_fields_hold_separators_quotes_and_line_ends() {
+        let file = file(
+            b"\"a,\"\"b\"\"\",\"two\nlines\",y\r\n\"1\",\"x\ny\",2\r\n 3 ,\"\"\"q\"\", \", 4\n\n5,\"z\",\"6\"\n7,z,oops\n",
+        );
+        let reader = Reader::new(file.path()).target("y").features(["a,\"b\""]);
+        assert!(problem(&file, reader.read()).starts_with("line 8, column \"y\": \"oops\" is not a number"));
+        let reader = reader.target("two\nlines").classes(true);
+        let read = reader.read().unwrap();
+        assert_eq!(read.features().values(), [1.0, 3.0, 5.0, 7.0]);
+        assert_eq!(read.classes().unwrap(), ["\"q\",", "x\ny", "z"]);
+        assert_eq!(read.y(), [1.0, 0.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn separators_are_found_or_given() {
+        for (text, separator) in [
+            ("a,b;c,y\n1,2,3\n", b','),
+            ("a;\"b,,,\";y\n1;2;3\n", b';'),
+            ("a\tb\ty\n1\t2\t3\n", b'\t'),
+            ("\n\na | b | y\n1|2|3\n", b'|'),
+        ] {
+            let file = file(text.as_bytes());
+            for separator in [Separator::Auto, Separator::Is(separator)] {
+                let read = Reader::new(file.path()).separator(separator).target("y").read().unwrap();
+                assert_eq!((read.features().values(), read.y()), (&[1.0, 2.0][..], &[3.0][..]), "{text:?}");
+            }
+        }
+        let file = file(b"a:y\n1:2\n");
+        let read = Reader::new(file.path()).separator(Separator::Is(b':')).target("y").read();
+        assert_eq!(read.unwrap().y(), [2.0]);
+        let read = Reader::new(file.path()).separator(Separator::Is(b';')).target("y").read();
+        assert!(problem(&file, read).starts_with("there is no column \"y\"; the columns are: a:y"));
+        for separator in *b"a1.-+\" \n\0\xe9" {
+            let read = Reader::new(file.path()).separator(Separator::Is(separator)).target("y").read();
+            assert!(matches!(read, Err(Error::Setting(text)) if text.contains("cannot separate values")));
+        }
+        let commas = self::file(b"a,y\n1,2\n");
+        let read = Reader::new(commas.path()).separator(Separator::Is(b';')).target("y").read();
+        assert!(
+            problem(&commas, read)
+                .contains("they are separated by commas, but were read as separated by semicolons")
+        );
+    }
+
+    #[test]
+    fn a_file_without_a_header_has_columns_by_number() {
+        let file = file(b"\n1,2,3\n4,5,6\n7,8\n");
+        let reader = Reader::new(file.path()).header(false).target("c3");
+        assert_eq!(
+            problem(&file, reader.read()),
+            "line 4 has 2 fields, but the first line has 3: each line needs one value for each column, separated by commas"
+        );
+        let file = self::file(b"1,2,3\n4,5,6");
+        let read = Reader::new(file.path()).header(false).target("c3").read().unwrap();
+        assert_eq!(read.features().columns(), ["c1", "c2"]);
+        assert_eq!((read.features().values(), read.y()), (&[1.0, 2.0, 4.0, 5.0][..], &[3.0, 6.0][..]));
+        let text = problem(&file, Reader::new(file.path()).header(false).target("y").read());
+        assert!(text.contains("the columns are: c1, c2, c3"), "{text}");
+    }
+
+    #[test]
+    fn samples_with_a_value_missing_are_refused_dropped_or_filled() {
+        let file = file(b"a,c,y\n1,u,10\n,v,20\nNA,u,30\n5,,40\n6,u,\n9,v,50\n");
+        let reader = Reader::new(file.path()).target("y").features(["a", "c"]).categorical(["c"]);
+        assert!(problem(&file, reader.read()).starts_with("line 3, column \"a\": the value is missing"));
+        let dropped = reader.clone().missing(Missing::Drop).read().unwrap();
+        assert_eq!((dropped.y(), dropped.dropped()), (&[10.0, 50.0][..], 4));
+        assert_eq!(dropped.features().values(), [1.0, 1.0, 0.0, 9.0, 0.0, 1.0]);
+        // The target is never made up.
+        let mean = reader.clone().missing(Missing::Mean);
+        assert!(problem(&file, mean.read()).starts_with("line 6, column \"y\": the value is missing"));
+
+        let file = self::file(b"a,c,y\n1,u,10\n,v,20\nNA,u,30\n5,,40\n9,v,50\n");
+        let mean = Reader::new(file.path()).target("y").categorical(["c"]).missing(Missing::Mean);
+        let read = mean.read().unwrap();
+        let expected = [[1.0, 1.0, 0.0], [5.0, 0.0, 1.0], [5.0, 1.0, 0.0], [5.0, 0.5, 0.5], [9.0, 0.0, 1.0]];
+        assert_eq!(read.features().values(), expected.as_flattened());
+        assert_eq!(
+            read.encoding().columns(),
+            [
+                Column::Number { name: "a".into(), fill: Some(5.0) },
+                Column::Category {
+                    name: "c".into(),
+                    levels: vec!["u".into(), "v".into()],
+                    fill: Some(vec![0.5, 0.5])
+                }
+            ]
+        );
+        // What is predicted is filled with the same.
+        let new = self::file(b"c,a\nv,\n,2\n");
+        let table = Reader::new(new.path()).read_with(read.encoding()).unwrap();
+        assert_eq!(table.values(), [5.0, 0.0, 1.0, 2.0, 0.5, 0.5]);
+        let none = self::file(b"a,y\n,1\nNaN,2\n");
+        let text = problem(&none, Reader::new(none.path()).target("y").missing(Missing::Mean).read());
+        assert!(text.contains("the column \"a\" has no value among the training samples"), "{text}");
+        let text = problem(&none, Reader::new(none.path()).target("y").missing(Missing::Drop).read());
+        assert!(text.contains("a value is missing in each of the 2 samples"), "{text}");
+    }
+
+    #[test]
+    fn means_are_those_of_the_training_samples() {
+        let text: String =
+            (0..20).map(|i| if i % 5 == 0 { ",1\n".to_owned() } else { format!("{i},1\n") }).collect();
+        let file = file(format!("a,y\n{text}").as_bytes());
+        let reader = Reader::new(file.path()).target("y").missing(Missing::Mean);
+        let (train, test) = reader.read_split(0.2, 0).unwrap();
+        assert_eq!((train.samples(), test.samples()), (16, 4));
+        assert_eq!(train.encoding(), test.encoding());
+        // Held back by seed 0 are 4, 12, 15 and 18, of which 15 has no value.
+        let there: Vec<f32> =
+            (0..20).filter(|i| i % 5 != 0 && ![4, 12, 18].contains(i)).map(|i| i as f32).collect();
+        let mean = there.iter().sum::<f32>() / there.len() as f32;
+        assert_eq!(test.features().values(), [4.0, 12.0, mean, 18.0]);
+        assert_eq!(train.features().values()[0], mean);
+        // And without missing values, the same samples as of a data set in memory.
+        let whole = Reader::new(file.path()).target("y").missing(Missing::Drop);
+        assert_eq!(whole.read_split(0.3, 7).unwrap(), whole.read().unwrap().split(0.3, 7).unwrap());
+    }
+
+    #[test]
+    fn categories_become_a_feature_a_level() {
+        let file = file(b"size,colour,y\n1,red,1\n2,blue,2\n3, red ,3\n4,\"dark, green\",4\n");
+        let read = Reader::new(file.path()).target("y").categorical(["colour"]).read().unwrap();
+        assert_eq!(read.features().columns(), ["size", "colour=blue", "colour=dark, green", "colour=red"]);
+        let expected =
+            [[1.0, 0.0, 0.0, 1.0], [2.0, 1.0, 0.0, 0.0], [3.0, 0.0, 0.0, 1.0], [4.0, 0.0, 1.0, 0.0]];
+        assert_eq!(read.features().values(), expected.as_flattened());
+
+        let new = self::file(b"colour,size\nblue,5\nred,6\npink,7\nred,x\n");
+        let text = problem(&new, Reader::new(new.path()).read_with(read.encoding()));
+        assert_eq!(
+            text,
+            "line 4, column \"colour\": \"pink\" is unknown: those learned from are blue, \"dark, green\", red"
+        );
+        for (categorical, message) in
+            [("y", "is no feature"), ("color", "there is no column \"color\" (did you mean")]
+        {
+            let read = Reader::new(file.path()).target("y").categorical([categorical]).read();
+            assert!(problem(&file, read).contains(message));
+        }
+        let ids: String = (0..=10_000).map(|i| format!("id {i},1\n")).collect();
+        let ids = self::file(format!("a,y\n{ids}").as_bytes());
+        let text = problem(&ids, Reader::new(ids.path()).target("y").categorical(["a"]).read());
+        assert!(text.starts_with("line 10002, column \"a\": there are more than 10000 different"), "{text}");
+    }
+
+    #[test]
+    fn targets_are_classes_where_asked_for() {
+        let file = file(b"a,kind\n1,pear\n2,apple\n3,pear\n");
+        let reader = Reader::new(file.path()).target("kind");
+        assert!(
+            problem(&file, reader.read()).starts_with("line 2, column \"kind\": \"pear\" is not a number")
+        );
+        let read = reader.clone().classes(true).read().unwrap();
+        assert_eq!(
+            (read.classes().unwrap(), read.y()),
+            (&["apple".to_owned(), "pear".to_owned()][..], &[1.0, 0.0, 1.0][..])
+        );
+        let known = ["apple", "fig"].map(str::to_owned);
+        let text = problem(&file, reader.dataset_with(read.encoding(), Some(&known)));
+        assert_eq!(text, "line 2, column \"kind\": \"pear\" is unknown: those learned from are apple, fig");
+        let known = ["fig", "pear", "apple"].map(str::to_owned);
+        assert_eq!(reader.dataset_with(read.encoding(), Some(&known)).unwrap().y(), [1.0, 2.0, 1.0]);
+
+        let file = self::file(b"a,kind\n1,10\n2,9\n3,1e1\n");
+        let read = Reader::new(file.path()).target("kind").classes(true).read().unwrap();
+        assert_eq!(
+            (read.classes().unwrap(), read.y()),
+            (&["9".to_owned(), "10".to_owned()][..], &[1.0, 0.0, 1.0][..])
+        );
+        let text = problem(&file, Reader::new(file.path()).read());
+        assert!(text.starts_with("no target is set"));
+    }
+
+    /// A table long enough for many chunks, with quotes that are open across their ends.
+    fn long() -> String {
+        let mut text = String::from("a,note,y\r\n");
+        for i in 0..60_000 {
+            let note =
+                if i % 97 == 0 { format!("\"{}\nand, {i}\"", "x".repeat(i % 5000)) } else { "n".to_owned() };
+            text += &format!("{}.5,{note},{}\r\n", i, i % 7);
+        }
+        text
+    }
+
+    #[test]
+    fn chunks_and_threads_change_nothing() {
+        let text = long();
+        let file = file(text.as_bytes());
+        let reader = Reader::new(file.path()).target("y").features(["a"]);
+        let read = reader.read().unwrap();
+        assert_eq!(read.samples(), 60_000);
+        assert!(read.features().values().iter().zip(0..).all(|(value, i)| *value == i as f32 + 0.5));
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        assert_eq!(one.install(|| reader.read()).unwrap(), read);
+        // The first of two bad lines, whichever thread is faster.
+        let lines_before = |at: usize| text[..at].matches('\n').count();
+        let (first, second) = (text.rfind("\n50000.5").unwrap() + 1, text.rfind("\n59999.5").unwrap() + 1);
+        let mut bad = text.clone().into_bytes();
+        (bad[first], bad[second]) = (b'x', b'x');
+        let expected = format!("line {}, column \"a\"", lines_before(first) + 1);
+        let bad = self::file(&bad);
+        for _ in 0..5 {
+            let text = problem(&bad, Reader::new(bad.path()).target("y").features(["a"]).read());
+            assert!(text.starts_with(&expected), "{text}, not {expected}");
+        }
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_is_read_by_its_contents_in_any_number_of_members() {
+        let text = long();
+        let (one, two) = text.as_bytes().split_at(text.len() / 3);
+        let whole = gzip(text.as_bytes());
+        let plain = file(text.as_bytes());
+        let read = |bytes: &[u8]| {
+            let file = file(bytes);
+            let read = Reader::new(file.path()).target("y").features(["a"]).read();
+            read.map_err(|error| error.to_string().replace(&file.path().display().to_string(), ""))
+        };
+        let expected = Reader::new(plain.path()).target("y").features(["a"]).read().unwrap();
+        assert_eq!(read(&whole).unwrap(), expected);
+        assert_eq!(read(&[gzip(one), gzip(two)].concat()).unwrap(), expected);
+        for cut in [3, 12, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
+            let text = read(&whole[..cut]).unwrap_err();
+            assert!(text.contains("compressed by gzip, but is damaged or not all there"), "{cut}: {text}");
+        }
+        let mut damaged = whole.clone();
+        let end = damaged.len() - 6;
+        damaged[end] ^= 1;
+        assert!(read(&damaged).unwrap_err().contains("damaged"));
+        let bad = text.replacen("\n50000.5", "\nx", 1);
+        let line = bad[..bad.find("\nx,").unwrap()].matches('\n').count() + 2;
+        assert!(
+            read(&gzip(bad.as_bytes())).unwrap_err().starts_with(&format!(": line {line}, column \"a\""))
+        );
+    }
+
+    #[test]
+    fn numbers_are_the_nearest_to_what_is_written() {
+        // Halfway between two `f32`, a little more and less than that by what an `f64` does not show, and the ends of the range.
+        let texts = [
+            "1.00000005960464477539062500000000000001",
+            "1.000000059604644775390625",
+            "1.00000005960464477539062499999999999999",
+            "16777217",
+            "16777219",
+            "3.4028235e38",
+            "1.17549435e-38",
+            "1e-45",
+            "7.0064923216240853e-46",
+            "7.0064923216240854e-46",
+            "-0",
+            ".5",
+            "5.",
+            "+1E+2",
+            "0.1",
+            "123456789012345678901234567890",
+            "1e-400",
+        ];
+        let file = file(format!("a\n{}\n", texts.join("\n")).as_bytes());
+        let read = Table::read_csv(file.path(), &["a".to_owned()]).unwrap();
+        for (value, text) in read.values().iter().zip(texts) {
+            assert_eq!(value.to_bits(), text.parse::<f32>().unwrap().to_bits(), "{text}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_the_file_again_and_again() {
+        let text: String = (0..50_000)
+            .map(|i| {
+                let number = if i % 10 == 3 { String::new() } else { (i % 1000).to_string() };
+                format!("{number},{},{}\n", ["u", "v", "w"][i % 3], ["no", "yes"][i % 2])
+            })
+            .collect();
+        let file = file(format!("a,c,y\n{text}").as_bytes());
+        let numbers = Reader::new(file.path()).target("c").features(["a"]).classes(true);
+        for (reader, size) in [
+            (numbers.clone().missing(Missing::Mean), 7_000),
+            (numbers.clone().missing(Missing::Drop), 50_000),
+            (numbers.target("y").features(["a", "c"]).categorical(["c"]).missing(Missing::Mean), 999),
+        ] {
+            let whole = reader.read().unwrap();
+            let blocks = reader.blocks(size).unwrap();
+            assert_eq!(blocks.encoding(), whole.encoding());
+            for _ in 0..2 {
+                let (mut x, mut y, mut dropped) = (Vec::new(), Vec::new(), 0);
+                for block in &blocks {
+                    let block = block.unwrap();
+                    assert_eq!((block.encoding(), block.classes()), (whole.encoding(), whole.classes()));
+                    assert!(block.samples() == size || y.len() + block.samples() == whole.samples());
+                    x.extend_from_slice(block.features().values());
+                    y.extend_from_slice(block.y());
+                    dropped += block.dropped();
+                }
+                assert_eq!((&x[..], &y[..]), (whole.features().values(), whole.y()));
+                assert_eq!(dropped, whole.dropped());
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_end_with_the_first_error() {
+        let file = file(format!("a,y\n{}1,x\n", "1,2\n".repeat(10)).as_bytes());
+        let blocks = Reader::new(file.path()).target("y").blocks(4).unwrap();
+        let read: Vec<_> = blocks.into_iter().map(|block| block.map(|block| block.samples())).collect();
+        assert!(read.last().unwrap().as_ref().unwrap_err().to_string().contains("line 12, column \"y\""));
+        let empty = self::file(b"a,y\n");
+        let blocks = Reader::new(empty.path()).target("y").blocks(4).unwrap();
+        let text = blocks.into_iter().next().unwrap().unwrap_err().to_string();
+        assert!(text.contains("there is a header but no data"), "{text}");
+        assert!(Reader::new(empty.path()).target("y").blocks(0).is_err());
+        assert!(Reader::new(std::env::temp_dir()).target("y").blocks(4).is_err());
     }
 }

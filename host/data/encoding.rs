@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{listed, quoted, repeated};
+use super::names::{listed, quoted};
+use super::repeated;
 use crate::{Error, Result};
 
 /// One column of a file, and the features that it becomes.
@@ -46,7 +47,6 @@ impl Column {
         }
     }
 
-    #[expect(dead_code, reason = "the reader that fills follows")]
     /// The column with these values for missing ones, one for each of its features.
     pub(super) fn filled(self, fills: &[f32]) -> Self {
         match self {
@@ -171,7 +171,6 @@ impl From<Encoding> for Vec<Column> {
     }
 }
 
-#[expect(dead_code, reason = "the reader of categories follows")]
 /// What is said of a text that is none of `known`.
 pub(super) fn unknown(text: &str, known: &[String]) -> String {
     format!("{} is unknown: those learned from are {}", quoted(text), listed(known))

@@ -8,14 +8,18 @@
 //! | [`Encoding`] | how a file's columns became features: part of a model |
 //! | [`Output`] | a path that is checked before the work and written after it |
 
+mod blocks;
+mod chunks;
 mod classes;
 mod csv;
 mod encoding;
 mod names;
 mod output;
+mod plan;
 mod reader;
 mod split;
 
+pub use blocks::{Blocks, BlocksIter};
 pub use encoding::{Column, Encoding};
 pub(crate) use output::Kept;
 pub use output::Output;
@@ -25,7 +29,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use names::{listed, quoted};
+use names::listed;
 
 use crate::{Error, Result};
 

@@ -1,7 +1,11 @@
 //! A file, and how it is read.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::blocks::Blocks;
+use super::chunks::{Bytes, Chunks};
+use super::names::Header;
+use super::plan::{Encoded, Extent, Picked, Plan, Rows, Source, Vocabulary};
 use super::{Column, Dataset, Encoding, Table, csv, repeated};
 use crate::{Error, Result};
 
@@ -126,23 +130,136 @@ impl Reader {
     /// Reads a data set.
     ///
     /// # Errors
-    /// The file cannot be read, is empty or has no rows; a column that is not there or is asked for twice; a row of
-    /// another length than the header's, or a value that is missing, not a number, not finite or beyond `f32`, with
-    /// its line and column; a target among the features, no features at all, and, where all columns are asked for, columns without
-    /// a name.
+    /// - [`Error::Setting`]: no target is set, or a separator that is part of numbers or text.
+    /// - [`Error::File`]: the file cannot be read.
+    /// - [`Error::Column`]: a column that is not there.
+    /// - [`Error::Data`]: a file that is empty, has no rows or is not what it is taken for; a row of another length than the
+    ///   first; a value that is missing, not a number, not finite or beyond `f32`, with its line and column, the first of
+    ///   them in the file; a target among the features or a column that is listed twice; no features at all; where all
+    ///   columns are asked for, columns without a name; more than 10 000 levels or classes; no memory.
     pub fn read(&self) -> Result<Dataset> {
-        let (path, target) = (&self.path, self.target.as_deref().unwrap_or_default());
-        let mut file = csv::File::open(path)?;
-        let target_column = file.column(target)?;
+        let (mut read, header) = self.encoded()?;
+        if self.missing == Missing::Mean {
+            let means = read.means(&header)?;
+            read.fill(means);
+        }
+        read.into_dataset(self.target_name()?)
+    }
+
+    /// Reads a data set and shares its samples between training and a test: see [`Dataset::split`]. Levels and classes
+    /// are those of all samples; means that stand for missing values are those of the training samples.
+    ///
+    /// # Errors
+    /// As [`Reader::read`] and [`Dataset::split`].
+    pub fn read_split(&self, test_share: f64, seed: u64) -> Result<(Dataset, Dataset)> {
+        let (mut train, header) = self.encoded()?;
+        let mut test = train.split(test_share, seed)?;
+        if self.missing == Missing::Mean {
+            let means = train.means(&header)?;
+            train.fill(means.clone());
+            test.fill(means);
+        }
+        let target = self.target_name()?;
+        Ok((train.into_dataset(target)?, test.into_dataset(target)?))
+    }
+
+    /// Reads the columns of `encoding` into its features, to predict from. Other columns may hold anything.
+    ///
+    /// What the encoding has a value for may be missing; what else is missing is refused, whatever was set: each row has its
+    /// prediction.
+    ///
+    /// # Errors
+    /// As [`Reader::read`]; a level that the encoding does not have.
+    pub fn read_with(&self, encoding: &Encoding) -> Result<Table> {
+        let reader = Reader { target: None, missing: Missing::Refuse, ..self.clone() };
+        let mut source = reader.open()?;
+        let plan = reader.plan_with(source.header(), encoding, false)?;
+        let vocabulary = Vocabulary::given(&plan, encoding, None);
+        let mut read = all(&mut *source, &plan, vocabulary)?.encode(source.header())?;
+        read.fill(encoding.clone());
+        read.into_table()
+    }
+
+    /// Reads the columns of `encoding` into its features and the target beside them, to evaluate a model: with `classes`,
+    /// the target is one of those, in their order.
+    ///
+    /// What the encoding has a value for may be missing.
+    ///
+    /// # Errors
+    /// As [`Reader::read`]; a level that the encoding does not have, and a class that is none of `classes`.
+    pub fn dataset_with(&self, encoding: &Encoding, classes: Option<&[String]>) -> Result<Dataset> {
+        let mut source = self.open()?;
+        let plan = self.plan_with(source.header(), encoding, classes.is_some())?;
+        let vocabulary = Vocabulary::given(&plan, encoding, classes);
+        let mut read = all(&mut *source, &plan, vocabulary)?.encode(source.header())?;
+        read.fill(encoding.clone());
+        read.into_dataset(self.target_name()?)
+    }
+
+    /// Goes through the file block by block, of `samples` samples each (the last may have fewer), so that it need not fit
+    /// in memory.
+    ///
+    /// Where there are categories, classes or means to be filled in, they must be known before the first block, and
+    /// the file is read once to find them.
+    ///
+    /// # Errors
+    /// As [`Reader::read`]; a file that cannot be read twice (a pipe) where that is needed; no samples in a block.
+    pub fn blocks(&self, samples: usize) -> Result<Blocks> {
+        Blocks::new(self.clone(), samples)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn missing_policy(&self) -> Missing {
+        self.missing
+    }
+
+    /// All rows, before missing values are filled in.
+    fn encoded(&self) -> Result<(Encoded, Header)> {
+        let mut source = self.open()?;
+        let plan = self.plan(source.header())?;
+        let rows = all(&mut *source, &plan, Vocabulary::growing(&plan))?;
+        let header = source.header().clone();
+        Ok((rows.encode(&header)?, header))
+    }
+
+    pub(super) fn target_name(&self) -> Result<&str> {
+        self.target.as_deref().ok_or_else(|| {
+            Error::Setting("no target is set: name the column that is to be learned".to_owned())
+        })
+    }
+
+    /// Opens the file as what it is.
+    pub(super) fn open(&self) -> Result<Box<dyn Source + Send>> {
+        if let Separator::Is(separator) = self.separator
+            && (separator.is_ascii_alphanumeric()
+                || !separator.is_ascii()
+                || b"\"\r\n .+-\0".contains(&separator))
+        {
+            return Err(Error::Setting(format!(
+                "{:?} cannot separate values: it is part of numbers or of text; take a comma, a semicolon, a tab or |",
+                char::from(separator)
+            )));
+        }
+        let bytes = Bytes::open(&self.path)?;
+        let chunks = Chunks::new(bytes);
+        Ok(Box::new(csv::File::open(&self.path, chunks, self.separator, self.header)?))
+    }
+
+    /// What is asked of the columns, whose features are yet to be found.
+    pub(super) fn plan(&self, header: &Header) -> Result<Plan> {
+        let target = self.target_name()?;
+        let column = header.column(target)?;
         let names = match &self.features {
             Some(names) => names.clone(),
-            None => file.all_names_but(target_column)?,
+            None => header.all_names_but(column)?,
         };
         if names.is_empty() {
-            return Err(Error::Data(format!(
-                "{}: no features to learn from: the target {target:?} is the only column",
-                path.display()
-            )));
+            return Err(
+                header.error(&format!("no features to learn from: the target {target:?} is the only column"))
+            );
         }
         if names.iter().any(|name| name == target) {
             return Err(Error::Data(format!(
@@ -153,41 +270,72 @@ impl Reader {
         if let Some(name) = repeated(&names) {
             return Err(Error::Data(format!("the feature {name:?} is listed twice")));
         }
-        let picked = names.iter().map(|name| file.column(name)).collect::<Result<Vec<_>>>()?;
-        let (values, y) = file.read(&picked, Some(target_column))?;
-        let dataset = Dataset::new(Table::new(names, values)?, target, y)?;
-        if self.classes { dataset.with_classes() } else { Ok(dataset) }
+        if let Some(name) = self.categorical.iter().find(|name| !names.contains(name)) {
+            header.column(name)?;
+            return Err(Error::Setting(format!(
+                "the column {name:?} is listed as a category, but is no feature: list it among both or none"
+            )));
+        }
+        let mut picked = Vec::with_capacity(names.len() + 1);
+        for name in names {
+            let text = self.categorical.contains(&name);
+            picked.push(Picked { column: header.column(&name)?, name, text, missing: self.missing });
+        }
+        picked.push(self.picked_target(target, column, self.classes));
+        Ok(Plan { picked, target: true })
     }
 
-    /// Reads a data set and shares its samples between training and a test: see [`Dataset::split`]. Means that stand for
-    /// missing values are those of the training samples.
-    ///
-    /// # Errors
-    /// As [`Reader::read`] and [`Dataset::split`].
-    pub fn read_split(&self, test_share: f64, seed: u64) -> Result<(Dataset, Dataset)> {
-        self.read()?.split(test_share, seed)
+    /// What is asked of the columns by an encoding.
+    fn plan_with(&self, header: &Header, encoding: &Encoding, classes: bool) -> Result<Plan> {
+        let mut picked = Vec::with_capacity(encoding.columns().len() + 1);
+        for column in encoding.columns() {
+            let (text, fill) = match column {
+                Column::Number { fill, .. } => (false, fill.is_some()),
+                Column::Category { fill, .. } => (true, fill.is_some()),
+            };
+            let missing = match self.missing {
+                _ if fill => Missing::Mean,
+                Missing::Mean => Missing::Refuse,
+                other => other,
+            };
+            let name = column.name().to_owned();
+            picked.push(Picked { column: header.column(&name)?, name, text, missing });
+        }
+        if let Some(name) = repeated(encoding.features()) {
+            return Err(Error::Data(format!("the column {name:?} is listed twice")));
+        }
+        if let Some(target) = &self.target {
+            picked.push(self.picked_target(target, header.column(target)?, classes));
+        }
+        Ok(Plan { picked, target: self.target.is_some() })
     }
 
-    /// Reads the columns of `encoding` into its features, to predict from. Other columns may hold anything.
-    ///
-    /// # Errors
-    /// As [`Reader::read`].
-    pub fn read_with(&self, encoding: &Encoding) -> Result<Table> {
-        let mut file = csv::File::open(&self.path)?;
-        let names = encoding.columns().iter().map(Column::name);
-        let picked = names.map(|name| file.column(name)).collect::<Result<Vec<_>>>()?;
-        let (values, _) = file.read(&picked, None)?;
-        Table::new(encoding.features().to_vec(), values)
+    fn picked_target(&self, name: &str, column: usize, classes: bool) -> Picked {
+        let missing = if self.missing == Missing::Drop { Missing::Drop } else { Missing::Refuse };
+        Picked { column, name: name.to_owned(), text: classes, missing }
     }
+}
 
-    /// Reads the columns of `encoding` into its features and the target beside them, to evaluate a model: with `classes`,
-    /// those that the model knows, in their order.
-    ///
-    /// # Errors
-    /// As [`Reader::read`]; a class that is none of `classes`.
-    pub fn dataset_with(&self, encoding: &Encoding, classes: Option<&[String]>) -> Result<Dataset> {
-        let names = encoding.columns().iter().map(|column| column.name().to_owned());
-        let dataset = self.clone().features(names).classes(classes.is_some()).read()?;
-        dataset.with_encoding(encoding.clone())
+#[cfg(test)]
+impl Reader {
+    /// The most values that room is made for while the columns of `encoding` are read, and how often room is made.
+    pub(super) fn room(&self, encoding: &Encoding) -> (usize, usize) {
+        let mut source = self.open().unwrap();
+        let plan = self.plan_with(source.header(), encoding, false).unwrap();
+        let mut rows = Rows::new(Vocabulary::given(&plan, encoding, None), Extent::File);
+        let (mut room, mut grown) = (0, 0);
+        while rows.read(&mut *source, &plan).unwrap() {
+            if rows.capacity() > room {
+                (room, grown) = (rows.capacity(), grown + 1);
+            }
+        }
+        (room, grown)
     }
+}
+
+/// All rows of a file.
+fn all(source: &mut dyn Source, plan: &Plan, vocabulary: Vocabulary) -> Result<Rows> {
+    let mut rows = Rows::new(vocabulary, Extent::File);
+    while rows.read(source, plan)? {}
+    Ok(rows)
 }

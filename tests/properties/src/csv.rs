@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use tilegrad::Error;
-use tilegrad::data::{Dataset, Table};
+use tilegrad::data::{Column, Dataset, Encoding, Format, Reader, Separator, Table};
 
 use crate::{file, message};
 
@@ -14,14 +14,15 @@ pub fn csv(bytes: &[u8]) {
     let names = guessed_names(bytes);
     let (first, last) = (&names[0], &names[names.len() - 1]);
     let path = file(bytes);
-    let read = Dataset::read_csv(&path, last, None).map_err(|error| refusal(&error, &path));
-    let column = Table::read_csv(&path, std::slice::from_ref(first)).map_err(|error| refusal(&error, &path));
+    let read = dataset(&path, last).map_err(|error| refusal(&error, &path));
+    let column = table(&path, first).map_err(|error| refusal(&error, &path));
     // A name like another, which is looked for to be suggested.
-    let other = Table::read_csv(&path, &[format!("{last}?")]);
+    let other = table(&path, &format!("{last}?"));
     if !names.contains(&format!("{last}?")) {
         refusal(&other.expect_err("there is no such column"), &path);
     }
-    if let Some(lines) = lines(bytes) {
+    // What begins as gzip does is text that is packed.
+    if let Some(lines) = lines(bytes).filter(|_| !bytes.starts_with(b"\x1f\x8b")) {
         agree(&read, &by_hand(&lines, last, None), |read| {
             [&bits(read.features().values())[..], &bits(read.y())].concat()
         });
@@ -32,9 +33,24 @@ pub fn csv(bytes: &[u8]) {
         assert!(read.samples() > 0 && y.len() == read.samples() && features.rows() == read.samples());
         assert_eq!(features.values().len(), features.rows() * features.columns().len());
         assert!(features.values().iter().chain(y).all(|value| value.is_finite()));
-        let again = Dataset::read_csv(file(written(&read).as_bytes()), last, None);
+        let again = dataset(&file(written(&read).as_bytes()), last);
         assert_eq!(again.expect("what was read can be written and read"), read);
     }
+}
+
+/// Values between commas, whatever the first line has more of.
+fn reader(path: &Path) -> Reader {
+    Reader::new(path).format(Format::Csv).separator(Separator::Is(b','))
+}
+
+fn dataset(path: &Path, target: &str) -> tilegrad::Result<Dataset> {
+    reader(path).target(target).read()
+}
+
+fn table(path: &Path, column: &str) -> tilegrad::Result<Table> {
+    let name = if column.is_empty() { " " } else { column };
+    let column = Column::Number { name: name.to_owned(), fill: None };
+    reader(path).read_with(&Encoding::new(vec![column]).expect("a name"))
 }
 
 /// Why a file was refused, and the line, where the message says one.
