@@ -1084,7 +1084,7 @@ fn bench_refuses_what_it_cannot_do() {
     place.refuses(
         2,
         &["--json and --plot name the same file", "give two"],
-        &small(&["--json", "p", "--plot", "./p"]),
+        &small(&["--json", "p.svg", "--plot", "./p.svg"]),
     );
     place.refuses(3, &["device cuda:99 cannot be used"], &["bench", "--device", "cuda:99"]);
     place.refuses(2, &["'--device <DEVICE>': the devices are"], &["bench", "--device", "tpu"]);

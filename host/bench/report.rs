@@ -4,10 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::roofline::Roofline;
 use super::row::{Figures, Kind, Outcome, Row};
-use super::{Effort, Limits, Scale, kernels, operations, peers, roofline};
+use super::{Effort, Limits, Scale, kernels, operations, peers};
 use crate::cuda::{self, Cublas, Gpu, GpuInfo};
 use crate::engine::{Cuda, Engine};
+use crate::report::Format;
 use crate::report::{TextTable, significant};
 use crate::{Error, Result};
 
@@ -168,13 +170,13 @@ impl Report {
         wrong.map(|row| format!("{} at {}", row.name, row.shape)).collect()
     }
 
-    /// A picture of the results under the limits, as SVG: a point for each kernel, operation and peer, at the shape at which
+    /// A picture of the results under the limits: a point for each kernel, operation and peer, at the shape at which
     /// it comes nearest to its limit.
     ///
     /// # Errors
     /// The picture cannot be drawn.
-    pub fn roofline(&self) -> Result<String> {
-        roofline::draw(self)
+    pub fn roofline(&self, format: Format) -> Result<Vec<u8>> {
+        format.bytes(&Roofline::of(self))
     }
 
     /// The report as text, which is Markdown too: what it was measured on, and a table for each kind of work.

@@ -1,35 +1,35 @@
 //! A roofline: what was timed, under what the machine can do at most.
 
-use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::row::{Figures, Kind, Row};
 use super::{Limits, Report};
+use crate::report::canvas::{
+    Area, BLUE, Drawing, Drawn, FINE_GRID, GREEN, GRID, INK, MUTED, ORANGE, PIXEL, THICK, THIN, WIDTH, label,
+    text,
+};
 use crate::report::significant;
-use crate::{Error, Result};
 
-/// Pixels: of the whole, of the part with the axes, of a line of the list below it.
-const WIDTH: u32 = 800;
-const PLOT: u32 = 480;
-const LINE: u32 = 16;
+/// Heights: of the part with the axes, of a line of the list below it.
+const PLOT: i32 = 480 * PIXEL;
+const LINE: i32 = 16 * PIXEL;
 /// Lines above the list, with an empty one.
-const HEADINGS: u32 = 4;
+const HEADINGS: i32 = 4;
 /// Columns of the list.
 const COLUMNS: usize = 2;
 /// Height of letters, in the numbers at the points and in all else.
-const SMALL: i32 = 12;
-const TEXT: i32 = 13;
-
-const ROOF: RGBColor = RGBColor(60, 60, 60);
-const LEADER: RGBColor = RGBColor(150, 150, 150);
+const SMALL: i32 = 12 * PIXEL;
+const TEXT: i32 = 13 * PIXEL;
+/// Half of a point.
+const POINT: i32 = 4 * PIXEL;
 
 /// What stands for a kind of work: differently shaped, not only differently coloured.
-fn colour(kind: Kind) -> &'static RGBColor {
+fn colour(kind: Kind) -> RGBColor {
     match kind {
-        Kind::Kernel => &RGBColor(0, 90, 181),
-        Kind::Operation => &RGBColor(200, 80, 0),
-        Kind::Peer => &RGBColor(20, 120, 60),
+        Kind::Kernel => BLUE,
+        Kind::Operation => ORANGE,
+        Kind::Peer => GREEN,
     }
 }
 
@@ -58,33 +58,38 @@ fn best(report: &Report) -> Vec<(&Row, &Figures)> {
     best
 }
 
-/// The picture, as SVG: white, so that it can be read on any page.
-pub(super) fn draw(report: &Report) -> Result<String> {
-    let points = best(report);
-    let mut svg = String::new();
-    let lines = points.len().div_ceil(COLUMNS) as u32;
-    let size = (WIDTH, PLOT + LINE * (HEADINGS + lines + 1));
-    let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-    let drawn = paint(&root, report, &points).and_then(|()| root.present());
-    drop(root);
-    match drawn {
-        Ok(()) => Ok(svg),
-        Err(reason) => {
-            Err(Error::Setting(format!("the picture cannot be drawn: {reason}; leave --plot out")))
-        }
+/// The picture of a report.
+pub(super) struct Roofline<'a> {
+    report: &'a Report,
+    points: Vec<(&'a Row, &'a Figures)>,
+}
+
+impl<'a> Roofline<'a> {
+    pub(super) fn of(report: &'a Report) -> Self {
+        Roofline { report, points: best(report) }
     }
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+impl Drawing for Roofline<'_> {
+    fn title(&self) -> String {
+        format!("{}: {}", self.report.device, self.report.description)
+    }
 
-fn style(size: i32, colour: &'static RGBColor) -> TextStyle<'static> {
-    TextStyle::from(("sans-serif", size).into_font()).color(colour)
+    fn height(&self) -> i32 {
+        PLOT + LINE * (HEADINGS + self.points.len().div_ceil(COLUMNS) as i32 + 1)
+    }
+
+    fn draw<B: DrawingBackend>(&self, root: &Area<B>) -> Drawn<B> {
+        paint(root, &self.title(), &self.report.limits, &self.points)
+    }
 }
 
-fn paint(root: &Area<'_>, report: &Report, points: &[(&Row, &Figures)]) -> Drawn {
-    root.fill(&WHITE)?;
-    let limits = &report.limits;
+fn paint<B: DrawingBackend>(
+    root: &Area<B>,
+    title: &str,
+    limits: &Limits,
+    points: &[(&Row, &Figures)],
+) -> Drawn<B> {
     // Both axes in whole decades around what is drawn.
     let intensities = points.iter().map(|(_, figures)| figures.intensity());
     let rates = points.iter().map(|(_, figures)| figures.operations_per_second);
@@ -93,13 +98,12 @@ fn paint(root: &Area<'_>, report: &Report, points: &[(&Row, &Figures)]) -> Drawn
     let y = decades(rates.chain(limits.arithmetic).chain([roof(x.0, limits)]));
 
     let (plot, list) = root.split_vertically(PLOT);
-    let title = format!("{}: {}", report.device, report.description);
     let mut chart = ChartBuilder::on(&plot)
-        .margin(12)
-        .margin_right(32)
-        .caption(shortened(&title, 100), style(15, &BLACK))
-        .x_label_area_size(44)
-        .y_label_area_size(64)
+        .margin(12 * PIXEL)
+        .margin_right(32 * PIXEL)
+        .caption(label(title, 100), text(15 * PIXEL, INK))
+        .x_label_area_size(44 * PIXEL)
+        .y_label_area_size(64 * PIXEL)
         .build_cartesian_2d((x.0..x.1).log_scale(), (y.0..y.1).log_scale())?;
     chart
         .configure_mesh()
@@ -107,19 +111,22 @@ fn paint(root: &Area<'_>, report: &Report, points: &[(&Row, &Figures)]) -> Drawn
         .y_desc("operations a second")
         .x_label_formatter(&|x| significant(*x, 1))
         .y_label_formatter(&|y| rate(*y).trim_end_matches("FLOP/s").to_owned())
-        .label_style(style(TEXT, &BLACK))
-        .axis_desc_style(style(TEXT, &BLACK))
-        .light_line_style(RGBColor(240, 240, 240))
-        .bold_line_style(RGBColor(215, 215, 215))
+        .label_style(text(TEXT, INK))
+        .axis_desc_style(text(TEXT, INK))
+        .axis_style(INK.stroke_width(THIN))
+        .set_all_tick_mark_size(5 * PIXEL)
+        .light_line_style(FINE_GRID.stroke_width(THIN))
+        .bold_line_style(GRID.stroke_width(THIN))
         .draw()?;
 
     // The slope ends where arithmetic takes over.
     let end = ridge.unwrap_or(x.1).min(x.1);
     let start = (y.0 / limits.bandwidth).max(x.0);
     let slope = [(start, limits.bandwidth * start), (end, roof(end, limits))];
-    chart.draw_series(LineSeries::new(slope, ROOF.stroke_width(2)))?;
+    chart.draw_series(LineSeries::new(slope, INK.stroke_width(THICK)))?;
     if let Some(arithmetic) = limits.arithmetic {
-        chart.draw_series(LineSeries::new([(end, arithmetic), (x.1, arithmetic)], ROOF.stroke_width(2)))?;
+        chart
+            .draw_series(LineSeries::new([(end, arithmetic), (x.1, arithmetic)], INK.stroke_width(THICK)))?;
     }
 
     let at = |x: f64, y: f64| chart.backend_coord(&(x, y));
@@ -131,19 +138,19 @@ fn paint(root: &Area<'_>, report: &Report, points: &[(&Row, &Figures)]) -> Drawn
     centres.iter().for_each(|&centre| labels.keep_free(centre));
     for (number, (&centre, (row, _))) in centres.iter().zip(points).enumerate() {
         marker(&plot, centre, row.kind)?;
-        let text = (number + 1).to_string();
-        let place = labels.place(centre, &text);
-        if (place.0 - centre.0).abs().max((place.1 - centre.1).abs()) > 16 {
-            plot.draw(&PathElement::new(vec![centre, place], LEADER))?;
+        let name = (number + 1).to_string();
+        let place = labels.place(centre, &name);
+        if (place.0 - centre.0).abs().max((place.1 - centre.1).abs()) > 4 * POINT {
+            plot.draw(&PathElement::new(vec![centre, place], MUTED.stroke_width(THIN)))?;
         }
         let middle = Pos::new(HPos::Center, VPos::Center);
-        plot.draw(&Text::new(text, place, style(SMALL, colour(row.kind)).pos(middle)))?;
+        plot.draw(&Text::new(name, place, text(SMALL, colour(row.kind)).pos(middle)))?;
     }
     describe(&list, points, limits)
 }
 
 /// What the lines are, and the numbers with what they stand for.
-fn describe(list: &Area<'_>, points: &[(&Row, &Figures)], limits: &Limits) -> Drawn {
+fn describe<B: DrawingBackend>(list: &Area<B>, points: &[(&Row, &Figures)], limits: &Limits) -> Drawn<B> {
     let bandwidth = significant(1e-9 * limits.bandwidth, 4);
     let arithmetic = match limits.arithmetic {
         Some(arithmetic) => format!("{}, {}", rate(arithmetic), limits.arithmetic_of),
@@ -155,15 +162,15 @@ fn describe(list: &Area<'_>, points: &[(&Row, &Figures)], limits: &Limits) -> Dr
         "● kernel  ▲ operation of the engine  ■ peer; each at its best shape: operations a second (part of its limit)"
             .to_owned(),
     ];
-    for (line, text) in headings.iter().enumerate() {
-        let place = (16, line as i32 * LINE as i32);
-        list.draw(&Text::new(shortened(text, 150), place, style(SMALL, &BLACK)))?;
+    for (line, heading) in headings.iter().enumerate() {
+        let place = (LINE, line as i32 * LINE);
+        list.draw(&Text::new(label(heading, 150), place, text(SMALL, INK)))?;
     }
     let lines = points.len().div_ceil(COLUMNS).max(1);
     for (number, (row, figures)) in points.iter().enumerate() {
-        let column = (number / lines) as u32 * WIDTH / COLUMNS as u32;
+        let column = (number / lines) as i32 * WIDTH / COLUMNS as i32;
         let line = HEADINGS as usize + number % lines;
-        let text = format!(
+        let entry = format!(
             "{}  {} {}: {} ({:.0} %)",
             number + 1,
             row.name,
@@ -171,18 +178,18 @@ fn describe(list: &Area<'_>, points: &[(&Row, &Figures)], limits: &Limits) -> Dr
             rate(figures.operations_per_second),
             100.0 * part_of_roof(figures, limits)
         );
-        let place = (column as i32 + 16, line as i32 * LINE as i32);
-        list.draw(&Text::new(shortened(&text, 60), place, style(SMALL, colour(row.kind))))?;
+        let place = (column + LINE, line as i32 * LINE);
+        list.draw(&Text::new(label(&entry, 60), place, text(SMALL, colour(row.kind))))?;
     }
     Ok(())
 }
 
-fn marker(plot: &Area<'_>, (x, y): (i32, i32), kind: Kind) -> Drawn {
+fn marker<B: DrawingBackend>(plot: &Area<B>, (x, y): (i32, i32), kind: Kind) -> Drawn<B> {
     let filled = colour(kind).filled();
     match kind {
-        Kind::Kernel => plot.draw(&Circle::new((x, y), 4, filled)),
-        Kind::Operation => plot.draw(&TriangleMarker::new((x, y), 6, filled)),
-        Kind::Peer => plot.draw(&Rectangle::new([(x - 4, y - 4), (x + 4, y + 4)], filled)),
+        Kind::Kernel => plot.draw(&Circle::new((x, y), POINT, filled)),
+        Kind::Operation => plot.draw(&TriangleMarker::new((x, y), 3 * POINT / 2, filled)),
+        Kind::Peer => plot.draw(&Rectangle::new([(x - POINT, y - POINT), (x + POINT, y + POINT)], filled)),
     }
 }
 
@@ -211,13 +218,6 @@ fn rate(rate: f64) -> String {
     format!("{} {name}", significant(rate / unit, 3))
 }
 
-fn shortened(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
-    }
-    text.chars().take(most - 1).chain(['…']).collect()
-}
-
 /// Places for the numbers beside the points, none on another or on a point.
 struct Labels {
     bounds: [i32; 4],
@@ -230,16 +230,17 @@ impl Labels {
     }
 
     fn keep_free(&mut self, (x, y): (i32, i32)) {
-        self.taken.push([x - 5, y - 5, x + 5, y + 5]);
+        let half = 5 * PIXEL;
+        self.taken.push([x - half, y - half, x + half, y + half]);
     }
 
     /// The middle of a free place for a text, as near to the point as there is one.
     fn place(&mut self, (x, y): (i32, i32), text: &str) -> (i32, i32) {
-        let (half_width, half_height) = (4 * text.len() as i32 + 1, SMALL / 2 + 1);
+        let (half_width, half_height) = ((4 * text.len() as i32 + 1) * PIXEL, SMALL / 2 + PIXEL);
         for ring in 0..40 {
             for direction in 0..16 {
                 let angle = f64::from(direction) * std::f64::consts::PI / 8.0;
-                let radius = f64::from(12 + 6 * ring);
+                let radius = f64::from(PIXEL * (12 + 6 * ring));
                 let middle = (x + (radius * angle.cos()) as i32, y - (radius * angle.sin()) as i32);
                 let place = [
                     middle.0 - half_width,
@@ -269,8 +270,9 @@ mod tests {
 
     #[test]
     fn numbers_at_one_place_do_not_cover_each_other() {
-        let mut labels = Labels::within([0, 0, 400, 400]);
-        let points: Vec<(i32, i32)> = (0..60).map(|i| (200 + i % 3, 200 + i % 7)).collect();
+        let mut labels = Labels::within([0, 0, 400 * PIXEL, 400 * PIXEL]);
+        let points: Vec<(i32, i32)> =
+            (0..60).map(|i| (PIXEL * (200 + i % 3), PIXEL * (200 + i % 7))).collect();
         points.iter().for_each(|&point| labels.keep_free(point));
         for (number, &point) in points.iter().enumerate() {
             labels.place(point, &number.to_string());

@@ -39,8 +39,8 @@ pub(super) struct Options {
     /// Write everything to this file as well, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw what was timed under the limits of the machine, as SVG
-    #[arg(long, value_name = "FILE.svg")]
+    /// Draw what was timed under the limits of the machine, as SVG or PNG
+    #[arg(long, value_name = "FILE.svg|png")]
     plot: Option<PathBuf>,
     /// Time at the small shapes of the counts, a few times: whether all is right, not how fast it is
     #[arg(long)]
@@ -76,8 +76,8 @@ impl Options {
         }
         self.device.check()?;
         let json = self.json.as_ref().map(Output::new).transpose()?;
-        let plot = self.plot.as_ref().map(Output::new).transpose()?;
-        if let (Some(json), Some(plot)) = (&json, &plot)
+        let plot = self.plot.as_ref().map(super::output::picture).transpose()?;
+        if let (Some(json), Some((plot, _))) = (&json, &plot)
             && json.is_same_file(plot.path())
         {
             return Err(Error::Setting(format!(
@@ -90,8 +90,8 @@ impl Options {
         if let Some(json) = json {
             json.write((serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
         }
-        if let Some(plot) = plot {
-            plot.write(report.roofline()?.as_bytes())?;
+        if let Some((plot, format)) = plot {
+            plot.write(&report.roofline(format)?)?;
         }
         super::print(&report.text())?;
         match report.wrong().as_slice() {

@@ -6,6 +6,7 @@
 mod bench;
 mod compare;
 mod doctor;
+mod output;
 mod predict;
 mod train;
 

@@ -1,4 +1,20 @@
-//! Results for people: tables of text, numbers and times in few digits.
+//! Results for people: tables of text, numbers and times in few digits, pictures, a page with all of it.
+//!
+//! | item | what |
+//! |---|---|
+//! | [`TextTable`], [`significant`], [`duration`] | text |
+//! | [`Picture`] of [`Plot`]s | as a file of a [`Format`] |
+//! | [`Page`] | one HTML file that needs no other |
+
+pub(crate) mod canvas;
+mod contours;
+mod page;
+mod plot;
+
+pub use canvas::Format;
+pub use contours::{Contours, Panel};
+pub use page::Page;
+pub use plot::{Picture, Plot};
 
 use std::fmt;
 use std::time::Duration;
