@@ -1,6 +1,5 @@
 //! `tilegrad compare`: the same work on every engine.
 
-use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
@@ -205,11 +204,7 @@ impl Options {
             precision: self.precision,
             engines,
         };
-        if self.json {
-            super::print(&(serde_json::to_string_pretty(&comparison)? + "\n"))
-        } else {
-            super::print(&comparison.text())
-        }
+        if self.json { super::print_json(&comparison) } else { super::print(&comparison.text()) }
     }
 }
 
@@ -422,7 +417,7 @@ impl Comparison {
 
 /// Something that moves on a terminal, nothing elsewhere.
 fn spinner() -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !super::shows_progress() {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");

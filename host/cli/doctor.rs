@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::thread::available_parallelism;
 
+use clap::Args;
+use serde::Serialize;
 use tilegrad::cuda::ptx::{Header, PTX_IS_STALE, PTX_MODULES, PTX_PROVENANCE};
-use tilegrad::cuda::{GpuInfo, Version, cuda_devices};
+use tilegrad::cuda::{GpuInfo, cuda_devices};
 use tilegrad::engine::Device;
 
 use super::one_line;
@@ -12,96 +14,186 @@ use super::one_line;
 /// Bytes of a GiB.
 const GIB: f64 = (1_u64 << 30) as f64;
 
-/// Says what can be used here, and why the rest cannot.
-pub(super) fn run() -> anyhow::Result<()> {
-    let mut text = format!(
-        "tilegrad {} on {} {}, {} CPU threads\n\n",
-        env!("CARGO_PKG_VERSION"),
-        std::env::consts::ARCH,
-        std::env::consts::OS,
-        available_parallelism().map_or(1, usize::from),
-    );
-    let gpus = cuda_devices();
-    engines(&mut text, gpus.as_deref())?;
-    driver(&mut text, gpus.as_deref())?;
-    ptx(&mut text)?;
-    compilers(&mut text)?;
-    super::print(&text)
+#[derive(Args)]
+#[command(after_help = "Examples:
+  tilegrad doctor
+  tilegrad doctor --json")]
+pub(super) struct Options {
+    /// Print one JSON object in place of text
+    #[arg(long)]
+    json: bool,
 }
 
-type Gpus<'a> = Result<&'a [GpuInfo], &'a tilegrad::cuda::Error>;
+impl Options {
+    /// Says what can be used here, and why the rest cannot.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let findings = Findings::new();
+        if self.json { super::print_json(&findings) } else { super::print(&findings.text()?) }
+    }
+}
 
-fn engines(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
-    let cuda = match gpus {
-        Ok(gpus) => (0..gpus.len()).map(Device::Cuda).collect(),
-        Err(_) => vec![Device::Cuda(0)],
-    };
-    writeln!(text, "Engines (--device):")?;
-    for device in [Device::Loop, Device::Cpu, Device::Emulator].into_iter().chain(cuda) {
-        // Opened in earnest: that is what an engine must stand.
-        match device.description() {
-            Ok(description) => writeln!(text, "  usable    {description}")?,
-            Err(tilegrad::Error::Unusable { reason, .. }) => {
-                writeln!(text, "  unusable  {device}: {}", one_line(&reason))?;
-            }
-            Err(error) => writeln!(text, "  unusable  {device}: {}", one_line(&error))?,
+/// What was found, as `--json` prints it.
+#[derive(Serialize)]
+struct Findings {
+    version: &'static str,
+    architecture: &'static str,
+    system: &'static str,
+    cpu_threads: usize,
+    engines: Vec<Found>,
+    /// What `--device auto` takes.
+    auto: String,
+    /// The version of CUDA that the driver is for, if there is one to use.
+    driver: Option<String>,
+    gpus: Vec<FoundGpu>,
+    ptx: Ptx,
+    compilers: Vec<String>,
+}
+
+/// An engine, and whether it can be used.
+#[derive(Serialize)]
+struct Found {
+    device: String,
+    usable: bool,
+    /// What it runs on, or why it cannot.
+    description: String,
+}
+
+#[derive(Serialize)]
+struct FoundGpu {
+    index: usize,
+    name: String,
+    compute_capability: String,
+    multiprocessors: u32,
+    memory_bytes: u64,
+    ecc: bool,
+    usable: bool,
+    /// The PTX that it takes, or why there is none for it.
+    description: String,
+}
+
+#[derive(Serialize)]
+struct Ptx {
+    provenance: &'static str,
+    stale: bool,
+    modules: Vec<Module>,
+}
+
+#[derive(Serialize)]
+struct Module {
+    architecture: String,
+    kernels: usize,
+    /// The CUDA version that a driver needs.
+    needs: Option<String>,
+}
+
+impl Findings {
+    fn new() -> Self {
+        let gpus = cuda_devices();
+        let gpus = gpus.as_deref();
+        let cuda = match gpus {
+            Ok(gpus) => (0..gpus.len()).map(Device::Cuda).collect(),
+            Err(_) => vec![Device::Cuda(0)],
+        };
+        let modules = PTX_MODULES.iter().map(|(architecture, module)| Module {
+            architecture: format!("sm_{architecture}"),
+            kernels: module.matches(".entry").count(),
+            needs: Header::of(module).and_then(|header| header.needed_cuda()).map(|cuda| cuda.to_string()),
+        });
+        Findings {
+            version: env!("CARGO_PKG_VERSION"),
+            architecture: std::env::consts::ARCH,
+            system: std::env::consts::OS,
+            cpu_threads: available_parallelism().map_or(1, usize::from),
+            engines: [Device::Loop, Device::Cpu, Device::Emulator]
+                .into_iter()
+                .chain(cuda)
+                .map(Found::new)
+                .collect(),
+            auto: Device::automatic().0.to_string(),
+            driver: gpus.ok().and_then(|gpus| gpus.first()).map(|gpu| gpu.driver.to_string()),
+            gpus: gpus.unwrap_or_default().iter().map(FoundGpu::new).collect(),
+            ptx: Ptx { provenance: PTX_PROVENANCE, stale: PTX_IS_STALE, modules: modules.collect() },
+            compilers: cuda_builder::candidates().iter().map(one_line).collect(),
         }
     }
-    writeln!(text, "  auto takes {}\n", Device::automatic().0)?;
-    Ok(())
+
+    fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let Findings { version, architecture, system, cpu_threads, .. } = self;
+        writeln!(text, "tilegrad {version} on {architecture} {system}, {cpu_threads} CPU threads\n")?;
+
+        writeln!(text, "Engines (--device):")?;
+        for Found { device, usable, description } in &self.engines {
+            match usable {
+                true => writeln!(text, "  usable    {description}")?,
+                false => writeln!(text, "  unusable  {device}: {description}")?,
+            }
+        }
+        writeln!(text, "  auto takes {}\n", self.auto)?;
+
+        match &self.driver {
+            None => writeln!(text, "CUDA driver: none to use, see above")?,
+            Some(version) => writeln!(text, "CUDA driver: for CUDA {version}")?,
+        }
+        for gpu in &self.gpus {
+            let FoundGpu { index, name, compute_capability, multiprocessors, description, .. } = gpu;
+            writeln!(
+                text,
+                "  GPU {index}: {name}, compute capability {compute_capability}, {multiprocessors} multiprocessors, \
+                 {:.0} GiB{}: {}{description}",
+                gpu.memory_bytes as f64 / GIB,
+                if gpu.ecc { " with ECC" } else { "" },
+                if gpu.usable { "usable with " } else { "" },
+            )?;
+        }
+        writeln!(text, "\nPTX of the kernels: {}", self.ptx.provenance)?;
+        if self.ptx.stale {
+            writeln!(text, "  it cannot be used: it is missing, or older than the kernels' sources")?;
+        }
+        for Module { architecture, kernels, needs } in &self.ptx.modules {
+            let needs =
+                needs.as_ref().map_or(String::new(), |cuda| format!(", for drivers from CUDA {cuda} on"));
+            writeln!(text, "  {architecture}: {kernels} kernels{needs}")?;
+        }
+
+        writeln!(text, "\nCompilers for the kernels (the first that is usable is taken):")?;
+        for compiler in &self.compilers {
+            writeln!(text, "  {compiler}")?;
+        }
+        if self.compilers.is_empty() {
+            writeln!(text, "  none found: the prebuilt PTX serves; README.md says how to get one")?;
+        }
+        Ok(text)
+    }
 }
 
-fn driver(text: &mut String, gpus: Gpus<'_>) -> anyhow::Result<()> {
-    match gpus {
-        Err(_) => writeln!(text, "CUDA driver: none to use, see above\n")?,
-        Ok(gpus) => {
-            let version = gpus.first().map_or(Version::new(0, 0), |gpu| gpu.driver);
-            writeln!(text, "CUDA driver: for CUDA {version}")?;
-            for gpu in gpus {
-                let usable = match gpu.module() {
-                    Ok((header, _)) => format!("usable with PTX for {}", header.target),
-                    Err(reason) => one_line(&reason),
-                };
-                writeln!(
-                    text,
-                    "  GPU {}: {}, compute capability {}, {} multiprocessors, {:.0} GiB{}: {usable}",
-                    gpu.index,
-                    gpu.name,
-                    gpu.capability,
-                    gpu.multiprocessors,
-                    gpu.memory as f64 / GIB,
-                    if gpu.ecc { " with ECC" } else { "" },
-                )?;
-            }
-            writeln!(text)?;
+impl Found {
+    /// Opened in earnest: that is what an engine must stand.
+    fn new(device: Device) -> Self {
+        let (usable, description) = match device.description() {
+            Ok(description) => (true, description),
+            Err(tilegrad::Error::Unusable { reason, .. }) => (false, one_line(&reason)),
+            Err(error) => (false, one_line(&error)),
+        };
+        Found { device: device.to_string(), usable, description }
+    }
+}
+
+impl FoundGpu {
+    fn new(gpu: &GpuInfo) -> Self {
+        let (usable, description) = match gpu.module() {
+            Ok((header, _)) => (true, format!("PTX for {}", header.target)),
+            Err(reason) => (false, one_line(&reason)),
+        };
+        FoundGpu {
+            index: gpu.index,
+            name: gpu.name.clone(),
+            compute_capability: gpu.capability.to_string(),
+            multiprocessors: gpu.multiprocessors,
+            memory_bytes: gpu.memory as u64,
+            ecc: gpu.ecc,
+            usable,
+            description,
         }
     }
-    Ok(())
-}
-
-fn ptx(text: &mut String) -> anyhow::Result<()> {
-    writeln!(text, "PTX of the kernels: {PTX_PROVENANCE}")?;
-    if PTX_IS_STALE {
-        writeln!(text, "  it cannot be used: it is missing, or older than the kernels' sources")?;
-    }
-    for (architecture, module) in PTX_MODULES {
-        let header = Header::of(module);
-        let needs = header.and_then(|header| header.needed_cuda());
-        let needs = needs.map_or(String::new(), |cuda| format!(", for drivers from CUDA {cuda} on"));
-        writeln!(text, "  sm_{architecture}: {} kernels{needs}", module.matches(".entry").count())?;
-    }
-    writeln!(text)?;
-    Ok(())
-}
-
-fn compilers(text: &mut String) -> anyhow::Result<()> {
-    let found = cuda_builder::candidates();
-    writeln!(text, "Compilers for the kernels (the first that is usable is taken):")?;
-    for compiler in &found {
-        writeln!(text, "  {}", one_line(compiler))?;
-    }
-    if found.is_empty() {
-        writeln!(text, "  none found: the prebuilt PTX serves; README.md says how to get one")?;
-    }
-    Ok(())
 }

@@ -6,14 +6,17 @@
 mod bench;
 mod compare;
 mod doctor;
+mod manual;
 mod output;
 mod predict;
 mod train;
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 use tilegrad::Error;
 use tilegrad::engine::{Choice, Device};
 
@@ -28,6 +31,9 @@ use tilegrad::engine::{Choice, Device};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+    /// Say nothing on standard error but errors and warnings: no progress, and not which device was taken
+    #[arg(long, short, global = true)]
+    quiet: bool,
 }
 
 #[derive(Subcommand)]
@@ -42,17 +48,28 @@ enum Command {
     /// Say what each kernel asks of the hardware, at fixed shapes
     Bench(bench::Options),
     /// Say which engines can be used here, and why others cannot
-    Doctor,
+    Doctor(doctor::Options),
+    /// Print the completions of a shell: commands, options and their values
+    Completions(manual::Completions),
+    /// Print the manual page, of all commands
+    Man(manual::Manual),
 }
+
+/// Whether `--quiet` was given.
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Runs the command that the arguments of the program ask for.
 pub(crate) fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let arguments = Arguments::parse();
+    QUIET.store(arguments.quiet, Ordering::Relaxed);
+    let result = match arguments.command {
         Command::Train(train::Model::Linear(options)) => options.run(),
         Command::Predict(options) => options.run(),
         Command::Compare(options) => options.run(),
         Command::Bench(options) => options.run(),
-        Command::Doctor => doctor::run(),
+        Command::Doctor(options) => options.run(),
+        Command::Completions(options) => options.run(),
+        Command::Man(options) => options.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +113,23 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Prints `value` as the one JSON object of `--json`.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Whether progress is shown: on a terminal only.
+fn shows_progress() -> bool {
+    !QUIET.load(Ordering::Relaxed) && io::stderr().is_terminal()
+}
+
+/// Writes a note to standard error, unless that shall be quiet.
+fn note(text: &str) {
+    if !QUIET.load(Ordering::Relaxed) {
+        say(text);
+    }
+}
+
 /// Writes a line to standard error. That nobody reads it must not stop the work.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
@@ -105,7 +139,7 @@ fn say(text: &str) {
 fn chosen(choice: Choice) -> tilegrad::Result<Device> {
     let (device, why) = choice.device()?;
     if let Some(why) = why {
-        say(&one_line(&why));
+        note(&one_line(&why));
     }
     Ok(device)
 }

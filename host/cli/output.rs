@@ -12,12 +12,12 @@ pub(super) fn picture(path: &PathBuf) -> Result<(Output, Format)> {
     Ok((Output::new(path)?, format))
 }
 
-/// Refuses paths that would overwrite an input, or each other. Each comes with what it is.
+/// Refuses outputs that are an input ("these are the data") or another output ("the model").
 pub(super) fn check(inputs: &[(&str, &PathBuf)], outputs: &[(&str, &Output)]) -> Result<()> {
     for (i, (name, output)) in outputs.iter().enumerate() {
         let refuse = |problem| Err(Error::Output { path: output.path().to_owned(), problem });
         if let Some((input, _)) = inputs.iter().find(|(_, path)| output.is_same_file(path)) {
-            return refuse(format!("this is {input}, which would be lost: choose another name"));
+            return refuse(format!("{input}, which would be lost: choose another name"));
         }
         if let Some((other, _)) = outputs[i + 1..].iter().find(|(_, other)| output.is_same_file(other.path()))
         {

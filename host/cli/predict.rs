@@ -36,14 +36,8 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let out = self.out.as_ref().map(Output::new).transpose()?;
-        for (input, what) in [(&self.data, "the data"), (&self.model, "the model")] {
-            if let Some(out) = &out
-                && out.is_same_file(input)
-            {
-                let problem = format!("this is {what}, which would be lost: choose another name");
-                return Err(Error::Output { path: out.path().to_owned(), problem }.into());
-            }
-        }
+        let inputs = [("these are the data", &self.data), ("this is the model", &self.model)];
+        super::output::check(&inputs, out.as_ref().map(|out| ("the predictions", out)).as_slice())?;
         let model = FittedLinear::load(&self.model)?;
         let device = super::chosen(self.device)?;
         let table = Table::read_csv(&self.data, model.features()).map_err(|error| match error {

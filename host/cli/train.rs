@@ -1,18 +1,17 @@
 //! `tilegrad train`.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use tilegrad::Result;
 use tilegrad::data::{Dataset, Output};
 use tilegrad::engine::{Choice, Engine, Job};
 use tilegrad::models::{Checkpoint, Checkpoints, FittedLinear, LinearRegression, Progress};
 use tilegrad::report::{TextTable, duration, significant};
-use tilegrad::{Error, Result};
 
 #[derive(Subcommand)]
 pub(super) enum Model {
@@ -122,20 +121,14 @@ impl Linear {
         let output = |path: &Option<PathBuf>| path.as_ref().map(Output::new).transpose();
         let (model_file, history_file) = (output(&self.model)?, output(&self.history)?);
         let checkpoint_file = output(&self.checkpoint)?;
-        let outputs = [("model", &model_file), ("history", &history_file), ("checkpoint", &checkpoint_file)];
+        let outputs = [
+            ("the model", &model_file),
+            ("the history", &history_file),
+            ("the checkpoint", &checkpoint_file),
+        ];
         let outputs: Vec<(&str, &Output)> =
             outputs.iter().filter_map(|(name, output)| Some((*name, output.as_ref()?))).collect();
-        for (i, (name, output)) in outputs.iter().enumerate() {
-            let refuse = |problem| Err(Error::Output { path: output.path().to_owned(), problem }.into());
-            if output.is_same_file(&self.data) {
-                return refuse("these are the data, which would be lost: choose another name".to_owned());
-            }
-            if let Some((other, _)) =
-                outputs[i + 1..].iter().find(|(_, other)| output.is_same_file(other.path()))
-            {
-                return refuse(format!("the {name} and the {other} cannot go to the same file"));
-            }
-        }
+        super::output::check(&[("these are the data", &self.data)], &outputs)?;
         let checkpoints = checkpoint_file.map(|output| self.checkpoints(output)).transpose()?;
         let device = super::chosen(self.device)?;
         let features: Option<Vec<String>> =
@@ -172,7 +165,7 @@ impl Linear {
         if self.json {
             let device = device.to_string();
             let summary = Summary::new(model, &device, trained.time);
-            super::print(&(serde_json::to_string_pretty(&summary)? + "\n"))
+            super::print_json(&summary)
         } else {
             super::print(&text(&trained))
         }
@@ -187,7 +180,7 @@ impl Linear {
             checkpoints = checkpoints.every(every);
         }
         if self.resume {
-            super::say(&match checkpoints.found() {
+            super::note(&match checkpoints.found() {
                 Some(found) => {
                     format!("resume: {file} is of iteration {}: going on from there", found.iteration())
                 }
@@ -234,7 +227,7 @@ struct Trained {
 
 /// A progress bar on a terminal, nothing elsewhere.
 fn bar(iterations: usize, done: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !super::shows_progress() {
         return ProgressBar::hidden();
     }
     let style =
