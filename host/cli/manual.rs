@@ -41,13 +41,21 @@ impl Manual {
         man.render_synopsis_section(&mut page)?;
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
-        man.render_extra_section(&mut page)?;
+        page.extend(extra(&man, ".SH \"EXIT STATUS\"")?.bytes());
         for subcommand in command.get_subcommands() {
             add(&mut page, NAME, subcommand)?;
         }
         man.render_version_section(&mut page)?;
         super::print(&String::from_utf8_lossy(&page))
     }
+}
+
+/// What stands below a command's help, line by line as it is there, under another heading.
+fn extra(man: &clap_mangen::Man, heading: &str) -> anyhow::Result<String> {
+    let mut section = Vec::new();
+    man.render_extra_section(&mut section)?;
+    let section = String::from_utf8_lossy(&section);
+    Ok(section.replace(".SH EXTRA\n", &format!("{heading}\n.nf\n")) + ".fi\n")
 }
 
 /// The sections of a command and of those below it.
@@ -60,7 +68,7 @@ fn add(page: &mut Vec<u8>, above: &str, command: &clap::Command) -> anyhow::Resu
         man.render_synopsis_section(&mut sections)?;
         man.render_description_section(&mut sections)?;
         man.render_options_section(&mut sections)?;
-        man.render_extra_section(&mut sections)?;
+        let extra = extra(&man, ".SS \"NOTES AND EXAMPLES\"")?;
         page.extend(format!(".SH \"{}\"\n", name.to_uppercase()).into_bytes());
         // What are sections of a page by itself are parts of this one's.
         page.extend(
