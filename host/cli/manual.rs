@@ -71,12 +71,9 @@ fn add(page: &mut Vec<u8>, above: &str, command: &clap::Command) -> anyhow::Resu
         let extra = extra(&man, ".SS \"NOTES AND EXAMPLES\"")?;
         page.extend(format!(".SH \"{}\"\n", name.to_uppercase()).into_bytes());
         // What are sections of a page by itself are parts of this one's.
-        page.extend(
-            String::from_utf8_lossy(&sections)
-                .replace("\n.SH ", "\n.SS ")
-                .replacen(".SH ", ".SS ", 1)
-                .bytes(),
-        );
+        let sections = String::from_utf8_lossy(&sections);
+        page.extend(sections.replace("\n.SH ", "\n.SS ").replacen(".SH ", ".SS ", 1).bytes());
+        page.extend(extra.bytes());
     }
     below.into_iter().try_for_each(|command| add(page, &name, command))
 }
