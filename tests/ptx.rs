@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cuda_builder::Manifest;
 use cuda_std::{Kernel, Parameters};
-use kernels::{dense, descent, elementwise, matmul, reduce};
+use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
 /// The types of the parameters and the threads of a block.
 type Signature = (Vec<String>, Option<[u32; 3]>);
@@ -88,6 +88,18 @@ fn entries_are_the_descriptors() {
         signature(&dense::split_k::DENSE_SPLIT_K_RELU),
         signature(&dense::split_k::DENSE_SPLIT_K_SIGMOID),
         signature(&dense::network::NETWORK),
+        signature(&training::gather::GATHER),
+        signature(&training::gather::GATHER_SCALED),
+        signature(&training::output_error::OUTPUT_ERROR_IDENTITY),
+        signature(&training::output_error::OUTPUT_ERROR_SIGMOID),
+        signature(&training::output_error::COST),
+        signature(&training::softmax::SOFTMAX),
+        signature(&training::softmax::OUTPUT_ERROR_SOFTMAX),
+        signature(&training::backward::BACKWARD_RELU),
+        signature(&training::backward::BACKWARD_SIGMOID),
+        signature(&training::update::UPDATE_DESCENT),
+        signature(&training::update::UPDATE_MOMENTUM),
+        signature(&training::update::UPDATE_ADAM),
     ]);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/ptx");
     let manifest = Manifest::read(&folder).unwrap();

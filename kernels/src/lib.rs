@@ -35,6 +35,13 @@
 //! | [`dense::tensor_core`] | the same with the tensor cores |
 //! | [`dense::split_k`] | the same after a split product |
 //! | [`dense::network`] | three layers in one launch, for small networks |
+//! | [`training::fours`] | four elements a thread |
+//! | [`training::team`] | a few lanes a row |
+//! | [`training::gather`] | the rows of a batch, scaled on the way |
+//! | [`training::output_error`] | the last layer's error in the place of z, and the batch's cost |
+//! | [`training::softmax`] | the same for classes: a row's elements depend on each other |
+//! | [`training::backward`] | a gradient through an activation |
+//! | [`training::update`] | a step of the parameters: descent, momentum, Adam |
 //!
 //! Each file begins with the formula and its shapes, who computes what, the bytes and operations and so the
 //! limit, what the barriers keep apart, what changed from the file before, and the command that runs it.
@@ -60,3 +67,4 @@ pub mod descent;
 pub mod elementwise;
 pub mod matmul;
 pub mod reduce;
+pub mod training;

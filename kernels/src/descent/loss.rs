@@ -51,7 +51,7 @@ impl Loss for LogLoss {
     }
 }
 
-/// Largest relative error of `ln_1p`: 8 · 2⁻²⁴.
+/// Largest relative error of [`ln_1p`]: 8 · 2⁻²⁴.
 ///
 /// s has two roundings and so 2u. ln(1 + t) grows with s at most as s^(1 + 2·1/8): 2.5u. The sum's parts behind the 1
 /// are 0.04 of it at most, their roundings together less than u; the product with 2s adds u, the last sum u, and what
@@ -64,7 +64,7 @@ pub const LN_1P_ERROR: f32 = 8.0 / (1 << 24) as f32;
 /// s¹⁴/15 is less than 2⁻²⁷ of the sum. `lg2.approx` of 1 + t would lose what 1 + t rounds away: all of it where t is
 /// small.
 #[inline(always)]
-fn ln_1p(t: f32) -> f32 {
+pub fn ln_1p(t: f32) -> f32 {
     /// 1/15, 1/13, … 1/3
     const SERIES: [f32; 7] = [1.0 / 15.0, 1.0 / 13.0, 1.0 / 11.0, 1.0 / 9.0, 1.0 / 7.0, 1.0 / 5.0, 1.0 / 3.0];
     let s = t / (2.0 + t);

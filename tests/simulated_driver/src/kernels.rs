@@ -1,7 +1,7 @@
 //! The kernels by the names of their entries, launched on the emulator from the bare bits that a driver gets.
 
 use cuda_std::{Bind, Emulator, Fault, Global, GlobalMut, Kernel, Parameter, Parameters};
-use kernels::{dense, descent, elementwise, matmul, reduce};
+use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
 use crate::memory::Heap;
 
@@ -39,6 +39,12 @@ impl Raw for f32 {
 impl Raw for Global<f32> {
     fn of(bits: u64, heap: &mut Heap) -> Self {
         heap.global(bits)
+    }
+}
+
+impl Raw for Global<u32> {
+    fn of(bits: u64, heap: &mut Heap) -> Self {
+        heap.global(bits).words()
     }
 }
 
@@ -89,8 +95,10 @@ run!(P0 0, P1 1, P2 2, P3 3);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7, P8 8);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7, P8 8, P9 9, P10 10);
+run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7, P8 8, P9 9, P10 10, P11 11, P12 12, P13 13, P14 14);
 run!(P0 0, P1 1, P2 2, P3 3, P4 4, P5 5, P6 6, P7 7, P8 8, P9 9, P10 10, P11 11, P12 12, P13 13, P14 14, P15 15);
 
 /// All kernels. A module of PTX with any other is refused.
@@ -165,4 +173,16 @@ pub static KERNELS: &[&dyn Run] = &[
     &dense::split_k::DENSE_SPLIT_K_RELU,
     &dense::split_k::DENSE_SPLIT_K_SIGMOID,
     &dense::network::NETWORK,
+    &training::gather::GATHER,
+    &training::gather::GATHER_SCALED,
+    &training::output_error::OUTPUT_ERROR_IDENTITY,
+    &training::output_error::OUTPUT_ERROR_SIGMOID,
+    &training::output_error::COST,
+    &training::softmax::SOFTMAX,
+    &training::softmax::OUTPUT_ERROR_SOFTMAX,
+    &training::backward::BACKWARD_RELU,
+    &training::backward::BACKWARD_SIGMOID,
+    &training::update::UPDATE_DESCENT,
+    &training::update::UPDATE_MOMENTUM,
+    &training::update::UPDATE_ADAM,
 ];

@@ -1,7 +1,7 @@
 //! The kernels that the checks launch: ours, or mutants in the place of some of them.
 
 use cuda_std::{Global, GlobalMut, Kernel};
-use kernels::{dense, descent, elementwise, matmul, reduce};
+use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
 type In = Global<f32>;
 type Out = GlobalMut<f32>;
@@ -99,5 +99,17 @@ table! {
     dense_split_k_identity: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_IDENTITY;
     dense_split_k_relu: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_RELU;
     dense_split_k_sigmoid: (u32, u32, u32, In, In, Out) = dense::split_k::DENSE_SPLIT_K_SIGMOID;
+    gather: (u32, u32, In, Global<u32>, Out) = training::gather::GATHER;
+    gather_scaled: (u32, u32, In, In, In, Global<u32>, Out) = training::gather::GATHER_SCALED;
+    output_error_identity: (u32, u32, Out, In, Out) = training::output_error::OUTPUT_ERROR_IDENTITY;
+    output_error_sigmoid: (u32, u32, Out, In, Out) = training::output_error::OUTPUT_ERROR_SIGMOID;
+    output_error_softmax: (u32, u32, Out, In, Out) = training::softmax::OUTPUT_ERROR_SOFTMAX;
+    cost: (u32, u32, u32, In, Out) = training::output_error::COST;
+    softmax: (u32, u32, Out) = training::softmax::SOFTMAX;
+    backward_relu: (u32, u32, In, Out) = training::backward::BACKWARD_RELU;
+    backward_sigmoid: (u32, u32, In, Out) = training::backward::BACKWARD_SIGMOID;
+    update_descent: (u32, u32, f32, f32, In, Out) = training::update::UPDATE_DESCENT;
+    update_momentum: (u32, u32, f32, f32, f32, In, Out, Out) = training::update::UPDATE_MOMENTUM;
+    update_adam: (u32, u32, f32, f32, f32, f32, f32, f32, f32, f32, f32, In, Out, Out, Out) = training::update::UPDATE_ADAM;
     network: (u32, u32, u32, u32, u32, u32, In, In, In, In, In, In, In, GlobalMut<u32>, Out, Out) = dense::network::NETWORK;
 }

@@ -4,6 +4,7 @@
 //! kernels come in a table, [`Kernels`], so that the same checks judge ours and their mutants.
 
 pub mod checks;
+mod computed;
 mod data;
 mod judge;
 mod kernels_under_test;
@@ -11,6 +12,7 @@ mod memory;
 mod rig;
 pub mod simulated;
 
+pub use computed::Computed;
 pub use data::{Data, Source};
 pub use judge::{Expected, Tally, UNIT_ROUNDOFF, gamma, sums};
 pub use kernels_under_test::Kernels;

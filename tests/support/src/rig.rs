@@ -33,6 +33,14 @@ impl<D: Device> Rig<D> {
         self.device.upload(&all).map_err(|error| error.to_string())
     }
 
+    /// A buffer with these whole numbers, which no kernel writes.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn upload_words(&self, values: &[u32]) -> Result<Buffer<u32, D>, Failure> {
+        self.device.upload(values).map_err(|error| error.to_string())
+    }
+
     /// A buffer for `length` results, all NaN, and the guard band behind them.
     ///
     /// # Errors

@@ -297,6 +297,15 @@ impl<T: Copy> GlobalMut<T> {
     }
 }
 
+impl Global<f32> {
+    /// For simulated drivers, whose memory has no types: the same elements as whole numbers.
+    #[doc(hidden)]
+    pub fn words(self) -> Global<u32> {
+        let Global { pointer, length, shadow, name, plain } = self;
+        Global { pointer: pointer.cast(), length, shadow, name, plain }
+    }
+}
+
 impl GlobalMut<f32> {
     /// For simulated drivers, whose memory has no types: the same elements as whole numbers.
     #[doc(hidden)]

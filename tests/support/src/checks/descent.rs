@@ -130,7 +130,7 @@ type In = Global<f32>;
 type Step = Kernel<(u32, u32, In, In, In, In, In, In, GlobalMut<f32>)>;
 
 /// A loss, as its reference gives it: e and the loss from z and y.
-type Loss = fn(Data, Expected, f64) -> [Expected; 2];
+pub type Loss = fn(Data, Expected, f64) -> [Expected; 2];
 
 /// (z − y)² / 2.
 pub fn squared_error(data: Data, z: Expected, y: f64) -> [Expected; 2] {

@@ -6,6 +6,7 @@ mod elementwise;
 mod matmul;
 mod network;
 mod reduce;
+mod training;
 
 use cuda_std::Device;
 pub use matmul::rungs_agree;
@@ -78,13 +79,16 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
     let mut add = |kernel: &'static str, sides, shapes, at| {
         let tensor_cores = ["tf32", "bf16"].iter().any(|way| kernel.contains(way));
         let approximate = kernel == "network"
-            || kernel.ends_with("sigmoid")
+            || (kernel.ends_with("sigmoid") && kernel != "backward_sigmoid")
+            || kernel.ends_with("softmax")
             || kernel.starts_with("log_loss")
             || tensor_cores;
         let special: fn(&mut Case<D>) -> Result<(), Failure> = match kernel {
             "relu" => elementwise::relu_special,
             "sigmoid" => elementwise::sigmoid_special,
             "log_loss" => descent::far_out,
+            "softmax" => training::softmax_special,
+            "output_error_softmax" => training::output_error_softmax_special,
             "log_loss_step" => |case| descent::log_loss_special(case.kernels.log_loss_step, case),
             "log_loss_step_narrow" => {
                 |case| descent::log_loss_special(case.kernels.log_loss_step_narrow, case)
@@ -248,6 +252,22 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         dense_split_k_sigmoid dense::sigmoid;
     }
     add("network", 3, network::shapes, network::network);
+    add("gather", 3, training::gathers, training::gather);
+    add("gather_scaled", 3, training::gathers, training::gather_scaled);
+    add("output_error_identity", 2, training::outputs, |case, shape| {
+        training::output_error(case.kernels.output_error_identity, descent::squared_error, case, shape)
+    });
+    add("output_error_sigmoid", 2, training::outputs, |case, shape| {
+        training::output_error(case.kernels.output_error_sigmoid, descent::log_loss, case, shape)
+    });
+    add("output_error_softmax", 2, training::classes, training::output_error_softmax);
+    add("cost", 3, training::costs, training::cost);
+    add("softmax", 2, training::classes, training::softmax);
+    add("backward_relu", 2, training::fours, training::backward_relu);
+    add("backward_sigmoid", 2, training::fours, training::backward_sigmoid);
+    add("update_descent", 2, training::fours, training::update_descent);
+    add("update_momentum", 2, training::fours, training::update_momentum);
+    add("update_adam", 2, training::fours, training::update_adam);
     checks
 }
 
