@@ -1345,8 +1345,8 @@ fn trials_of<E: Engine + 'static, const N: usize>(
     tests.into_iter().map(trial).collect()
 }
 
-/// The tests of what training adds, of the engines that have it.
-fn training_trials<E: Engine + 'static>(name: &str, target: Target<E>) -> Vec<Trial> {
+/// The tests of what training adds.
+fn training_trials<E: Engine + 'static>(name: &str, target: Target<E>, missing: Option<&str>) -> Vec<Trial> {
     let tests: [(&str, Check<E>); 11] = [
         ("gather", training::gather),
         ("gather_of_what_is_not_there", training::gather_of_what_is_not_there),
@@ -1360,7 +1360,7 @@ fn training_trials<E: Engine + 'static>(name: &str, target: Target<E>) -> Vec<Tr
         ("wrong_shapes_in_training", training::wrong_shapes_in_training),
         ("training_is_repeatable", training::training_is_repeatable),
     ];
-    trials_of(name, target, None, tests)
+    trials_of(name, target, missing, tests)
 }
 
 fn main() {
@@ -1371,16 +1371,19 @@ fn main() {
     }
     let mut all = trials("loop", LOOP, None);
     all.extend(trials("cpu", CPU, None));
-    all.extend(training_trials("loop", LOOP));
-    all.extend(training_trials("cpu", CPU));
+    all.extend(training_trials("loop", LOOP, None));
+    all.extend(training_trials("cpu", CPU, None));
     all.extend(trials("emulator", EMULATOR, None));
+    all.extend(training_trials("emulator", EMULATOR, None));
     match &cuda {
         Ok(cuda) if simulated::is(&cuda.description()) => {
             all.extend(trials("simulated-cuda", SIMULATED, None));
+            all.extend(training_trials("simulated-cuda", SIMULATED, None));
         }
         _ => {
             let reason = cuda.err().map(|reason| reason.to_string());
             all.extend(trials("cuda", CUDA, reason.as_deref()));
+            all.extend(training_trials("cuda", CUDA, reason.as_deref()));
             all.push(
                 Trial::test("all/simulated-cuda", || Ok(simulated::run_tests("simulated-cuda")?))
                     .with_ignored_flag(simulated::library().is_err()),

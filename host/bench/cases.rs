@@ -3,7 +3,7 @@
 use std::fmt;
 
 use cuda_std::{Buffer, Device, Global, GlobalMut, Kernel};
-use kernels::{dense, descent, elementwise, matmul, reduce};
+use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
 type In = Global<f32>;
 
@@ -107,12 +107,12 @@ macro_rules! case {
     (
         $kernel:expr, $shape:expr, $grid:expr, $arguments:expr,
         reads { $($input:ident: $read:expr),* } writes { $($output:ident: $written:expr),* }
-        $(changes { $both:ident: $changed:expr })?
+        $(changes { $($both:ident: $changed:expr),* })?
         $(has { $($extra:ident: $make:expr),* })?
         does $operations:expr
     ) => {{
         let bytes = |elements: usize| (size_of::<f32>() * elements) as u64;
-        let changed: usize = 0 $(+ $changed)?;
+        let changed: usize = 0 $($(+ $changed)*)?;
         Case {
             kernel: $kernel.entry(),
             shape: Shape::from($shape),
@@ -124,8 +124,11 @@ macro_rules! case {
             prepare: Box::new(move |device: &D| {
                 $(let $input = operand(device, $read)?;)*
                 $(let mut $output = operand(device, $written)?;)*
-                $(let mut $both = operand(device, $changed)?;)?
-                $($(let mut $extra = $make(device)?;)*)?
+                $($(let mut $both = operand(device, $changed)?;)*)?
+                $($(
+                    #[allow(unused_mut, reason = "some are read only")]
+                    let mut $extra = $make(device)?;
+                )*)?
                 let grid = $grid;
                 // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.
                 Ok(Box::new(move |device: &D| unsafe { device.launch($kernel, grid, $arguments) }))
@@ -143,6 +146,7 @@ pub fn cases<D: Device>(scale: Scale) -> Vec<Case<D>> {
     descents(scale, &mut cases);
     products(scale, &mut cases);
     layers(scale, &mut cases);
+    trainings(scale, &mut cases);
     cases
 }
 
@@ -453,5 +457,135 @@ fn network<D: Device>([batch, units, inputs]: [usize; 3]) -> Case<D> {
             barrier: |device: &D| device.upload(&[0_u32; BARRIER])
         }
         does 2 * batch * (n0 * n1 + n1 * n2 + n2 * n3)
+    }
+}
+
+/// What training adds. An operand that must be of a kind stands under "has", and `with` adds it to the floor.
+fn trainings<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
+    batches(scale, cases);
+    heads(scale, cases);
+    steps(scale, cases);
+}
+
+impl<D: Device> Case<D> {
+    /// The same with so many more values to read and to write.
+    fn with(mut self, read: usize, written: usize) -> Self {
+        self.floor.read += (size_of::<f32>() * read) as u64;
+        self.floor.written += (size_of::<f32>() * written) as u64;
+        self
+    }
+}
+
+/// Whole numbers below `below`, in no order that a cache could use.
+fn scattered(count: usize, below: usize) -> impl Iterator<Item = usize> {
+    (0..count as u64).map(move |i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % below)
+}
+
+fn batches<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
+    use training::gather::{GATHER, GATHER_SCALED, grid};
+    for [m, n, of] in
+        scale.pick(&[[256, 64, 1000], [100, 10, 300]], &[[60_000, 784, 60_000], [1_000_000, 20, 1_000_000]])
+    {
+        let rows = move |device: &D| {
+            let rows: Vec<u32> = scattered(m, of).map(|row| row as u32).collect();
+            device.upload(&rows)
+        };
+        let x = move |device: &D| operand(device, of * n);
+        let (count, columns) = (m as u32, n as u32);
+        let gather = case! {
+            &GATHER, [m, n, of], grid(m, n), (count, columns, &x, &rows, &mut out),
+            reads {} writes { out: m * n } has { x: x, rows: rows } does 0
+        };
+        let scaled = case! {
+            &GATHER_SCALED, [m, n, of], grid(m, n), (count, columns, &x, &mean, &deviation, &rows, &mut out),
+            reads { mean: n, deviation: n } writes { out: m * n } has { x: x, rows: rows } does 2 * m * n
+        };
+        // Of X the rows that are there, once.
+        let mut different: Vec<usize> = scattered(m, of).collect();
+        different.sort_unstable();
+        different.dedup();
+        let read = m + different.len() * n;
+        cases.extend([gather.with(read, 0), scaled.with(read, 0)]);
+    }
+}
+
+fn heads<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
+    use training::output_error::{self, COST, OUTPUT_ERROR_IDENTITY, OUTPUT_ERROR_SIGMOID};
+    use training::softmax::{self, OUTPUT_ERROR_SOFTMAX, SOFTMAX};
+    for [m, n] in scale.pick(&[[1024, 16], [100, 10]], &[[1 << 20, 64]]) {
+        let (rows, columns, grid) = (m as u32, n as u32, output_error::grid(m, n));
+        let blocks = grid[0] as usize;
+        cases.push(case! {
+            &OUTPUT_ERROR_IDENTITY, [m, n], grid, (rows, columns, &mut z, &y, &mut partials),
+            reads { y: m * n } writes { partials: blocks } changes { z: m * n } does 4 * m * n
+        });
+        let labels = move |device: &D| {
+            let labels: Vec<f32> = scattered(m * n, 2).map(|label| label as f32).collect();
+            device.upload(&labels)
+        };
+        let sigmoid = case! {
+            &OUTPUT_ERROR_SIGMOID, [m, n], grid, (rows, columns, &mut z, &y, &mut partials),
+            reads {} writes { partials: blocks } changes { z: m * n } has { y: labels } does 21 * m * n
+        };
+        cases.push(sigmoid.with(m * n, 0));
+    }
+    for [m, n] in scale.pick(&[[256, 64], [100, 10]], &[[1 << 20, 10], [65_536, 1000]]) {
+        let (rows, columns, grid) = (m as u32, n as u32, softmax::grid(m, n));
+        let blocks = grid[0] as usize;
+        let classes = move |device: &D| {
+            let classes: Vec<f32> = scattered(m, n).map(|class| class as f32).collect();
+            device.upload(&classes)
+        };
+        let error = case! {
+            &OUTPUT_ERROR_SOFTMAX, [m, n], grid, (rows, columns, &mut z, &y, &mut partials),
+            reads {} writes { partials: blocks } changes { z: m * n } has { y: classes } does 7 * m * n
+        };
+        cases.push(error.with(m, 0));
+        cases.push(case! {
+            &SOFTMAX, [m, n], grid, (rows, columns, &mut z),
+            reads {} writes {} changes { z: m * n } does 5 * m * n
+        });
+    }
+    for [m, blocks] in scale.pick(&[[1024, 1024], [100, 10]], &[[1024, 1024]]) {
+        cases.push(case! {
+            &COST, [m, blocks], [1, 1, 1], (m as u32, blocks as u32, 0, &partials, &mut costs),
+            reads { partials: blocks } writes { costs: 1 } does blocks + 1
+        });
+    }
+}
+
+fn steps<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
+    use training::backward::{BACKWARD_RELU, BACKWARD_SIGMOID};
+    use training::update::{UPDATE_ADAM, UPDATE_DESCENT, UPDATE_MOMENTUM, grid};
+    for [m, n] in scale.pick(&[[256, 64], [101, 7]], &[[65_536, 1024]]) {
+        for (kernel, operations) in [(&BACKWARD_RELU, 1), (&BACKWARD_SIGMOID, 3)] {
+            cases.push(case! {
+                kernel, [m, n], grid(m * n), (m as u32, n as u32, &output, &mut gradient),
+                reads { output: m * n } writes {} changes { gradient: m * n } does operations * m * n
+            });
+        }
+    }
+    for [m, n] in scale.pick(&[[256, 64], [101, 7]], &[[8192, 8192], [784, 512]]) {
+        let (rows, columns, count) = (m as u32, n as u32, m * n);
+        cases.push(case! {
+            &UPDATE_DESCENT, [m, n], grid(count), (rows, columns, 0.5, 0.5, &gradient, &mut weights),
+            reads { gradient: count } writes {} changes { weights: count } does 4 * count
+        });
+        cases.push(case! {
+            &UPDATE_MOMENTUM, [m, n], grid(count),
+            (rows, columns, 0.5, 0.5, 0.5, &gradient, &mut weights, &mut velocity),
+            reads { gradient: count } writes {} changes { weights: count, velocity: count } does 6 * count
+        });
+        let squares = move |device: &D| device.upload(&vec![0.5_f32; count]);
+        let adam = case! {
+            &UPDATE_ADAM, [m, n], grid(count),
+            (
+                rows, columns, 0.001, 0.9, 0.1, 0.999, 0.001, 1e-8, 0.5, &gradient, &mut weights, &mut mean,
+                &mut square,
+            ),
+            reads { gradient: count } writes {} changes { weights: count, mean: count } has { square: squares }
+            does 14 * count
+        };
+        cases.push(adam.with(count, count));
     }
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use cuda_std::{Arguments, Buffer, Device, Global, GlobalMut, Kernel, Parameters};
 use kernels::dense::network;
 use kernels::matmul::split_k;
+use kernels::training::{backward, gather, output_error, softmax, update};
 use kernels::{descent, elementwise, reduce};
 
 use super::product::{self, Rung};
@@ -607,32 +608,120 @@ where
         rows: &[u32],
     ) -> Result<Self::Matrix> {
         check::gather(self, x, scaling, rows)?;
-        Err(self.without_kernel("gather"))
+        self.own("gather", [x])?;
+        let (m, n) = (rows.len(), x.columns as usize);
+        let mut out = self.matrix("gather", (m, n))?;
+        let (rows, columns, grid) = (self.device.upload(rows)?, x.columns, gather::grid(m, n));
+        let count = out.rows;
+        match scaling {
+            None => {
+                let arguments = (count, columns, &x.buffer, &rows, &mut out.buffer);
+                // SAFETY: the rows are rows of x, as was checked; out was made for as many of its columns.
+                unsafe { self.launch(&gather::GATHER, grid, arguments) }?;
+            }
+            Some(Scaling { mean, deviation }) => {
+                self.own("gather", [mean, deviation])?;
+                let (mean, deviation) = (&mean.buffer, &deviation.buffer);
+                let arguments = (count, columns, &x.buffer, mean, deviation, &rows, &mut out.buffer);
+                // SAFETY: as above; mean and deviation were compared with x.
+                unsafe { self.launch(&gather::GATHER_SCALED, grid, arguments) }?;
+            }
+        }
+        Ok(out)
     }
 
     fn output_error(
         &self,
         head: Head,
-        z: Self::Matrix,
+        mut z: Self::Matrix,
         y: &Self::Matrix,
         costs: &mut Self::Matrix,
         at: usize,
     ) -> Result<Self::Matrix> {
         check::output_error(head, z.shape(), y.shape(), costs.shape(), at)?;
-        Err(self.without_kernel("output_error"))
+        self.own("output_error", [&z, y, costs])?;
+        let (m, n) = z.shape();
+        let (kernel, grid) = match head {
+            Head::Identity => (&output_error::OUTPUT_ERROR_IDENTITY, output_error::grid(m, n)),
+            Head::Sigmoid => (&output_error::OUTPUT_ERROR_SIGMOID, output_error::grid(m, n)),
+            Head::Softmax => (&softmax::OUTPUT_ERROR_SOFTMAX, softmax::grid(m, n)),
+        };
+        let [blocks, ..] = grid;
+        let mut partials = self.allocate(blocks as usize)?;
+        let arguments = (z.rows, z.columns, &mut z.buffer, &y.buffer, &mut partials);
+        // SAFETY: y was compared with z; the partial sums were made for the grid.
+        unsafe { self.launch(kernel, grid, arguments) }?;
+        let arguments = (z.rows, blocks, at as u32, &partials, &mut costs.buffer);
+        // SAFETY: as above; the place was compared with the costs, which have that many rows at most.
+        unsafe { self.launch(&output_error::COST, [1, 1, 1], arguments) }?;
+        Ok(z)
     }
 
-    fn predictions(&self, _: Head, _: Self::Matrix) -> Result<Self::Matrix> {
-        Err(self.without_kernel("predictions"))
+    fn predictions(&self, head: Head, mut z: Self::Matrix) -> Result<Self::Matrix> {
+        self.own("predictions", [&z])?;
+        let (m, n) = z.shape();
+        match head {
+            Head::Identity => Ok(z),
+            Head::Sigmoid => {
+                let mut out = self.matrix("predictions", (m, n))?;
+                let count = u32::try_from(m * n).map_err(|_| Error::Shape {
+                    operation: "predictions",
+                    problem: format!("z of {m} × {n} has more than {} elements; take fewer rows", u32::MAX),
+                })?;
+                let arguments = (count, &z.buffer, &mut out.buffer);
+                // SAFETY: out was made for as many elements as z has.
+                unsafe { self.launch(&elementwise::SIGMOID, elementwise::grid(m * n), arguments) }?;
+                Ok(out)
+            }
+            Head::Softmax => {
+                let arguments = (z.rows, z.columns, &mut z.buffer);
+                // SAFETY: z is that many rows and columns.
+                unsafe { self.launch(&softmax::SOFTMAX, softmax::grid(m, n), arguments) }?;
+                Ok(z)
+            }
+        }
     }
 
-    fn backward(&self, _: Activation, output: &Self::Matrix, gradient: Self::Matrix) -> Result<Self::Matrix> {
+    fn backward(
+        &self,
+        activation: Activation,
+        output: &Self::Matrix,
+        mut gradient: Self::Matrix,
+    ) -> Result<Self::Matrix> {
         check::backward(output.shape(), gradient.shape())?;
-        Err(self.without_kernel("backward"))
+        self.own("backward", [output, &gradient])?;
+        let kernel = match activation {
+            Activation::Identity => return Ok(gradient),
+            Activation::Relu => &backward::BACKWARD_RELU,
+            Activation::Sigmoid => &backward::BACKWARD_SIGMOID,
+        };
+        let grid = backward::grid(gradient.buffer.len());
+        let arguments = (output.rows, output.columns, &output.buffer, &mut gradient.buffer);
+        // SAFETY: the gradient was compared with the output.
+        unsafe { self.launch(kernel, grid, arguments) }?;
+        Ok(gradient)
     }
 
-    fn column_sums(&self, _: &Self::Matrix) -> Result<Self::Matrix> {
-        Err(self.without_kernel("column_sums"))
+    fn column_sums(&self, x: &Self::Matrix) -> Result<Self::Matrix> {
+        use reduce::column_sums::{COLUMN_SUMS, finish_grid, grid, row_blocks};
+        self.own("column_sums", [x])?;
+        let (m, n) = x.shape();
+        let mut sums = self.matrix("column_sums", (1, n))?;
+        let blocks = row_blocks(m, n);
+        if blocks == 1 {
+            let arguments = (x.rows, x.columns, &x.buffer, &mut sums.buffer);
+            // SAFETY: one row block has a sum for each column of x.
+            unsafe { self.launch(&COLUMN_SUMS, grid(m, n), arguments) }?;
+            return Ok(sums);
+        }
+        let mut partials = self.allocate(blocks * n)?; // (row blocks × n)
+        let arguments = (x.rows, x.columns, &x.buffer, &mut partials);
+        // SAFETY: the partial sums were made for the grid.
+        unsafe { self.launch(&COLUMN_SUMS, grid(m, n), arguments) }?;
+        let arguments = (blocks as u32, x.columns, &partials, &mut sums.buffer);
+        // SAFETY: as above.
+        unsafe { self.launch(&COLUMN_SUMS, finish_grid(n), arguments) }?;
+        Ok(sums)
     }
 
     fn update(
@@ -643,16 +732,34 @@ where
         state: &mut [Self::Matrix],
     ) -> Result<()> {
         check::update(rule, parameters.shape(), gradient.shape(), state.iter().map(DeviceMatrix::shape))?;
-        Err(self.without_kernel("update"))
-    }
-}
-
-impl<D: Device> DeviceEngine<D> {
-    /// The error for an operation that has no kernel yet.
-    fn without_kernel(&self, operation: &str) -> Error {
-        Error::Unusable {
-            device: self.description.clone(),
-            reason: format!("{operation} has no kernel yet: train on the cpu or the loop engine"),
+        self.own("update", [parameters, gradient])?;
+        state.iter().try_for_each(|state| self.own("update", [state]))?;
+        let (m, n, grid) = (parameters.rows, parameters.columns, update::grid(parameters.buffer.len()));
+        let (gradient, weights) = (&gradient.buffer, &mut parameters.buffer);
+        match (rule, state) {
+            (Update::Descent { learning_rate, l2 }, _) => {
+                let arguments = (m, n, learning_rate as f32, l2 as f32, gradient, weights);
+                // SAFETY: the gradient was compared with the parameters.
+                unsafe { self.launch(&update::UPDATE_DESCENT, grid, arguments) }
+            }
+            (Update::Momentum { learning_rate, momentum, l2 }, [velocity]) => {
+                let [rate, momentum, l2] = [learning_rate, momentum, l2].map(|value| value as f32);
+                let arguments = (m, n, rate, momentum, l2, gradient, weights, &mut velocity.buffer);
+                // SAFETY: as above, and so was the state.
+                unsafe { self.launch(&update::UPDATE_MOMENTUM, grid, arguments) }
+            }
+            (Update::Adam { learning_rate, beta1, beta2, epsilon, step, l2 }, [mean, square]) => {
+                let (rate, epsilon) = Update::corrected([learning_rate, beta1, beta2, epsilon], step);
+                let [keep1, keep2] = [beta1, beta2].map(|beta| beta as f32);
+                let [take1, take2] = [beta1, beta2].map(|beta| (1.0 - beta) as f32);
+                let [rate, epsilon, l2] = [rate, epsilon, l2].map(|value| value as f32);
+                let (mean, square) = (&mut mean.buffer, &mut square.buffer);
+                let arguments =
+                    (m, n, rate, keep1, take1, keep2, take2, epsilon, l2, gradient, weights, mean, square);
+                // SAFETY: as above.
+                unsafe { self.launch(&update::UPDATE_ADAM, grid, arguments) }
+            }
+            _ => unreachable!("the number of states was checked"),
         }
     }
 }

@@ -349,8 +349,8 @@ pub trait Engine {
     /// e = (ŷ − y) / m (m × k), J's derivative by z, for z = `z` (m × k), m ≥ 1, k ≥ 1; ŷ, J and the shape of `y` as
     /// [`Head`] says. J goes into row `at` of `costs` (steps × 1), which stays on the engine's side: nothing is waited for.
     ///
-    /// A label that the head has no cost for makes J NaN, and its row of e: one outside 0 to 1 for [`Head::Sigmoid`],
-    /// for [`Head::Softmax`] one that is not the number of a class. Labels are not refused, as that would take reading
+    /// A label that the head has no cost for makes J NaN, and e where it counts: one outside 0 to 1 for [`Head::Sigmoid`] its
+    /// element, for [`Head::Softmax`] one that is not the number of a class its row. Labels are not refused, as that would take reading
     /// them back in each step: see to them once.
     ///
     /// An engine in `f32` has an element of ŷ within a few units in the last place and u·|z − max z|·ŷ, and J within

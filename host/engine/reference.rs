@@ -328,10 +328,7 @@ impl Engine for Loop {
 fn judged(loss: Loss, row: &mut [f64], targets: &[f64]) -> f64 {
     let mut cost = 0.0;
     for (z, &y) in row.iter_mut().zip(targets) {
-        if loss == Loss::LogLoss && !(0.0..=1.0).contains(&y) {
-            row.fill(f64::NAN);
-            return f64::NAN;
-        }
+        let y = if loss == Loss::LogLoss && !(0.0..=1.0).contains(&y) { f64::NAN } else { y };
         cost += loss.cost(*z, y);
         *z = loss.prediction(*z) - y;
     }

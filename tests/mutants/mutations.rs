@@ -1159,6 +1159,12 @@ pub const GROUPS: &[Group] = &[
     Group {
         file: "training/output_error.rs",
         users: &[],
+        kernels: &["output_error_sigmoid"],
+        mistakes: &[["labels that have no loss", "if (0.0..=1.0).contains(&y) { y } else { f32::NAN }", "y"]],
+    },
+    Group {
+        file: "training/output_error.rs",
+        users: &[],
         kernels: &["cost"],
         mistakes: &[
             ["another place", "costs.write(at as usize,", "costs.write(at as usize + 1,"],
@@ -1222,6 +1228,7 @@ pub const GROUPS: &[Group] = &[
             ["losses of all lanes", "if lane == 0 && row.columns > 0", "if row.columns > 0"],
             ["losses of no rows", "if lane == 0 && row.columns > 0", "if lane == 0"],
             ["a lane's class alone", "if other < least { other } else { least }", "least"],
+            ["a class that is none", "if row.has(class) { others } else { f32::NAN }", "others"],
             ["digits of 1 + t alone", "ln_1p(if beyond { fraction } else { t })", "ln_1p(fraction)"],
             ["power of two dropped", "mul_add(k, core::f32::consts::LN_2, ln)", "ln"],
             [
@@ -1310,20 +1317,15 @@ pub const GROUPS: &[Group] = &[
         mistakes: &[
             ["not squared", "rest2 * (g * g)", "rest2 * g"],
             ["rates swapped", "mul_add(beta1, p[i], rest1 * g)", "mul_add(beta2, p[i], rest1 * g)"],
-            ["first correction dropped", "(p[i] / correction1)", "p[i]"],
-            ["second correction dropped", "float::sqrt(q[i] / correction2)", "float::sqrt(q[i])"],
-            [
-                "epsilon under the root",
-                "float::sqrt(q[i] / correction2) + epsilon",
-                "float::sqrt(q[i] / correction2 + epsilon)",
-            ],
+            ["root dropped", "float::sqrt(q[i]) + epsilon", "q[i] + epsilon"],
+            ["epsilon under the root", "float::sqrt(q[i]) + epsilon", "float::sqrt(q[i] + epsilon)"],
             ["penalty dropped", "let g = mul_add(l2, w[i], g[i])", "let g = g[i]"],
             [
                 "states swapped",
                 "write(p, mean, first, count);\n    write(q, square",
                 "write(q, mean, first, count);\n    write(p, square",
             ],
-            ["uphill", "mul_add(-learning_rate, step", "mul_add(learning_rate, step"],
+            ["uphill", "mul_add(-learning_rate, p[i]", "mul_add(learning_rate, p[i]"],
         ],
     },
 ];

@@ -114,12 +114,9 @@ fn squared_errors(row: &mut [f32], targets: &[f32]) -> f64 {
 /// z := ŷ − y of a row; gives the log losses. NaN where a label has none.
 #[inline(always)]
 fn log_losses(row: &mut [f32], targets: &[f32]) -> f64 {
-    if !targets.iter().all(|label| (0.0..=1.0).contains(label)) {
-        row.fill(f32::NAN);
-        return f64::NAN;
-    }
     let mut cost = 0.0;
     for (place, &y) in row.iter_mut().zip(targets) {
+        let y = if (0.0..=1.0).contains(&y) { y } else { f32::NAN };
         let (z, y) = (f64::from(*place), f64::from(y));
         cost += Loss::LogLoss.cost(z, y);
         *place = (Loss::LogLoss.prediction(z) - y) as f32;

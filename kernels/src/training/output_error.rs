@@ -32,6 +32,16 @@ pub fn grid(m: usize, n: usize) -> [u32; 3] {
     block::grid(m * n)
 }
 
+/// The log loss where the label has one: from 0 to 1. Of another, e and the loss are no numbers.
+struct LogLossOfLabel;
+
+impl Loss for LogLossOfLabel {
+    #[inline(always)]
+    fn error(z: f32, y: f32, sum: f32) -> (f32, f32) {
+        LogLoss::error(z, if (0.0..=1.0).contains(&y) { y } else { f32::NAN }, sum)
+    }
+}
+
 /// e of the elements that this block visits, and the sum of their losses.
 ///
 /// # Safety
@@ -66,7 +76,8 @@ pub unsafe fn output_error_identity(
     error::<SquaredError>(m, n, z, y, partials);
 }
 
-/// z := (σ(z) − y) / m, and the sum of each block's log losses: z and y (m × n), partials (blocks of the grid).
+/// z := (σ(z) − y) / m, and the sum of each block's log losses: z and y (m × n), partials (blocks of the grid). A y outside 0
+/// to 1 makes its e and the sum NaN.
 #[kernel(block = [THREADS, 1, 1])]
 pub unsafe fn output_error_sigmoid(
     m: u32,
@@ -75,7 +86,7 @@ pub unsafe fn output_error_sigmoid(
     y: Global<f32>,
     partials: GlobalMut<f32>,
 ) {
-    error::<LogLoss>(m, n, z, y, partials);
+    error::<LogLossOfLabel>(m, n, z, y, partials);
 }
 
 /// costs[at] := Σ partials / m, on a grid of one block: partials (blocks), costs (more than `at`).

@@ -10,7 +10,7 @@
 //!
 //! Less the maximum, no power overflows, and one of them is 1. That one is left out of the sum: where the right class is far
 //! ahead, the loss is t to the last digits, which 1 + t would have rounded away. Both parts of a loss are at least 0, so
-//! nothing is lost in their sum. A y that is no column has a loss of ∞.
+//! nothing is lost in their sum. A y that is no column makes its row and its loss NaN.
 //!
 //! **Cost.** 8 bytes an element, the second and the third reading of a row being from the cache, and some 40 operations:
 //! two exponentials and two divisions. Bound by memory where the cache holds the rows under way.
@@ -62,6 +62,13 @@ impl Row {
     #[inline(always)]
     fn new(z: GlobalMut<f32>, [m, n]: [usize; 2], row: usize, lane: usize, lanes: usize) -> Self {
         Row { z, start: row * n, columns: if row < m { n } else { 0 }, lane, lanes }
+    }
+
+    /// Whether this is the number of a column.
+    #[inline(always)]
+    fn has(self, class: f32) -> bool {
+        let column = class as u32;
+        column as f32 == class && (column as usize) < self.columns
     }
 
     /// Calls `visit(slot, column, z)` for the columns of this lane.
@@ -153,6 +160,7 @@ pub unsafe fn output_error_softmax(
         let class = if row < m { y.read(row) } else { 0.0 };
         let row = Row::new(z, [m, n], row, lane, lanes);
         let (most, others) = row.normaliser();
+        let others = if row.has(class) { others } else { f32::NAN };
         let mut behind = f32::INFINITY;
         row.visit(|_, column, value| {
             let right = column as f32 == class;

@@ -5,16 +5,16 @@
 //! momentum   v := μ v + g          w := w − α v
 //! Adam       p := β₁ p + (1 − β₁) g
 //!            q := β₂ q + (1 − β₂) g²
-//!            w := w − α (p / (1 − β₁ᵗ)) / (√(q / (1 − β₂ᵗ)) + ε)
+//!            w := w − α′ p / (√q + ε′)     α′ = α √(1 − β₂ᵗ) / (1 − β₁ᵗ),  ε′ = ε √(1 − β₂ᵗ)
 //!
 //! element   0 1 2 3 │ 4 5 6 7 │ …        four elements a thread, as in `fours`
 //! ```
 //!
-//! (Momentum as in Sutskever and others, ICML 2013, without Nesterov's; Adam as in Kingma and Ba, ICLR 2015, algorithm 1, which
-//! calls p and q m and v.) What depends on the step's number t alone comes from the host.
+//! (Momentum as in Polyak, 1964; Adam as in Kingma and Ba, ICLR 2015, which calls p and q m and v, in the form at the end of
+//! its section 2.) What depends on the step's number t alone comes from the host, which has it in 64 bits.
 //!
 //! **Cost.** 12, 20 and 28 bytes an element: each of w, g and the state is read once, and what changes is written once. Bound
-//! by memory, though Adam has two divisions, a square root and a third division.
+//! by memory, though Adam has a division and a square root.
 //!
 //! **Barriers.** None.
 //!
@@ -70,8 +70,8 @@ pub unsafe fn update_momentum(
     write(w, weights, first, count);
 }
 
-/// Adam's step: gradient, weights, mean and square (m × n). With β₁ come 1 − β₁ and 1 − β₁ᵗ, likewise with β₂, as made in more
-/// than 32 bits: they are differences of what is nearly equal.
+/// Adam's step: gradient, weights, mean and square (m × n). The learning rate and ε are α′ and ε′ of the step; with β₁ comes
+/// 1 − β₁, likewise with β₂, as made in more than 32 bits: β₂ is nearly 1.
 #[kernel(block = [THREADS, 1, 1])]
 pub unsafe fn update_adam(
     m: u32,
@@ -79,10 +79,8 @@ pub unsafe fn update_adam(
     learning_rate: f32,
     beta1: f32,
     rest1: f32,
-    correction1: f32,
     beta2: f32,
     rest2: f32,
-    correction2: f32,
     epsilon: f32,
     l2: f32,
     gradient: Global<f32>,
@@ -97,8 +95,7 @@ pub unsafe fn update_adam(
         let g = mul_add(l2, w[i], g[i]);
         p[i] = mul_add(beta1, p[i], rest1 * g);
         q[i] = mul_add(beta2, q[i], rest2 * (g * g));
-        let step = (p[i] / correction1) / (float::sqrt(q[i] / correction2) + epsilon);
-        w[i] = mul_add(-learning_rate, step, w[i]);
+        w[i] = mul_add(-learning_rate, p[i] / (float::sqrt(q[i]) + epsilon), w[i]);
     }
     write(p, mean, first, count);
     write(q, square, first, count);

@@ -32,13 +32,13 @@ impl Computed {
 
     /// self + other
     #[must_use]
-    pub fn add(self, other: Self) -> Self {
+    pub fn plus(self, other: Self) -> Self {
         Self::rounded(self.value + other.value, self.error + other.error)
     }
 
     /// self − other
     #[must_use]
-    pub fn sub(self, other: Self) -> Self {
+    pub fn minus(self, other: Self) -> Self {
         Self::rounded(self.value - other.value, self.error + other.error)
     }
 
@@ -50,21 +50,21 @@ impl Computed {
 
     /// self × other
     #[must_use]
-    pub fn mul(self, other: Self) -> Self {
+    pub fn times(self, other: Self) -> Self {
         let (value, error) = self.product(other);
         Self::rounded(value, error)
     }
 
     /// self × factor + term, rounded once
     #[must_use]
-    pub fn mul_add(self, factor: Self, term: Self) -> Self {
+    pub fn times_plus(self, factor: Self, term: Self) -> Self {
         let (value, error) = self.product(factor);
         Self::rounded(value + term.value, error + term.error)
     }
 
     /// self / divisor
     #[must_use]
-    pub fn div(self, divisor: Self) -> Self {
+    pub fn over(self, divisor: Self) -> Self {
         let value = self.value / divisor.value;
         let error = (self.error + value.abs() * divisor.error) / (divisor.value.abs() - divisor.error);
         Self::rounded(value, error)

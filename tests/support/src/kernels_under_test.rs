@@ -110,6 +110,6 @@ table! {
     backward_sigmoid: (u32, u32, In, Out) = training::backward::BACKWARD_SIGMOID;
     update_descent: (u32, u32, f32, f32, In, Out) = training::update::UPDATE_DESCENT;
     update_momentum: (u32, u32, f32, f32, f32, In, Out, Out) = training::update::UPDATE_MOMENTUM;
-    update_adam: (u32, u32, f32, f32, f32, f32, f32, f32, f32, f32, f32, In, Out, Out, Out) = training::update::UPDATE_ADAM;
+    update_adam: (u32, u32, f32, f32, f32, f32, f32, f32, f32, In, Out, Out, Out) = training::update::UPDATE_ADAM;
     network: (u32, u32, u32, u32, u32, u32, In, In, In, In, In, In, In, GlobalMut<u32>, Out, Out) = dense::network::NETWORK;
 }
