@@ -78,6 +78,22 @@ pub enum Error {
         /// numbers.
         suggestion: Option<f64>,
     },
+    /// Training in mini-batches, or with another optimiser than plain descent, left the numbers.
+    #[error(
+        "training diverged in epoch {epoch}: with learning rate {} the cost went from {first_cost:.6e} to {cost:.6e}; try \
+         a tenth of the learning rate, and standardise the features if they are not",
+        rate(*.learning_rate)
+    )]
+    Unstable {
+        /// The first epoch whose cost is not finite or has grown beyond doubt, counted from 0.
+        epoch: usize,
+        /// The cost before the first step.
+        first_cost: f64,
+        /// The cost of that epoch.
+        cost: f64,
+        /// The rate that was used.
+        learning_rate: f64,
+    },
     /// The device that was asked for cannot be used.
     #[error("device {device} cannot be used: {reason}")]
     Unusable {

@@ -24,6 +24,7 @@ pub use encoding::{Column, Encoding};
 pub(crate) use output::Kept;
 pub use output::Output;
 pub use reader::{Format, Missing, Reader, Separator};
+pub(crate) use split::{below, held_back};
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Setting`]: a share that is not above 0 and below 1. [`Error::Data`]: fewer than two samples.
-pub(super) fn held_back(samples: usize, share: f64, seed: u64) -> Result<Vec<bool>> {
+pub(crate) fn held_back(samples: usize, share: f64, seed: u64) -> Result<Vec<bool>> {
     if !(share > 0.0 && share < 1.0) {
         return Err(Error::Setting(format!(
             "the share of samples for the test is {share}: it must be above 0 and below 1"
@@ -34,7 +34,7 @@ pub(super) fn held_back(samples: usize, share: f64, seed: u64) -> Result<Vec<boo
 }
 
 /// A number below `bound`, each as likely as any other.
-fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
+pub(crate) fn below(random: &mut ChaCha8Rng, bound: usize) -> usize {
     let bound = bound as u64;
     // Numbers from the last, incomplete round of `bound` are drawn again.
     let limit = u64::MAX - u64::MAX % bound;

@@ -5,12 +5,13 @@
 //! | entry | what it holds |
 //! |---|---|
 //! | `version` | 2 |
-//! | `kind` | `linear` or `logistic` |
+//! | `kind` | `linear`, `logistic` or `network` |
 //! | `features` | the features' names, in the order of the weights |
 //! | `encoding` | how the columns of a file become the features: see [`Encoding`] |
 //! | `target` | the target's name |
 //! | `scale` | `zscore` or `none` |
 //! | `classes` | the classes' names, in the order of their numbers; of a classifier alone |
+//! | `layers` | of a network alone: its layers as `64:relu,10:softmax` says them |
 //! | `training` | how it was trained: see [`Training`] |
 //!
 //! The tensors, row-major, of n features:
@@ -19,9 +20,11 @@
 //! |---|---|---|
 //! | `mean`, `standard_deviation` | F64 [n] | x is taken as (x − mean) / standard_deviation; 0 and 1 with the scale `none` |
 //! | `weights`, `bias` | F64 [n, k], [k] | z = x · weights + bias |
+//! | `layer.0.weights`, `layer.0.bias`, … | F32 [inputs, units], [units] | of a network: a layer's A · weights + bias |
 //!
 //! A linear model has k = 1 and predicts z. A logistic model of two classes has k = 1, and the second class has the
-//! probability 1 / (1 + e⁻ᶻ); with K > 2 classes k = K, and the probabilities are the softmax of z. tilegrad computes z in 32
+//! probability 1 / (1 + e⁻ᶻ); with K > 2 classes k = K, and the probabilities are the softmax of z. A network's layers are each
+//! followed by the function that `layers` names; the last by what makes z the prediction, in the same way. tilegrad computes z in 32
 //! bits, except on the engine `loop`.
 //!
 //! In Python:
@@ -41,14 +44,17 @@ use serde::{Deserialize, Serialize};
 use super::format::{Format, Tensor, Tensors, load};
 use super::regression::Affine;
 use super::training::About;
-use super::{FittedLinear, FittedLogistic, Model, Scale, Scaler, Training};
+use super::{
+    DenseLayer, FittedLinear, FittedLogistic, FittedNetwork, Layers, Model, Scale, Scaler, Training,
+};
 use crate::data::{Encoding, Output, repeated};
+use crate::engine::Activation;
 use crate::{Error, Result};
 
 /// What a model file is.
 const FORMAT: Format = Format { version: 2, name: "model file", remedy: "train the model again" };
 /// The kinds of models.
-const KINDS: [&str; 2] = ["linear", "logistic"];
+const KINDS: [&str; 3] = ["linear", "logistic", "network"];
 
 #[derive(Serialize, Deserialize)]
 struct Metadata {
@@ -58,6 +64,8 @@ struct Metadata {
     scale: Scale,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    layers: Option<String>,
     training: Training,
 }
 
@@ -69,6 +77,7 @@ impl Metadata {
             target: about.target.clone(),
             scale: about.scaler.scale(),
             classes: classes.map(<[String]>::to_vec),
+            layers: None,
             training: about.training.clone(),
         }
     }
@@ -102,6 +111,7 @@ impl Model {
         let (about, affine) = match self {
             Model::Linear(FittedLinear { about, affine }) => (about, affine),
             Model::Logistic(FittedLogistic { about, affine, .. }) => (about, affine),
+            Model::Network(network) => return network_to_bytes(network),
         };
         let (n, k) = (about.features().len(), affine.bias.len());
         let tensors = [
@@ -120,6 +130,21 @@ impl Model {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         parse(bytes, &KINDS).map_err(given)
     }
+}
+
+fn network_to_bytes(network: &FittedNetwork) -> Result<Vec<u8>> {
+    let about = &network.about;
+    let mut tensors = vec![
+        Tensor::vector("mean", about.scaler.mean()),
+        Tensor::vector("standard_deviation", about.scaler.standard_deviation()),
+    ];
+    for (l, layer) in network.dense_layers().iter().enumerate() {
+        let shape = [layer.inputs(), layer.units()];
+        tensors.push(Tensor::new(format!("layer.{l}.weights"), &shape, layer.weights()));
+        tensors.push(Tensor::vector(format!("layer.{l}.bias"), layer.bias()));
+    }
+    let metadata = Metadata::of(about, network.classes());
+    FORMAT.to_bytes("network", &Metadata { layers: Some(network.layers().to_string()), ..metadata }, &tensors)
 }
 
 fn given(problem: String) -> Error {
@@ -175,21 +200,21 @@ macro_rules! file_methods {
 
 file_methods!(FittedLinear, "linear", Model::Linear);
 file_methods!(FittedLogistic, "logistic", Model::Logistic);
+file_methods!(FittedNetwork, "network", Model::Network);
 
 /// A model of one of `kinds`.
 fn parse(bytes: &[u8], kinds: &[&'static str]) -> Result<Model, String> {
     let (kind, metadata, tensors): (_, Metadata, _) = FORMAT.read(kinds, bytes)?;
-    let classes = metadata.classes.clone();
+    let (classes, layers) = (metadata.classes.clone(), metadata.layers.clone());
     let about = about(metadata, &tensors)?;
     match (kind, classes) {
+        ("network", classes) => {
+            let layers = layers.ok_or_else(|| FORMAT.damaged("a network without layers"))?;
+            network(about, classes, &layers, &tensors).map(Model::Network)
+        }
         ("linear", None) => Ok(Model::Linear(FittedLinear { affine: affine(&about, &tensors, 1)?, about })),
         ("logistic", Some(classes)) => {
-            if classes.len() < 2 {
-                return Err(FORMAT.damaged(format_args!("it has {} classes", classes.len())));
-            }
-            if let Some(name) = repeated(&classes) {
-                return Err(FORMAT.damaged(format_args!("it has two classes named {name:?}")));
-            }
+            check_classes(&classes)?;
             let columns = if classes.len() == 2 { 1 } else { classes.len() };
             let affine = affine(&about, &tensors, columns)?;
             Ok(Model::Logistic(FittedLogistic { about, classes, affine }))
@@ -199,6 +224,44 @@ fn parse(bytes: &[u8], kinds: &[&'static str]) -> Result<Model, String> {
             Err(FORMAT.damaged(format_args!("a model of kind {kind:?} that {has} classes")))
         }
     }
+}
+
+fn check_classes(classes: &[String]) -> Result<(), String> {
+    if classes.len() < 2 {
+        return Err(FORMAT.damaged(format_args!("it has {} classes", classes.len())));
+    }
+    match repeated(classes) {
+        None => Ok(()),
+        Some(name) => Err(FORMAT.damaged(format_args!("it has two classes named {name:?}"))),
+    }
+}
+
+/// A network of these layers.
+fn network(
+    about: About,
+    classes: Option<Vec<String>>,
+    layers: &str,
+    tensors: &Tensors<'_>,
+) -> Result<FittedNetwork, String> {
+    let layers: Layers = layers.parse().map_err(|error| FORMAT.damaged(error))?;
+    if let Some(classes) = &classes {
+        check_classes(classes)?;
+    }
+    let (units, head) = layers
+        .output_for(&about.target, classes.as_ref().map(Vec::len))
+        .map_err(|error| FORMAT.damaged(error))?;
+    let mut inputs = about.features().len();
+    let mut dense = Vec::new();
+    let all = layers.hidden().iter().copied().chain([(units, Activation::Identity)]);
+    for (l, (units, activation)) in all.enumerate() {
+        let weights =
+            tensors.numbers(&format!("layer.{l}.weights"), Some(&[inputs, units]), f32::is_finite)?;
+        let bias = tensors.numbers(&format!("layer.{l}.bias"), Some(&[units]), f32::is_finite)?;
+        let layer = DenseLayer::new(inputs, weights, bias, activation);
+        dense.push(layer.map_err(|error| FORMAT.damaged(error))?);
+        inputs = units;
+    }
+    Ok(FittedNetwork { about, classes, layers: dense, head, validation: Vec::new() })
 }
 
 /// What every model has beside its numbers.

@@ -13,6 +13,7 @@
 //! # Ok::<(), tilegrad::Error>(())
 //! ```
 
+mod batches;
 mod checkpoint;
 mod descent;
 mod file;
@@ -24,6 +25,7 @@ mod method;
 pub mod metrics;
 mod model;
 mod network;
+mod optimiser;
 mod predictions;
 mod regression;
 mod scaler;
@@ -36,7 +38,7 @@ pub use linear::{FittedLinear, LinearRegression};
 pub use logistic::{FittedLogistic, LogisticRegression};
 pub use method::Method;
 pub use model::Model;
-pub use network::{DenseLayer, DenseNetwork};
+pub use network::{DenseLayer, DenseNetwork, FittedNetwork, Layers, MultilayerPerceptron};
 pub use predictions::{Metrics, Predictions};
 pub use scaler::{Scale, Scaler};
 pub use settings::{EarlyStopping, Optimiser, Schedule, Settings, Solver};

@@ -1,6 +1,6 @@
 //! A model of any kind.
 
-use super::{FittedLinear, FittedLogistic, Metrics, Predictions, Training};
+use super::{FittedLinear, FittedLogistic, FittedNetwork, Metrics, Predictions, Training};
 use crate::Result;
 use crate::data::{Dataset, Encoding, Table};
 use crate::engine::Engine;
@@ -12,14 +12,17 @@ pub enum Model {
     Linear(FittedLinear),
     /// Logistic regression.
     Logistic(FittedLogistic),
+    /// A dense network.
+    Network(FittedNetwork),
 }
 
 impl Model {
-    /// The kind's name: `linear` or `logistic`.
+    /// The kind's name: `linear`, `logistic` or `network`.
     pub fn kind(&self) -> &'static str {
         match self {
             Model::Linear(_) => "linear",
             Model::Logistic(_) => "logistic",
+            Model::Network(_) => "network",
         }
     }
 
@@ -28,6 +31,7 @@ impl Model {
         match self {
             Model::Linear(model) => model.features(),
             Model::Logistic(model) => model.features(),
+            Model::Network(model) => model.features(),
         }
     }
 
@@ -36,6 +40,7 @@ impl Model {
         match self {
             Model::Linear(model) => model.encoding(),
             Model::Logistic(model) => model.encoding(),
+            Model::Network(model) => model.encoding(),
         }
     }
 
@@ -44,6 +49,7 @@ impl Model {
         match self {
             Model::Linear(model) => model.target(),
             Model::Logistic(model) => model.target(),
+            Model::Network(model) => model.target(),
         }
     }
 
@@ -52,6 +58,7 @@ impl Model {
         match self {
             Model::Linear(_) => None,
             Model::Logistic(model) => Some(model.classes()),
+            Model::Network(model) => model.classes(),
         }
     }
 
@@ -60,6 +67,7 @@ impl Model {
         match self {
             Model::Linear(model) => model.training(),
             Model::Logistic(model) => model.training(),
+            Model::Network(model) => model.training(),
         }
     }
 
@@ -68,30 +76,33 @@ impl Model {
         match self {
             Model::Linear(model) => model.history(),
             Model::Logistic(model) => model.history(),
+            Model::Network(model) => model.history(),
         }
     }
 
     /// What it predicts for each row of `x`.
     ///
     /// # Errors
-    /// As [`FittedLinear::predict`] and [`FittedLogistic::probabilities`].
+    /// As [`FittedLinear::predict`], [`FittedLogistic::probabilities`] and [`FittedNetwork::predict`].
     pub fn predict<E: Engine>(&self, engine: &E, x: &Table) -> Result<Predictions> {
         match self {
             Model::Linear(model) => model.predict(engine, x).map(Predictions::Values),
             Model::Logistic(model) => {
                 Ok(Predictions::of_classes(model.classes(), model.probabilities(engine, x)?))
             }
+            Model::Network(model) => model.predict(engine, x),
         }
     }
 
     /// How good its predictions for `dataset` are.
     ///
     /// # Errors
-    /// As [`FittedLinear::evaluate`] and [`FittedLogistic::evaluate`].
+    /// As [`FittedLinear::evaluate`], [`FittedLogistic::evaluate`] and [`FittedNetwork::evaluate`].
     pub fn evaluate<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<Metrics> {
         match self {
             Model::Linear(model) => model.evaluate(engine, dataset).map(Metrics::Regression),
             Model::Logistic(model) => model.evaluate(engine, dataset).map(Metrics::Classification),
+            Model::Network(model) => model.evaluate(engine, dataset),
         }
     }
 }
@@ -105,5 +116,11 @@ impl From<FittedLinear> for Model {
 impl From<FittedLogistic> for Model {
     fn from(model: FittedLogistic) -> Self {
         Model::Logistic(model)
+    }
+}
+
+impl From<FittedNetwork> for Model {
+    fn from(model: FittedNetwork) -> Self {
+        Model::Network(model)
     }
 }

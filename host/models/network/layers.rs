@@ -1,4 +1,4 @@
-//! Dense networks: layers of matrix products, each with a bias and an activation.
+//! Dense layers and networks of them, forward.
 
 use crate::engine::{Activation, Engine, Layer, Precision};
 use crate::{Error, Result};
@@ -6,10 +6,10 @@ use crate::{Error, Result};
 /// A dense layer's numbers: A_out = g(A_in W + b).
 #[derive(Clone, Debug, PartialEq)]
 pub struct DenseLayer {
-    inputs: usize,
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-    activation: Activation,
+    pub(super) inputs: usize,
+    pub(super) weights: Vec<f32>,
+    pub(super) bias: Vec<f32>,
+    pub(super) activation: Activation,
 }
 
 impl DenseLayer {
@@ -29,12 +29,19 @@ impl DenseLayer {
                 weights.len()
             ));
         }
-        if let Some(value) = weights.iter().chain(&bias).find(|value| !value.is_finite()) {
-            return Err(Error::Data(format!(
-                "dense layer: {value} among the weights or biases is not finite"
-            )));
+        let layer = DenseLayer { inputs, weights, bias, activation };
+        layer.check()?;
+        Ok(layer)
+    }
+
+    /// Refuses values that are not finite.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.weights.iter().chain(&self.bias).find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(value) => {
+                Err(Error::Data(format!("dense layer: {value} among the weights or biases is not finite")))
+            }
         }
-        Ok(DenseLayer { inputs, weights, bias, activation })
     }
 
     /// The number of inputs.
@@ -45,6 +52,21 @@ impl DenseLayer {
     /// The number of units: its outputs.
     pub fn units(&self) -> usize {
         self.bias.len()
+    }
+
+    /// W (inputs × units), row by row.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// b, one for each unit.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// g
+    pub fn activation(&self) -> Activation {
+        self.activation
     }
 }
 
