@@ -13,7 +13,7 @@ use tilegrad::report::{TextTable, significant};
 use tilegrad::{Error, Result};
 
 use super::one_line;
-use super::train::Scale;
+use super::training::Scale;
 
 /// Rows of the dense layer's input.
 const BATCH: usize = 64;

@@ -5,20 +5,28 @@
 
 mod bench;
 mod compare;
+mod contours;
 mod doctor;
+mod evaluate;
+mod evaluation;
 mod manual;
 mod output;
 mod predict;
+mod source;
 mod train;
+mod training;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use tilegrad::Error;
+use tilegrad::data::Column;
 use tilegrad::engine::{Choice, Device};
+use tilegrad::models::Model;
 
 #[derive(Parser)]
 #[command(
@@ -38,11 +46,15 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Train a model on a CSV file
+    /// Train a model on the samples of a file
     #[command(subcommand)]
-    Train(train::Model),
+    Train(Box<train::Model>),
     /// Predict with a trained model
     Predict(predict::Options),
+    /// Say how good a trained model is on the samples of a file
+    Evaluate(evaluate::Options),
+    /// Draw descent's path over the cost of two features, as they are and scaled
+    Contours(contours::Options),
     /// Compare the engines: one descent step and one dense layer on each
     Compare(compare::Options),
     /// Say what each kernel asks of the hardware, at fixed shapes
@@ -63,8 +75,10 @@ pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     QUIET.store(arguments.quiet, Ordering::Relaxed);
     let result = match arguments.command {
-        Command::Train(train::Model::Linear(options)) => options.run(),
+        Command::Train(model) => model.run(),
         Command::Predict(options) => options.run(),
+        Command::Evaluate(options) => options.run(),
+        Command::Contours(options) => options.run(),
         Command::Compare(options) => options.run(),
         Command::Bench(options) => options.run(),
         Command::Doctor(options) => options.run(),
@@ -147,6 +161,22 @@ fn chosen(choice: Choice) -> tilegrad::Result<Device> {
 /// A message without line breaks.
 fn one_line(message: &impl std::fmt::Display) -> String {
     message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// "1 sample", "2 samples".
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// What was read for `model`; where a column is not there, the message says which ones are needed.
+fn needed_by<T>(read: tilegrad::Result<T>, path: &Path, model: &Model) -> tilegrad::Result<T> {
+    read.map_err(|error| match error {
+        Error::Column(text) => {
+            let columns: Vec<&str> = model.encoding().columns().iter().map(Column::name).collect();
+            Error::Column(format!("{text}; the model {} needs {}", path.display(), columns.join(", ")))
+        }
+        other => other,
+    })
 }
 
 /// A number of things of which there must be one.

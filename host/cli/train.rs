@@ -1,24 +1,41 @@
 //! `tilegrad train`.
 
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tilegrad::Result;
-use tilegrad::data::{Dataset, Output};
-use tilegrad::engine::{Choice, Engine, Job};
-use tilegrad::models::{Checkpoint, Checkpoints, FittedLinear, LinearRegression, Progress};
-use tilegrad::report::{TextTable, duration, significant};
+use tilegrad::data::{Column, Dataset};
+use tilegrad::engine::{Choice, Device, Engine, Job};
+use tilegrad::models::{
+    Checkpoint, Checkpoints, LinearRegression, LogisticRegression, Model as Fitted, Progress, Settings,
+    Solver,
+};
+use tilegrad::report::{Page, Picture, Plot, TextTable, duration, significant};
+use tilegrad::{Error, Result};
+
+use super::count;
+use super::evaluation::{self, Evaluate, Evaluation, Measured, plain};
+use super::output::{self, Files, Outputs};
+use super::source::{Lesson, Shares};
+use super::training::Training;
+
+/// Significant digits of weights.
+const DIGITS: usize = 6;
+/// The most classes that weights are shown for.
+const MOST_COLUMNS: usize = 10;
+/// The most features that a page describes.
+const MOST_FEATURES: usize = 200;
 
 #[derive(Subcommand)]
 pub(super) enum Model {
-    /// Linear regression by full-batch gradient descent
+    /// Linear regression: a number, as a sum of the features times weights
     #[command(after_help = "Examples:
   tilegrad train linear --data tests/data/diabetes.csv --target progression
   tilegrad train linear --data houses.csv --target price --features rooms,area --model price.safetensors
+  tilegrad train linear --data houses.csv --target price --categorical town --missing mean --test-share 0.2
+  tilegrad train linear --data houses.csv --target price --test-share 0.2 --plot price.svg --report price.html
   tilegrad train linear --data houses.csv --target price --device emulator --iterations 100 --json
   tilegrad train linear --data houses.csv --target price --checkpoint price.checkpoint --resume
 
@@ -27,53 +44,65 @@ for bit as if it had never stopped. With --resume, data, target, features, learn
 be those of the checkpoint; only --iterations and --every may be others. Training that diverges leaves the checkpoint
 before it did: remove it, and begin anew with another learning rate.")]
     Linear(Linear),
+    /// Logistic regression: which of two or more classes, with the probability of each
+    #[command(
+        after_help = "The target's values are the classes, be they numbers or text; of two, the second one in their order is the one
+whose probability the weights are for.
+
+Examples:
+  tilegrad train logistic --data tests/data/breast_cancer.csv --target benign --learning-rate 0.5
+  tilegrad train logistic --data flowers.csv --target species --test-share 0.2 --model species.safetensors
+  tilegrad train logistic --data flowers.csv --target species --test-share 0.2 --plot species.png --json"
+    )]
+    Logistic(Logistic),
+}
+
+/// What all kinds of models are trained with.
+#[derive(Args)]
+pub(super) struct Common {
+    #[command(flatten)]
+    lesson: Lesson,
+    #[command(flatten)]
+    training: Training,
+    /// Where to compute: auto, loop, cpu, emulator, cuda or cuda:N. auto takes cuda if there is a usable GPU, else cpu
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Training")]
+    device: Choice,
+    #[command(flatten)]
+    outputs: Outputs,
 }
 
 #[derive(Args)]
 pub(super) struct Linear {
-    /// CSV file whose first line names its columns
-    #[arg(long, value_name = "FILE.csv")]
-    data: PathBuf,
-    /// Column to predict
-    #[arg(long, value_name = "COLUMN")]
-    target: String,
-    /// Columns to predict from, separated by commas [default: all but the target]
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
-    features: Option<Vec<String>>,
-    /// Learning rate: a number above 0
-    #[arg(long, value_name = "RATE", default_value = "0.1", value_parser = rate, allow_hyphen_values = true)]
-    learning_rate: f64,
-    /// Descent steps: at least 1
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = super::at_least_1, allow_hyphen_values = true)]
-    iterations: usize,
-    /// How features are scaled: zscore is (x − mean) / standard deviation
-    #[arg(long, value_name = "HOW", default_value = "zscore")]
-    scale: Scale,
+    #[command(flatten)]
+    common: Common,
     /// What each step goes over: direct takes all samples; gram takes features + 2 samples made of them, with the same
     /// cost and gradient; auto takes gram where that saves time, and says so
-    #[arg(long, value_name = "METHOD", default_value = "auto")]
+    #[arg(long, value_name = "METHOD", default_value = "auto", help_heading = "Training")]
     method: Method,
-    /// Where to compute: auto, loop, cpu, emulator, cuda or cuda:N. auto takes cuda if there is a usable GPU, else cpu
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: Choice,
-    /// Write the model to this file, for `tilegrad predict`
-    #[arg(long, value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Write the cost before each step, and after the last, to this CSV file
-    #[arg(long, value_name = "FILE.csv")]
-    history: Option<PathBuf>,
-    /// Write checkpoints to this file: before the first step, every so often, and after the last
-    #[arg(long, value_name = "FILE")]
-    checkpoint: Option<PathBuf>,
-    /// Steps from one checkpoint to the next: at least 1 [default: about 10 seconds]
-    #[arg(long, value_name = "N", requires = "checkpoint", value_parser = super::at_least_1, allow_hyphen_values = true)]
-    every: Option<usize>,
-    /// Go on from the checkpoint if there is one, else begin
-    #[arg(long, requires = "checkpoint")]
-    resume: bool,
-    /// Print one JSON object in place of text
-    #[arg(long)]
-    json: bool,
+    /// How the weights are found: descent, or normal for the normal equations, which need no learning rate
+    #[arg(long, value_enum, value_name = "SOLVER", default_value = "descent", help_heading = "Training")]
+    solver: LinearSolver,
+}
+
+#[derive(Args)]
+pub(super) struct Logistic {
+    #[command(flatten)]
+    common: Common,
+    /// How the weights are found: descent, or newton for Newton's method, which needs no learning rate
+    #[arg(long, value_enum, value_name = "SOLVER", default_value = "descent", help_heading = "Training")]
+    solver: LogisticSolver,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LinearSolver {
+    Descent,
+    Normal,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogisticSolver {
+    Descent,
+    Newton,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -93,110 +122,298 @@ impl From<Method> for tilegrad::models::Method {
     }
 }
 
-/// [`tilegrad::models::Scale`] on the command line.
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum Scale {
-    Zscore,
-    None,
+/// An estimator of any kind.
+enum Estimator {
+    Linear(LinearRegression),
+    Logistic(LogisticRegression),
 }
 
-impl From<Scale> for tilegrad::models::Scale {
-    fn from(scale: Scale) -> Self {
-        match scale {
-            Scale::Zscore => Self::ZScore,
-            Scale::None => Self::None,
+impl Model {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let (common, estimator) = match self {
+            Model::Linear(Linear { common, method, solver }) => {
+                let solver = match solver {
+                    LinearSolver::Descent => Solver::Descent,
+                    LinearSolver::Normal => Solver::Normal,
+                };
+                let settings = Settings { method: method.into(), solver, ..Settings::default() };
+                (common, Estimator::Linear(LinearRegression::new().with_settings(settings)))
+            }
+            Model::Logistic(Logistic { common, solver }) => {
+                let solver = match solver {
+                    LogisticSolver::Descent => Solver::Descent,
+                    LogisticSolver::Newton => Solver::Newton,
+                };
+                let settings = Settings { solver, ..Settings::default() };
+                (common, Estimator::Logistic(LogisticRegression::new().with_settings(settings)))
+            }
+        };
+        common.run(estimator)
+    }
+}
+
+impl Estimator {
+    fn settings(&self) -> &Settings {
+        match self {
+            Estimator::Linear(estimator) => estimator.settings(),
+            Estimator::Logistic(estimator) => estimator.settings(),
+        }
+    }
+
+    fn with_settings(self, settings: Settings) -> Self {
+        match self {
+            Estimator::Linear(estimator) => Estimator::Linear(estimator.with_settings(settings)),
+            Estimator::Logistic(estimator) => Estimator::Logistic(estimator.with_settings(settings)),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Estimator::Linear(_) => "linear",
+            Estimator::Logistic(_) => "logistic",
+        }
+    }
+
+    /// Whether the target is one of several classes.
+    fn classifies(&self) -> bool {
+        match self {
+            Estimator::Linear(_) => false,
+            Estimator::Logistic(_) => true,
+        }
+    }
+
+    fn warm_start(self, model: &Fitted) -> Result<Self> {
+        match (self, model) {
+            (Estimator::Linear(estimator), Fitted::Linear(model)) => {
+                Ok(Estimator::Linear(estimator.warm_start(model)))
+            }
+            (Estimator::Logistic(estimator), Fitted::Logistic(model)) => {
+                Ok(Estimator::Logistic(estimator.warm_start(model)))
+            }
+            (estimator, model) => Err(Error::Setting(format!(
+                "--warm-start: training of kind {} cannot begin at a model of kind {}: give one of the same kind",
+                estimator.kind(),
+                model.kind()
+            ))),
+        }
+    }
+
+    fn fit<E: Engine>(
+        &self,
+        engine: &E,
+        dataset: &Dataset,
+        checkpoints: Option<Checkpoints>,
+        watch: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        match (self, checkpoints) {
+            (Estimator::Linear(estimator), None) => {
+                estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
+            }
+            (Estimator::Linear(estimator), Some(checkpoints)) => {
+                estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
+            }
+            (Estimator::Logistic(estimator), None) => {
+                estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
+            }
+            (Estimator::Logistic(estimator), Some(checkpoints)) => {
+                estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
+            }
         }
     }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate > 0.0 && rate.is_finite() => Ok(rate),
-        _ => Err("a learning rate is a number above 0, such as 0.1".to_owned()),
-    }
-}
-
-impl Linear {
-    pub(super) fn run(self) -> anyhow::Result<()> {
-        let output = |path: &Option<PathBuf>| path.as_ref().map(Output::new).transpose();
-        let (model_file, history_file) = (output(&self.model)?, output(&self.history)?);
-        let checkpoint_file = output(&self.checkpoint)?;
-        let outputs = [
-            ("the model", &model_file),
-            ("the history", &history_file),
-            ("the checkpoint", &checkpoint_file),
-        ];
-        let outputs: Vec<(&str, &Output)> =
-            outputs.iter().filter_map(|(name, output)| Some((*name, output.as_ref()?))).collect();
-        super::output::check(&[("these are the data", &self.data)], &outputs)?;
-        let checkpoints = checkpoint_file.map(|output| self.checkpoints(output)).transpose()?;
+impl Common {
+    fn run(self, estimator: Estimator) -> anyhow::Result<()> {
+        let settings = self.training.settings(estimator.settings().clone(), self.lesson.seed)?;
+        self.only_what_the_solver_takes(settings.solver)?;
+        settings.check()?;
+        let mut estimator = estimator.with_settings(settings);
+        let files = self.outputs.files(&self.inputs())?;
+        let checkpoints = self.outputs.checkpoints()?;
         let device = super::chosen(self.device)?;
-        let features: Option<Vec<String>> =
-            self.features.map(|names| names.iter().map(|name| name.trim().to_owned()).collect());
-        let dataset = Dataset::read_csv(&self.data, self.target.trim(), features.as_deref())?;
-
-        let settings = LinearRegression::new()
-            .learning_rate(self.learning_rate)
-            .iterations(self.iterations)
-            .scale(self.scale.into())
-            .method(self.method.into());
+        if let Some(path) = &self.training.warm_start {
+            estimator = estimator.warm_start(&Fitted::load(path)?)?;
+        }
+        let shares = self.lesson.read(estimator.classifies())?;
         let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
-        let bar = bar(self.iterations, done);
-        let trained = device.run(Fit { settings: &settings, dataset: &dataset, checkpoints, bar })?;
+        let job = Fit {
+            bar: bar(estimator.settings().epochs, done),
+            estimator: &estimator,
+            shares: &shares,
+            checkpoints,
+            predictions: files.pictures(),
+        };
+        let trained = device.run(job)?;
 
-        let model = &trained.model;
-        for name in &model.training().constant_features {
+        for name in &trained.model.training().constant_features {
             super::say(&format!(
                 "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it: its \
                  weight is 0"
             ));
         }
         // Files first: that nobody reads the text must not lose them.
-        if let Some(output) = &model_file {
+        self.write(&files, &trained, &shares, device)?;
+        if self.outputs.json {
+            super::print_json(&Summary::new(&trained, &device.to_string()))
+        } else {
+            super::print(&trained.text(&shares))
+        }
+    }
+
+    fn inputs(&self) -> Vec<(&'static str, &std::path::PathBuf)> {
+        let model =
+            self.training.warm_start.iter().map(|path| ("this is the model that training begins at", path));
+        [("these are the data", &self.lesson.source.data)].into_iter().chain(model).collect()
+    }
+
+    /// Refuses options for descent where there is none.
+    fn only_what_the_solver_takes(&self, solver: Solver) -> Result<()> {
+        let mut options = self.training.of_descent();
+        if self.outputs.checkpoint.is_some() {
+            options.push("--checkpoint");
+        }
+        match options.first() {
+            Some(option) if solver != Solver::Descent => Err(Error::Setting(format!(
+                "{option} is for descent, and --solver {solver} does not descend: leave one of them out"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, files: &Files, trained: &Trained, shares: &Shares, device: Device) -> anyhow::Result<()> {
+        let Trained { model, .. } = trained;
+        if let Some(output) = &files.model {
             model.save(output)?;
         }
-        if let Some(output) = &history_file {
+        if let Some(output) = &files.history {
             let mut csv = "iteration,cost\n".to_owned();
             for (iteration, cost) in model.history().iter().enumerate() {
                 writeln!(csv, "{iteration},{cost}")?;
             }
             output.write(csv.as_bytes())?;
         }
-        if self.json {
-            let device = device.to_string();
-            let summary = Summary::new(model, &device, trained.time);
-            super::print_json(&summary)
-        } else {
-            super::print(&text(&trained))
+        if let Some((output, format)) = &files.plot {
+            let title = format!("{} of {}", output::kind(model.kind()), model.target());
+            output.write(&Picture::new(title, trained.plots()).bytes(*format)?)?;
         }
+        if let Some(output) = &files.report {
+            output.write(self.page(trained, shares, device)?.html().as_bytes())?;
+        }
+        Ok(())
     }
 
-    /// The checkpoints in `output`; says where training goes on.
-    fn checkpoints(&self, output: Output) -> Result<Checkpoints> {
-        let file = output.path().display().to_string();
-        let mut checkpoints =
-            if self.resume { Checkpoints::resume(output)? } else { Checkpoints::begin(output)? };
-        if let Some(every) = self.every {
-            checkpoints = checkpoints.every(every);
+    /// The page of `--report`.
+    fn page(&self, trained: &Trained, shares: &Shares, device: Device) -> Result<Page> {
+        let Trained { model, engine, time, .. } = trained;
+        let (training, settings) = (model.training(), &model.training().settings);
+        let mut page = Page::new(format!("{} of {}", output::kind(model.kind()), model.target()));
+        let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+        page.section("Settings").pairs([
+            ("solver", settings.solver.to_string()),
+            ("learning rate", settings.learning_rate.to_string()),
+            ("passes over the samples, at most", settings.epochs.to_string()),
+            ("passes that were done", training.iterations.to_string()),
+            ("batch", settings.batch_size.map_or("all samples".to_owned(), |size| count(size, "sample"))),
+            ("optimiser", settings.optimiser.to_string()),
+            ("schedule of the learning rate", settings.schedule.to_string()),
+            ("L2 penalty", settings.l2.to_string()),
+            ("tolerance", or_none(settings.tolerance.map(|tolerance| tolerance.to_string()))),
+            (
+                "early stopping",
+                or_none(settings.early_stopping.map(|stopping| {
+                    format!(
+                        "on a share of {}, patience {}",
+                        stopping.validation_share,
+                        count(stopping.patience, "epoch")
+                    )
+                })),
+            ),
+            ("scale", settings.scale.to_string()),
+            ("method", training.method.to_string()),
+            ("seed", settings.seed.to_string()),
+            ("device", format!("{device}: {engine}")),
+            ("time", duration(*time)),
+        ]);
+        self.describe_data(&mut page, trained, shares);
+        page.section("Metrics").text(match &trained.test {
+            Some(_) => "The test share was held back: neither weights nor scaling nor means are of it.",
+            None => {
+                "On the training data, which says little of how good the model is on others: hold some back with \
+                 --test-share."
+            }
+        });
+        let mut evaluations = vec![("training data", &trained.train)];
+        evaluations.extend(trained.test.as_ref().map(|test| ("test share", test)));
+        evaluation::table(&mut page, &evaluations);
+        page.section("Pictures");
+        for plot in trained.plots() {
+            page.plot(plot)?;
         }
-        if self.resume {
-            super::note(&match checkpoints.found() {
-                Some(found) => {
-                    format!("resume: {file} is of iteration {}: going on from there", found.iteration())
-                }
-                None => format!("resume: there is no file {file} yet: beginning"),
-            });
-        }
-        Ok(checkpoints)
+        Ok(page)
     }
+
+    fn describe_data(&self, page: &mut Page, trained: &Trained, shares: &Shares) {
+        let model = &trained.model;
+        let (columns, features) = (model.encoding().columns(), model.features());
+        let categories = columns.iter().filter(|column| matches!(column, Column::Category { .. })).count();
+        let filled = columns.iter().filter(|column| match column {
+            Column::Number { fill, .. } => fill.is_some(),
+            Column::Category { fill, .. } => fill.is_some(),
+        });
+        let missing = match shares.train.dropped() {
+            0 => format!("{:?}", self.lesson.missing).to_lowercase(),
+            dropped => format!("drop: {} left out", count(dropped, "sample")),
+        };
+        let target = match model.classes() {
+            Some(classes) => format!("{}, one of {} classes", model.target(), classes.len()),
+            None => model.target().to_owned(),
+        };
+        page.section("Data").pairs([
+            ("file", self.lesson.source.data.display().to_string()),
+            ("target", target),
+            ("columns", format!("{}, of which {categories} of categories", columns.len())),
+            ("features", features.len().to_string()),
+            ("training samples", shares.train.samples().to_string()),
+            ("test samples", shares.test.as_ref().map_or(0, Dataset::samples).to_string()),
+            ("missing values", missing),
+            ("columns with a mean for missing values", filled.count().to_string()),
+        ]);
+        let moments = moments(&shares.train);
+        let rows = features.iter().zip(&moments).take(MOST_FEATURES).map(|(name, (mean, deviation))| {
+            vec![name.clone(), significant(*mean, DIGITS), significant(*deviation, DIGITS)]
+        });
+        page.table(["feature", "mean", "standard deviation"], rows);
+        page.text(&match features.len().saturating_sub(MOST_FEATURES) {
+            0 => "Of the training samples.".to_owned(),
+            more => format!("Of the training samples; {more} more features are not shown."),
+        });
+    }
+}
+
+/// Mean and standard deviation of each feature, in `f64`.
+fn moments(dataset: &Dataset) -> Vec<(f64, f64)> {
+    let table = dataset.features();
+    let columns = table.columns().len();
+    let mut sums = vec![(0.0, 0.0); columns];
+    let m = table.rows() as f64;
+    for row in table.values().chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|((sum, _), &x)| *sum += f64::from(x));
+    }
+    sums.iter_mut().for_each(|(sum, _)| *sum /= m);
+    for row in table.values().chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|((mean, squares), &x)| *squares += (f64::from(x) - *mean).powi(2));
+    }
+    sums.into_iter().map(|(mean, squares)| (mean, (squares / m).sqrt())).collect()
 }
 
 /// Training, on any engine.
 struct Fit<'a> {
-    settings: &'a LinearRegression,
-    dataset: &'a Dataset,
+    estimator: &'a Estimator,
+    shares: &'a Shares,
     checkpoints: Option<Checkpoints>,
     bar: ProgressBar,
+    /// Whether predictions are wanted, for pictures.
+    predictions: bool,
 }
 
 impl Job for Fit<'_> {
@@ -208,21 +425,25 @@ impl Job for Fit<'_> {
             self.bar.set_message(significant(progress.cost, 6));
             self.bar.set_position(progress.iteration as u64);
         };
-        let fitted = match self.checkpoints {
-            None => self.settings.fit_watched(engine, self.dataset, watch),
-            Some(checkpoints) => self.settings.fit_resumable(engine, self.dataset, checkpoints, watch),
-        };
+        let fitted = self.estimator.fit(engine, &self.shares.train, self.checkpoints, watch);
         self.bar.finish_and_clear();
-        Ok(Trained { model: fitted?, engine: engine.description(), time: start.elapsed() })
+        let (model, time) = (fitted?, start.elapsed());
+        // A picture shows what was held back, if anything was.
+        let evaluate = |dataset, predictions| Evaluate { model: &model, dataset, predictions }.run(engine);
+        let test = self.shares.test.as_ref().map(|test| evaluate(test, self.predictions)).transpose()?;
+        let train = evaluate(&self.shares.train, self.predictions && test.is_none())?;
+        Ok(Trained { model, engine: engine.description(), time, train, test })
     }
 }
 
 /// What training gave.
 struct Trained {
-    model: FittedLinear,
+    model: Fitted,
     /// The engine's description.
     engine: String,
     time: Duration,
+    train: Evaluation,
+    test: Option<Evaluation>,
 }
 
 /// A progress bar on a terminal, nothing elsewhere.
@@ -247,66 +468,206 @@ struct Summary<'a> {
     samples: usize,
     features: &'a [String],
     target: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<&'a [String]>,
     iterations: usize,
     learning_rate: f64,
     cost: f64,
-    weights: Vec<f64>,
-    bias: f64,
-    weights_standardised: &'a [f64],
-    bias_standardised: f64,
+    #[serde(flatten)]
+    weights: Option<Weights>,
     seconds: f64,
+    /// The metrics on the training data.
+    train: Measured<'a>,
+    /// Those on what was held back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test: Option<Measured<'a>>,
 }
 
-impl<'a> Summary<'a> {
-    fn new(model: &'a FittedLinear, device: &'a str, time: Duration) -> Self {
-        let (weights, bias) = model.raw();
-        Summary {
-            model: "linear",
-            device,
-            method: model.training().method.to_string(),
-            samples: model.training().samples,
-            features: model.features(),
-            target: model.target(),
-            iterations: model.training().iterations,
-            learning_rate: model.training().settings.learning_rate,
-            cost: model.training().cost,
-            weights,
-            bias,
-            weights_standardised: model.weights(),
-            bias_standardised: model.bias(),
-            seconds: time.as_secs_f64(),
+/// The weights of models that have one for each feature, or one for each feature and class.
+#[derive(Serialize)]
+struct Weights {
+    weights: Numbers,
+    bias: Numbers,
+    weights_standardised: Numbers,
+    bias_standardised: Numbers,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers {
+    One(f64),
+    List(Vec<f64>),
+    /// A list for each feature.
+    Rows(Vec<Vec<f64>>),
+}
+
+impl Numbers {
+    /// Features × columns.
+    fn matrix(values: &[f64], columns: usize) -> Self {
+        match columns {
+            1 => Numbers::List(values.to_vec()),
+            _ => Numbers::Rows(values.chunks_exact(columns).map(<[f64]>::to_vec).collect()),
+        }
+    }
+
+    /// One for each column.
+    fn vector(values: &[f64]) -> Self {
+        match values {
+            [value] => Numbers::One(*value),
+            _ => Numbers::List(values.to_vec()),
         }
     }
 }
 
-/// The result for people.
-fn text(Trained { model, engine, time }: &Trained) -> String {
-    const DIGITS: usize = 6;
-    let training = model.training();
-    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let (weights, bias) = model.raw();
-    let mut table = TextTable::new(["feature", "weight", "standardised"]);
-    for ((name, weight), standardised) in model.features().iter().zip(weights).zip(model.weights()) {
-        table.row([name.clone(), significant(weight, DIGITS), significant(*standardised, DIGITS)]);
+impl Weights {
+    fn of(model: &Fitted) -> Option<Self> {
+        let (raw, raw_bias, weights, bias) = match model {
+            Fitted::Linear(model) => {
+                let (raw, raw_bias) = model.raw();
+                (raw, vec![raw_bias], model.weights(), vec![model.bias()])
+            }
+            Fitted::Logistic(model) => {
+                let (raw, raw_bias) = model.raw();
+                (raw, raw_bias, model.weights(), model.bias().to_vec())
+            }
+        };
+        let columns = bias.len();
+        Some(Weights {
+            weights: Numbers::matrix(&raw, columns),
+            bias: Numbers::vector(&raw_bias),
+            weights_standardised: Numbers::matrix(weights, columns),
+            bias_standardised: Numbers::vector(&bias),
+        })
     }
-    table.row(["(bias)".to_owned(), significant(bias, DIGITS), significant(model.bias(), DIGITS)]);
-    format!(
-        "linear regression: {}, {}, {} in {} on {}{}\n\
-         cost {}, from {} before the first step\n\n\
-         {table}\n\
-         weight: change of {} for one unit of the feature; standardised: for one standard deviation\n",
-        count(training.samples, "sample"),
-        count(model.features().len(), "feature"),
-        count(training.iterations, "step"),
-        duration(*time),
-        engine,
-        match training.method {
-            tilegrad::models::Method::Gram =>
-                format!(", over {} samples with the same gradient", model.features().len() + 2),
-            _ => String::new(),
-        },
-        significant(training.cost, 7),
-        significant(model.history()[0], 7),
-        model.target(),
-    )
+}
+
+impl<'a> Summary<'a> {
+    fn new(trained: &'a Trained, device: &'a str) -> Self {
+        let Trained { model, time, train, test, .. } = trained;
+        let training = model.training();
+        Summary {
+            model: model.kind(),
+            device,
+            method: training.method.to_string(),
+            samples: training.samples,
+            features: model.features(),
+            target: model.target(),
+            classes: model.classes(),
+            iterations: training.iterations,
+            learning_rate: training.settings.learning_rate,
+            cost: training.cost,
+            weights: Weights::of(model),
+            seconds: time.as_secs_f64(),
+            train: train.measured(model),
+            test: test.as_ref().map(|test| test.measured(model)),
+        }
+    }
+}
+
+impl Trained {
+    /// The cost's history, and what was predicted of the samples that were held back, or else of all.
+    fn plots(&self) -> Vec<Plot> {
+        let step = match self.model.training().settings.batch_size {
+            Some(_) => "epoch",
+            None => "iteration",
+        };
+        let training = self.model.history().to_vec();
+        let history =
+            (training.len() > 1).then(|| Plot::CostHistory { training, validation: Vec::new(), step });
+        let (name, evaluation) = match &self.test {
+            Some(test) => ("test share", test),
+            None => ("training data", &self.train),
+        };
+        let samples = format!("{name}, {}", count(evaluation.samples(), "sample"));
+        history.into_iter().chain(evaluation.plot(&self.model, &samples)).collect()
+    }
+
+    /// The result for people.
+    fn text(&self, shares: &Shares) -> String {
+        let Trained { model, engine, time, train, test } = self;
+        let training = model.training();
+        let mut text = format!(
+            "{}: {}, {}, {} in {} on {engine}{}\n",
+            output::kind(model.kind()),
+            count(training.samples, "sample"),
+            count(model.features().len(), "feature"),
+            count(training.iterations, if training.settings.batch_size.is_some() { "epoch" } else { "step" }),
+            duration(*time),
+            match training.method {
+                tilegrad::models::Method::Gram if training.settings.solver == Solver::Descent => {
+                    format!(", over {} samples with the same gradient", model.features().len() + 2)
+                }
+                _ => String::new(),
+            },
+        );
+        if shares.train.dropped() > 0 {
+            let _ =
+                writeln!(text, "{} left out, as a value is missing", count(shares.train.dropped(), "sample"));
+        }
+        let _ = write!(text, "cost {}", significant(training.cost, 7));
+        if let [first, _, ..] = model.history() {
+            let _ = write!(text, ", from {} before the first step", significant(*first, 7));
+        }
+        text.push('\n');
+        match test {
+            Some(test) => {
+                text.push_str(&train.line("the training share"));
+                text.push_str(&test.line(&format!("the test share, {}", count(test.samples(), "sample"))));
+            }
+            None => {
+                text.push_str(&train.line("the training data (--test-share holds others back for a test)"))
+            }
+        }
+        text.push_str(&test.as_ref().unwrap_or(train).matrix(model.classes().unwrap_or_default()));
+        text.push('\n');
+        text.push_str(&weights(model));
+        text
+    }
+}
+
+/// The weights for people.
+fn weights(model: &Fitted) -> String {
+    let features = || model.features().iter().map(|name| plain(name));
+    let number = |value: &f64| significant(*value, DIGITS);
+    let single = |raw: &[f64], raw_bias: f64, weights: &[f64], bias: f64| {
+        let mut table = TextTable::new(["feature", "weight", "standardised"]);
+        for ((name, weight), standardised) in features().zip(raw).zip(weights) {
+            table.row([name, number(weight), number(standardised)]);
+        }
+        table.row(["(bias)".to_owned(), number(&raw_bias), number(&bias)]);
+        table
+    };
+    match model {
+        Fitted::Linear(model) => {
+            let (raw, bias) = model.raw();
+            format!(
+                "{}\nweight: change of {} for one unit of the feature; standardised: for one standard deviation\n",
+                single(&raw, bias, model.weights(), model.bias()),
+                plain(model.target())
+            )
+        }
+        Fitted::Logistic(model) => {
+            let (raw, bias) = model.raw();
+            match (model.classes(), model.bias()) {
+                ([_, class], [standardised]) => format!(
+                    "{}\nweight: change of ln(p / (1 − p)), p the probability of {}, for one unit of the feature; \
+                     standardised: for one standard deviation\n",
+                    single(&raw, bias[0], model.weights(), *standardised),
+                    plain(class)
+                ),
+                (classes, _) if classes.len() <= MOST_COLUMNS => {
+                    let titles = classes.iter().map(|class| plain(class));
+                    let mut table = TextTable::new(["feature".to_owned()].into_iter().chain(titles));
+                    for (name, row) in features().zip(raw.chunks_exact(classes.len())) {
+                        table.row([name].into_iter().chain(row.iter().map(number)));
+                    }
+                    table.row(["(bias)".to_owned()].into_iter().chain(bias.iter().map(number)));
+                    format!(
+                        "{table}\nweight: change of the class' z for one unit of the feature; probabilities are softmax(z)\n"
+                    )
+                }
+                _ => "The weights are in the model's file, and in what --json prints.\n".to_owned(),
+            }
+        }
+    }
 }

@@ -1,0 +1,161 @@
+//! How good a model is: in words, in JSON, in pictures.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use tilegrad::Result;
+use tilegrad::data::Dataset;
+use tilegrad::engine::{Engine, Job};
+use tilegrad::models::{Metrics, Model, Predictions};
+use tilegrad::report::{Page, Plot, TextTable, significant};
+
+/// Significant digits of metrics.
+const DIGITS: usize = 4;
+/// The most classes whose confusion matrix is printed as text.
+const MOST_CLASSES: usize = 20;
+
+/// A model's metrics on samples, with its predictions if they were asked for.
+pub(super) struct Evaluation {
+    pub metrics: Metrics,
+    predictions: Option<Predictions>,
+    actual: Vec<f32>,
+}
+
+/// Evaluation, on any engine.
+pub(super) struct Evaluate<'a> {
+    pub model: &'a Model,
+    pub dataset: &'a Dataset,
+    /// Whether the predictions are wanted as well.
+    pub predictions: bool,
+}
+
+impl Job for Evaluate<'_> {
+    type Output = Evaluation;
+
+    fn run<E: Engine>(self, engine: &E) -> Result<Evaluation> {
+        let Evaluate { model, dataset, predictions } = self;
+        let wanted = predictions && model.classes().is_none();
+        Ok(Evaluation {
+            metrics: model.evaluate(engine, dataset)?,
+            predictions: wanted.then(|| model.predict(engine, dataset.features())).transpose()?,
+            actual: if wanted { dataset.y().to_vec() } else { Vec::new() },
+        })
+    }
+}
+
+/// The metrics as `--json` prints them: with the names of the confusion matrix' rows and columns.
+#[derive(Serialize)]
+pub(super) struct Measured<'a> {
+    #[serde(flatten)]
+    metrics: &'a Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    classes: Option<&'a [String]>,
+}
+
+impl Evaluation {
+    pub(super) fn measured<'a>(&'a self, model: &'a Model) -> Measured<'a> {
+        Measured { metrics: &self.metrics, classes: model.classes() }
+    }
+
+    pub(super) fn samples(&self) -> usize {
+        match &self.metrics {
+            Metrics::Regression(metrics) => metrics.samples,
+            Metrics::Classification(metrics) => metrics.samples,
+        }
+    }
+
+    /// Names of metrics with their values.
+    pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
+        let number = |value: f64| significant(value, DIGITS);
+        match &self.metrics {
+            Metrics::Regression(metrics) => vec![
+                ("R²", metrics.r2.map_or("not defined: the target is constant".to_owned(), number)),
+                ("RMSE", number(metrics.rmse)),
+                ("MAE", number(metrics.mae)),
+            ],
+            Metrics::Classification(metrics) => {
+                let mut pairs = vec![
+                    ("accuracy", format!("{} %", number(100.0 * metrics.accuracy))),
+                    ("log loss", number(metrics.log_loss)),
+                ];
+                pairs.extend(metrics.auc.map(|auc| ("AUC", number(auc))));
+                pairs
+            }
+        }
+    }
+
+    /// A line: `on` which samples, and how good.
+    pub(super) fn line(&self, on: &str) -> String {
+        let pairs = self.pairs().into_iter().map(|(name, value)| format!("{name} {value}"));
+        format!("on {on}: {}\n", pairs.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The confusion matrix as text, if there is one, of not too many classes.
+    pub(super) fn matrix(&self, classes: &[String]) -> String {
+        let Metrics::Classification(metrics) = &self.metrics else { return String::new() };
+        if classes.len() > MOST_CLASSES {
+            return String::new();
+        }
+        let titles =
+            ["actual \\ predicted".to_owned()].into_iter().chain(classes.iter().map(|name| plain(name)));
+        let mut table = TextTable::new(titles);
+        for (class, counts) in classes.iter().zip(&metrics.confusion) {
+            table.row([plain(class)].into_iter().chain(counts.iter().map(usize::to_string)));
+        }
+        let mut text = String::new();
+        let _ = write!(text, "\n{table}");
+        text
+    }
+
+    /// Predictions against what is true, of `samples` in words.
+    pub(super) fn plot(&self, model: &Model, samples: &str) -> Option<Plot> {
+        let (target, samples) = (model.target().to_owned(), samples.to_owned());
+        match (&self.metrics, &self.predictions) {
+            (Metrics::Classification(metrics), _) => Some(Plot::ConfusionMatrix {
+                target,
+                samples,
+                classes: model.classes().unwrap_or_default().to_vec(),
+                counts: metrics.confusion.clone(),
+            }),
+            (Metrics::Regression(_), Some(Predictions::Values(predicted))) => Some(Plot::Predictions {
+                target,
+                samples,
+                actual: self.actual.iter().map(|&y| y.into()).collect(),
+                predicted: predicted.clone(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// A table of metrics, a column for each of `evaluations` with what it is of.
+pub(super) fn table(page: &mut Page, evaluations: &[(&str, &Evaluation)]) {
+    let titles =
+        ["metric".to_owned()].into_iter().chain(evaluations.iter().map(|(name, _)| (*name).to_owned()));
+    let Some((_, first)) = evaluations.first() else { return };
+    let mut rows = vec![
+        ["samples".to_owned()]
+            .into_iter()
+            .chain(evaluations.iter().map(|(_, evaluation)| evaluation.samples().to_string()))
+            .collect::<Vec<String>>(),
+    ];
+    for (name, _) in first.pairs() {
+        // A share of one class has no area under the curve.
+        let value = |evaluation: &Evaluation| {
+            let pairs = evaluation.pairs();
+            pairs.into_iter().find(|(other, _)| *other == name).map_or("–".to_owned(), |(_, value)| value)
+        };
+        rows.push(
+            [name.to_owned()]
+                .into_iter()
+                .chain(evaluations.iter().map(|(_, evaluation)| value(evaluation)))
+                .collect(),
+        );
+    }
+    page.table(titles, rows);
+}
+
+/// What a file holds, for a terminal: without characters that would steer it.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
