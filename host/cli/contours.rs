@@ -18,6 +18,8 @@ use super::training::rate;
 const PART: f64 = 0.75;
 /// 1 − r² below this, r being the features' correlation: the least cost is then no point that could be drawn.
 const INDEPENDENT: f64 = 1e-6;
+/// Per cent below which it does not matter how many.
+const NOTHING: f64 = 0.001;
 /// Significant digits in words.
 const DIGITS: usize = 3;
 
@@ -158,7 +160,10 @@ impl Path {
             format!(
                 "after {}, {} % of the excess cost is left",
                 super::count(self.path.len() - 1, "step"),
-                number(100.0 * self.left)
+                match 100.0 * self.left {
+                    percent if percent < NOTHING => format!("less than {NOTHING}"),
+                    percent => number(percent),
+                }
             ),
         ]
     }

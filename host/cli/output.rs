@@ -124,6 +124,7 @@ pub(super) fn kind(kind: &str) -> &str {
     match kind {
         "linear" => "linear regression",
         "logistic" => "logistic regression",
+        "network" => "dense network",
         other => other,
     }
 }

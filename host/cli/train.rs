@@ -7,10 +7,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tilegrad::data::{Column, Dataset};
-use tilegrad::engine::{Choice, Device, Engine, Job};
+use tilegrad::engine::{Choice, Device, Engine, Head, Job};
 use tilegrad::models::{
-    Checkpoint, Checkpoints, LinearRegression, LogisticRegression, Model as Fitted, Progress, Settings,
-    Solver,
+    Checkpoint, Checkpoints, Ending, Layers, LinearRegression, LogisticRegression, Model as Fitted,
+    MultilayerPerceptron, Progress, Settings, Solver,
 };
 use tilegrad::report::{Page, Picture, Plot, TextTable, duration, significant};
 use tilegrad::{Error, Result};
@@ -55,6 +55,19 @@ Examples:
   tilegrad train logistic --data flowers.csv --target species --test-share 0.2 --plot species.png --json"
     )]
     Logistic(Logistic),
+    /// Dense network: a number or a class, through layers of units, by back-propagation
+    #[command(
+        after_help = "Layers are listed from the first to the last, each as UNITS:ACTIVATION. Hidden ones have relu, sigmoid or identity. The
+last one decides what is learnt: 1:identity a number, 1:sigmoid which of two classes, K:softmax which of K.
+
+Examples:
+  tilegrad train network --data tests/data/digits.csv --target digit --layers 64:relu,10:softmax --test-share 0.2
+  tilegrad train network --data houses.csv --target price --layers 32:relu,16:relu,1:identity --model price.safetensors
+  tilegrad train network --data flowers.csv --target species --layers 16:relu,3:softmax --validation-share 0.1
+  tilegrad train network --data clicks.csv --target clicked --layers 32:relu,1:sigmoid --optimiser momentum \\
+    --learning-rate 0.01 --schedule cosine --l2 1e-4 --batch-size 64 --epochs 50 --plot clicks.svg"
+    )]
+    Network(Network),
 }
 
 /// What all kinds of models are trained with.
@@ -93,6 +106,15 @@ pub(super) struct Logistic {
     solver: LogisticSolver,
 }
 
+#[derive(Args)]
+pub(super) struct Network {
+    /// The layers: UNITS:ACTIVATION of each, separated by commas, such as 64:relu,10:softmax
+    #[arg(long, value_name = "LAYERS", help_heading = "Training")]
+    layers: Layers,
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LinearSolver {
     Descent,
@@ -126,6 +148,7 @@ impl From<Method> for tilegrad::models::Method {
 enum Estimator {
     Linear(LinearRegression),
     Logistic(LogisticRegression),
+    Network(Layers, Box<MultilayerPerceptron>),
 }
 
 impl Model {
@@ -147,6 +170,10 @@ impl Model {
                 let settings = Settings { solver, ..Settings::default() };
                 (common, Estimator::Logistic(LogisticRegression::new().with_settings(settings)))
             }
+            Model::Network(Network { layers, common }) => {
+                let estimator = MultilayerPerceptron::new().layers(layers.clone());
+                (common, Estimator::Network(layers, Box::new(estimator)))
+            }
         };
         common.run(estimator)
     }
@@ -157,6 +184,7 @@ impl Estimator {
         match self {
             Estimator::Linear(estimator) => estimator.settings(),
             Estimator::Logistic(estimator) => estimator.settings(),
+            Estimator::Network(_, estimator) => estimator.settings(),
         }
     }
 
@@ -164,6 +192,9 @@ impl Estimator {
         match self {
             Estimator::Linear(estimator) => Estimator::Linear(estimator.with_settings(settings)),
             Estimator::Logistic(estimator) => Estimator::Logistic(estimator.with_settings(settings)),
+            Estimator::Network(layers, estimator) => {
+                Estimator::Network(layers, Box::new(estimator.with_settings(settings)))
+            }
         }
     }
 
@@ -171,6 +202,7 @@ impl Estimator {
         match self {
             Estimator::Linear(_) => "linear",
             Estimator::Logistic(_) => "logistic",
+            Estimator::Network(..) => "network",
         }
     }
 
@@ -179,6 +211,7 @@ impl Estimator {
         match self {
             Estimator::Linear(_) => false,
             Estimator::Logistic(_) => true,
+            Estimator::Network(layers, _) => layers.output().is_some_and(|(_, head)| head != Head::Identity),
         }
     }
 
@@ -189,6 +222,9 @@ impl Estimator {
             }
             (Estimator::Logistic(estimator), Fitted::Logistic(model)) => {
                 Ok(Estimator::Logistic(estimator.warm_start(model)))
+            }
+            (Estimator::Network(layers, estimator), Fitted::Network(model)) => {
+                Ok(Estimator::Network(layers, Box::new(estimator.warm_start(model))))
             }
             (estimator, model) => Err(Error::Setting(format!(
                 "--warm-start: training of kind {} cannot begin at a model of kind {}: give one of the same kind",
@@ -216,6 +252,12 @@ impl Estimator {
                 estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
             }
             (Estimator::Logistic(estimator), Some(checkpoints)) => {
+                estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
+            }
+            (Estimator::Network(_, estimator), None) => {
+                estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
+            }
+            (Estimator::Network(_, estimator), Some(checkpoints)) => {
                 estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
             }
         }
@@ -286,11 +328,7 @@ impl Common {
             model.save(output)?;
         }
         if let Some(output) = &files.history {
-            let mut csv = "iteration,cost\n".to_owned();
-            for (iteration, cost) in model.history().iter().enumerate() {
-                writeln!(csv, "{iteration},{cost}")?;
-            }
-            output.write(csv.as_bytes())?;
+            output.write(history(model).as_bytes())?;
         }
         if let Some((output, format)) = &files.plot {
             let title = format!("{} of {}", output::kind(model.kind()), model.target());
@@ -308,7 +346,11 @@ impl Common {
         let (training, settings) = (model.training(), &model.training().settings);
         let mut page = Page::new(format!("{} of {}", output::kind(model.kind()), model.target()));
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-        page.section("Settings").pairs([
+        page.section("Settings");
+        if let Some(layers) = layers(model) {
+            page.pairs([("layers", layers)]);
+        }
+        page.pairs([
             ("solver", settings.solver.to_string()),
             ("learning rate", settings.learning_rate.to_string()),
             ("passes over the samples, at most", settings.epochs.to_string()),
@@ -331,7 +373,7 @@ impl Common {
             ("scale", settings.scale.to_string()),
             ("method", training.method.to_string()),
             ("seed", settings.seed.to_string()),
-            ("device", format!("{device}: {engine}")),
+            ("device", device.titled(engine)),
             ("time", duration(*time)),
         ]);
         self.describe_data(&mut page, trained, shares);
@@ -345,6 +387,9 @@ impl Common {
         let mut evaluations = vec![("training data", &trained.train)];
         evaluations.extend(trained.test.as_ref().map(|test| ("test share", test)));
         evaluation::table(&mut page, &evaluations);
+        if let Some(classes) = model.classes() {
+            page.text(&format!("Classes, in their order: {}.", classes.join(", ")));
+        }
         page.section("Pictures");
         for plot in trained.plots() {
             page.plot(plot)?;
@@ -387,6 +432,35 @@ impl Common {
             0 => "Of the training samples.".to_owned(),
             more => format!("Of the training samples; {more} more features are not shown."),
         });
+    }
+}
+
+/// The costs as CSV: before each step and after the last, and beside them, if there are, those on the validation share.
+fn history(model: &Fitted) -> String {
+    let validation = validation(model);
+    let mut csv = match validation {
+        [] => "iteration,cost\n".to_owned(),
+        _ => "iteration,cost,validation_cost\n".to_owned(),
+    };
+    for (iteration, cost) in model.history().iter().enumerate() {
+        let _ = write!(csv, "{iteration},{cost}");
+        if !validation.is_empty() {
+            csv.push(',');
+        }
+        // The first is known after the first epoch.
+        if let Some(cost) = iteration.checked_sub(1).and_then(|epoch| validation.get(epoch)) {
+            let _ = write!(csv, "{cost}");
+        }
+        csv.push('\n');
+    }
+    csv
+}
+
+/// The costs on the validation share after each epoch.
+fn validation(model: &Fitted) -> &[f64] {
+    match model {
+        Fitted::Network(model) => model.validation_history(),
+        _ => &[],
     }
 }
 
@@ -475,6 +549,9 @@ struct Summary<'a> {
     cost: f64,
     #[serde(flatten)]
     weights: Option<Weights>,
+    /// A network's layers, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<String>,
     seconds: f64,
     /// The metrics on the training data.
     train: Measured<'a>,
@@ -530,6 +607,7 @@ impl Weights {
                 let (raw, raw_bias) = model.raw();
                 (raw, raw_bias, model.weights(), model.bias().to_vec())
             }
+            Fitted::Network(_) => return None,
         };
         let columns = bias.len();
         Some(Weights {
@@ -538,6 +616,14 @@ impl Weights {
             weights_standardised: Numbers::matrix(weights, columns),
             bias_standardised: Numbers::vector(&bias),
         })
+    }
+}
+
+/// A network's layers, in words.
+fn layers(model: &Fitted) -> Option<String> {
+    match model {
+        Fitted::Network(model) => Some(model.layers().to_string()),
+        _ => None,
     }
 }
 
@@ -557,6 +643,7 @@ impl<'a> Summary<'a> {
             learning_rate: training.settings.learning_rate,
             cost: training.cost,
             weights: Weights::of(model),
+            layers: layers(model),
             seconds: time.as_secs_f64(),
             train: train.measured(model),
             test: test.as_ref().map(|test| test.measured(model)),
@@ -572,8 +659,11 @@ impl Trained {
             None => "iteration",
         };
         let training = self.model.history().to_vec();
-        let history =
-            (training.len() > 1).then(|| Plot::CostHistory { training, validation: Vec::new(), step });
+        let history = (training.len() > 1).then(|| Plot::CostHistory {
+            training,
+            validation: validation(&self.model).to_vec(),
+            step,
+        });
         let (name, evaluation) = match &self.test {
             Some(test) => ("test share", test),
             None => ("training data", &self.train),
@@ -609,6 +699,7 @@ impl Trained {
             let _ = write!(text, ", from {} before the first step", significant(*first, 7));
         }
         text.push('\n');
+        text.push_str(&ending(training));
         match test {
             Some(test) => {
                 text.push_str(&train.line("the training share"));
@@ -622,6 +713,22 @@ impl Trained {
         text.push('\n');
         text.push_str(&weights(model));
         text
+    }
+}
+
+/// Why training ended, where it was not that all was done.
+fn ending(training: &tilegrad::models::Training) -> String {
+    match training.ending {
+        Ending::Epochs => String::new(),
+        Ending::Tolerance => "ended: the gradient is no longer than the tolerance\n".to_owned(),
+        Ending::Patience => "ended: the cost on the validation share no longer fell\n".to_owned(),
+        Ending::Converged => "ended: Newton's method is at the minimum\n".to_owned(),
+        Ending::Cholesky => "solved: the normal equations, by a Cholesky factorisation\n".to_owned(),
+        Ending::Qr { rank } => {
+            format!(
+                "solved: by a QR factorisation of rank {rank}, as the normal equations are too ill-conditioned\n"
+            )
+        }
     }
 }
 
@@ -668,6 +775,20 @@ fn weights(model: &Fitted) -> String {
                 }
                 _ => "The weights are in the model's file, and in what --json prints.\n".to_owned(),
             }
+        }
+        Fitted::Network(model) => {
+            let mut table = TextTable::new(["layer", "inputs", "units", "activation", "weights and biases"]);
+            let last = model.dense_layers().len();
+            for (i, layer) in model.dense_layers().iter().enumerate() {
+                let activation = match i + 1 == last {
+                    true => model.head().to_string(),
+                    false => layer.activation().to_string(),
+                };
+                let numbers = (layer.inputs() + 1) * layer.units();
+                let [inputs, units] = [layer.inputs(), layer.units()].map(|n| n.to_string());
+                table.row([(i + 1).to_string(), inputs, units, activation, numbers.to_string()]);
+            }
+            table.to_string()
         }
     }
 }

@@ -14,19 +14,20 @@ const PATIENCE: usize = 10;
 #[derive(Args)]
 #[command(next_help_heading = "Training")]
 pub(super) struct Training {
-    /// Learning rate: a number above 0 [default: 0.1]
+    /// Learning rate: a number above 0 [default: 0.1; of a network 0.001]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_hyphen_values = true)]
     learning_rate: Option<f64>,
-    /// Passes over the samples, each of which is a step unless there are mini-batches: at least 1 [default: 1000]
+    /// Passes over the samples, each of which is a step unless there are mini-batches: at least 1 [default: 1000; of
+    /// a network 100]
     #[arg(long, visible_alias = "epochs", value_name = "N", value_parser = super::at_least_1, allow_hyphen_values = true)]
     iterations: Option<usize>,
     /// How features are scaled: zscore is (x − mean) / standard deviation, of the training share
     #[arg(long, value_name = "HOW", default_value = "zscore")]
     scale: Scale,
-    /// Samples of a mini-batch [default: all]
-    #[arg(long, value_name = "N", value_parser = super::at_least_1, allow_hyphen_values = true)]
-    batch_size: Option<usize>,
-    /// How weights go down along the gradient
+    /// Samples of a mini-batch, or all [default: all; of a network 32]
+    #[arg(long, value_name = "N", value_parser = batch, allow_hyphen_values = true)]
+    batch_size: Option<Batch>,
+    /// How weights go down along the gradient [default: descent; of a network adam]
     #[arg(long, visible_alias = "optimizer", value_enum, value_name = "OPTIMISER")]
     optimiser: Option<OptimiserName>,
     /// How much of a step is kept for the next, from 0 to below 1, for --optimiser momentum [default: 0.9]
@@ -51,6 +52,20 @@ pub(super) struct Training {
     /// Begin at the weights of this model, of the same kind and features
     #[arg(long, value_name = "MODEL")]
     pub warm_start: Option<PathBuf>,
+}
+
+/// The samples of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    All,
+    Of(usize),
+}
+
+fn batch(text: &str) -> Result<Batch, String> {
+    match text {
+        "all" => Ok(Batch::All),
+        _ => super::at_least_1(text).map(Batch::Of).map_err(|error| format!("{error}, or all")),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -105,7 +120,11 @@ impl Training {
         Ok(Settings {
             learning_rate: self.learning_rate.unwrap_or(settings.learning_rate),
             epochs: self.iterations.unwrap_or(settings.epochs),
-            batch_size: self.batch_size.or(settings.batch_size),
+            batch_size: match self.batch_size {
+                None => settings.batch_size,
+                Some(Batch::All) => None,
+                Some(Batch::Of(samples)) => Some(samples),
+            },
             scale: self.scale.into(),
             optimiser,
             schedule: self.schedule.unwrap_or(settings.schedule),

@@ -67,7 +67,7 @@ pub enum Plot {
     CostHistory {
         /// The cost of the training share before each step, and after the last.
         training: Vec<f64>,
-        /// The same of the validation share; empty where there is none.
+        /// The cost of the validation share after each step; empty where there is none.
         validation: Vec<f64>,
         /// What a step is: "iteration" or "epoch".
         step: &'static str,
@@ -200,12 +200,14 @@ struct Line<'a> {
     name: &'a str,
     colour: RGBColor,
     costs: &'a [f64],
+    /// The number of steps before the first cost.
+    first: usize,
 }
 
 fn history<B: DrawingBackend>(area: &Area<B>, training: &[f64], validation: &[f64], step: &str) -> Drawn<B> {
     let lines = [
-        Line { name: "training", colour: BLUE, costs: training },
-        Line { name: "validation", colour: ORANGE, costs: validation },
+        Line { name: "training", colour: BLUE, costs: training, first: 0 },
+        Line { name: "validation", colour: ORANGE, costs: validation, first: 1 },
     ];
     let lines: Vec<Line<'_>> = lines.into_iter().filter(|line| !line.costs.is_empty()).collect();
     let costs = || lines.iter().flat_map(|line| line.costs).copied().filter(|cost| cost.is_finite());
@@ -226,7 +228,8 @@ where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
 {
-    let steps = lines.iter().map(|line| line.costs.len()).max().unwrap_or(0).saturating_sub(1).max(1);
+    let steps =
+        lines.iter().map(|line| line.first + line.costs.len()).max().unwrap_or(0).saturating_sub(1).max(1);
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)
         .margin_top(HEADING)
@@ -249,9 +252,10 @@ where
         .bold_line_style(GRID.stroke_width(THIN))
         .set_all_tick_mark_size(TICK)
         .draw()?;
-    for Line { name, colour, costs } in lines {
+    for Line { name, colour, costs, first } in lines {
         let colour = *colour;
-        let series = LineSeries::new(thinned(costs), colour.stroke_width(THICK));
+        let points = thinned(costs).into_iter().map(|(step, cost)| (step + *first as f64, cost));
+        let series = LineSeries::new(points, colour.stroke_width(THICK));
         chart.draw_series(series)?.label(*name).legend(move |(x, y)| {
             PathElement::new(vec![(x, y), (x + 24 * PIXEL, y)], colour.stroke_width(THICK))
         });
