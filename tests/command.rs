@@ -3,6 +3,13 @@
 //! `TILEGRAD_BIN` names the program to test and `TILEGRAD_ROOT` the folder that holds `tests/data`, if these are not
 //! the ones this was compiled with. Without a GPU the test of `--device cuda` is reported as ignored.
 
+#[path = "command/manual.rs"]
+mod manual;
+#[path = "command/models.rs"]
+mod models;
+#[path = "command/pictures.rs"]
+mod pictures;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -12,6 +19,10 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use manual::*;
+use models::*;
+use pictures::*;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -39,7 +50,7 @@ fn main() {
         predictions_are_the_same_on_every_engine
         a_constant_column_is_scaled_safely_and_said
         one_sample_can_be_trained_on
-        help_has_examples
+        the_version_is_said
         wrong_usage_is_refused
         a_missing_file_is_refused
         a_folder_is_refused_as_data
@@ -88,6 +99,33 @@ fn main() {
         bench_times_operations_that_are_right
         bench_refuses_what_it_cannot_do
         doctor_lists_every_engine
+        logistic_regression_reaches_the_reference
+        metrics_are_of_the_training_data_unless_others_were_held_back
+        the_seed_decides_what_is_held_back
+        classes_are_told_apart_with_their_probabilities
+        predictions_are_json_if_asked_for
+        a_model_is_evaluated_on_other_data
+        evaluation_refuses_what_does_not_fit
+        columns_of_text_become_features
+        missing_values_are_dealt_with_as_asked
+        files_are_read_as_asked
+        shares_that_make_no_sense_are_refused
+        settings_that_make_no_sense_are_refused
+        a_warm_start_goes_on_from_a_model
+        a_network_learns_digits
+        networks_predict_numbers_and_two_classes
+        training_is_drawn
+        evaluation_is_drawn
+        a_page_has_everything_and_fetches_nothing
+        hostile_names_stay_text
+        pictures_that_cannot_be_written_are_refused_before_the_work
+        contours_show_why_scaling_matters
+        contours_refuse_what_cannot_be_drawn
+        completions_are_there_for_every_shell
+        the_manual_has_every_command
+        every_command_has_help_with_examples
+        quiet_says_nothing_but_what_is_wrong
+        doctor_prints_json_if_asked_for
     };
     trials.push(
         Trial::test("training_on_cuda_reaches_the_reference", || {
@@ -327,7 +365,7 @@ fn json_has_exactly_the_promised_keys() {
     let out = json(&place.succeeds(&train("data.csv", &["--json"])));
     let keys: Vec<&str> = out.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut promised = words(
-        "model device method samples features target iterations learning_rate cost weights bias weights_standardised bias_standardised seconds",
+        "model device method samples features target iterations learning_rate cost weights bias weights_standardised bias_standardised seconds train",
     );
     promised.sort_unstable();
     assert_eq!(keys, promised);
@@ -454,19 +492,8 @@ fn one_sample_can_be_trained_on() {
     assert!(json(&run.stdout)["cost"].as_f64().is_some_and(|cost| cost < 1e-6), "{run:?}");
 }
 
-fn help_has_examples() {
-    let place = Place::new();
-    for arguments in [
-        &["train", "linear", "--help"][..],
-        &["predict", "--help"],
-        &["compare", "--help"],
-        &["bench", "--help"],
-    ] {
-        let help = place.succeeds(arguments);
-        assert!(help.contains("Examples:\n  tilegrad "), "{help}");
-    }
-    assert!(place.succeeds(&["--help"]).contains("Exit codes: 0 ok"));
-    assert!(place.succeeds(&["--version"]).starts_with("tilegrad "));
+fn the_version_is_said() {
+    assert!(Place::new().succeeds(&["--version"]).starts_with("tilegrad "));
 }
 
 fn wrong_usage_is_refused() {
@@ -592,7 +619,10 @@ fn data_that_are_only_the_target_are_refused() {
 }
 
 fn other_separators_are_recognised() {
-    refused_data("a;y\n1;2\n", &["they are separated by ';', but must be by commas"]);
+    for contents in ["a;y\n1;2\n2;3\n", "a\ty\n1\t2\n2\t3\n", "a|y\n1|2\n2|3\n"] {
+        let out = json(&Place::with("data.csv", contents).succeeds(&train("data.csv", &["--json"])));
+        assert_eq!((&out["features"][0], &out["samples"]), (&"a".into(), &2.into()));
+    }
     refused_data("1,2\n3,4\n", &["the first line holds numbers, but must hold the columns' names"]);
 }
 

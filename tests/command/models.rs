@@ -1,0 +1,345 @@
+//! Models of any kind: trained, evaluated, and asked for predictions.
+
+use super::{DIABETES, Place, SMALL, close, column, data, json, train, words};
+use serde_json::Value;
+
+/// Two classes of names that a naive reader would trip over, told apart by a.
+const FRUIT: &str =
+    "a,b,kind\n1,5,\"apple, red\"\n2,3,\"apple, red\"\n3,4,\"apple, red\"\n7,4,pear\n8,5,pear\n9,3,pear\n";
+
+fn logistic<'a>(options: &[&'a str]) -> Vec<&'a str> {
+    [&["train", "logistic", "--data", "fruit.csv", "--target", "kind", "--device", "cpu"], options].concat()
+}
+
+fn fruit() -> Place {
+    Place::with("fruit.csv", FRUIT)
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+}
+
+pub fn logistic_regression_reaches_the_reference() {
+    let reference = json(&data("reference.json"));
+    let reference = &reference["breast_cancer_logistic"];
+    let place = Place::with("cancer.csv", data("breast_cancer.csv"));
+    for device in ["loop", "cpu"] {
+        let out = json(&place.succeeds(&words(&format!(
+            "train logistic --data cancer.csv --target benign --learning-rate 0.5 --iterations 1000 --device {device} --json"
+        ))));
+        assert_eq!((&out["model"], &out["classes"]), (&"logistic".into(), &json(r#"["0", "1"]"#)));
+        close(&out["cost"], &reference["cost"]["1000"]);
+        close(&out["weights_standardised"], &reference["weights_standardised"]);
+        close(&out["bias_standardised"], &reference["bias_standardised"]);
+        close(&out["train"]["accuracy"], &reference["accuracy"]);
+    }
+}
+
+pub fn metrics_are_of_the_training_data_unless_others_were_held_back() {
+    let place = Place::new();
+    let all = json(&place.succeeds(&words(&format!("{DIABETES} --device cpu --json"))));
+    assert_eq!(keys(&all["train"]), ["mae", "r2", "rmse", "samples"]);
+    assert_eq!(all["train"]["samples"], 442);
+    // J = Σ(ŷ − y)² / (2m)
+    let rmse = number(&all["train"]["rmse"]);
+    assert!((rmse * rmse / 2.0 - number(&all["cost"])).abs() <= 1e-4 * number(&all["cost"]));
+    assert!(all.get("test").is_none());
+
+    let shared = words("--device cpu --test-share 0.2 --seed 7");
+    let shared = [words(DIABETES), shared].concat();
+    let out = json(&place.succeeds(&[&shared[..], &["--json"]].concat()));
+    assert_eq!((&out["train"]["samples"], &out["test"]["samples"]), (&354.into(), &88.into()));
+    assert_eq!(out["samples"], 354);
+    assert_ne!(out["weights"], all["weights"]);
+    let text = place.succeeds(&shared);
+    assert!(
+        text.contains("\non the training share: R² ")
+            && text.contains("\non the test share, 88 samples: R² ")
+    );
+    let text = place.succeeds(&words(&format!("{DIABETES} --device cpu")));
+    assert!(
+        text.contains("\non the training data (--test-share holds others back for a test): R² "),
+        "{text}"
+    );
+}
+
+pub fn the_seed_decides_what_is_held_back() {
+    let place = Place::new();
+    let test = |seed: &str| {
+        let arguments = format!("{DIABETES} --device cpu --test-share 0.2 --seed {seed} --json");
+        json(&place.succeeds(&words(&arguments)))["test"].clone()
+    };
+    assert_eq!(test("3"), test("3"));
+    assert_ne!(test("3"), test("4"));
+}
+
+pub fn classes_are_told_apart_with_their_probabilities() {
+    let place = fruit();
+    let out = json(&place.succeeds(&logistic(&["--model", "model", "--json"])));
+    assert_eq!(out["classes"], json(r#"["apple, red", "pear"]"#));
+    assert_eq!(out["train"]["confusion"], json("[[3, 0], [0, 3]]"));
+    assert_eq!((&out["train"]["accuracy"], &out["train"]["auc"]), (&1.0.into(), &1.0.into()));
+
+    let csv = place.succeeds(&["predict", "--model", "model", "--data", "fruit.csv", "--device", "cpu"]);
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some("prediction,\"probability of apple, red\",probability of pear"));
+    assert!(lines.next().is_some_and(|line| line.starts_with("\"apple, red\",0.9")), "{csv}");
+    assert!(lines.nth(4).is_some_and(|line| line.starts_with("pear,0.0")), "{csv}");
+
+    let arguments = ["predict", "--model", "model", "--data", "fruit.csv", "--device", "cpu", "--json"];
+    let out = json(&place.succeeds(&arguments));
+    assert_eq!(
+        keys(&out),
+        ["classes", "device", "model", "predictions", "probabilities", "samples", "target"]
+    );
+    assert_eq!(out["predictions"][0], "apple, red");
+    for row in out["probabilities"].as_array().expect("a list") {
+        assert!((number(&row[0]) + number(&row[1]) - 1.0).abs() < 1e-6, "{row}");
+    }
+}
+
+pub fn predictions_are_json_if_asked_for() {
+    let place = Place::with("data.csv", SMALL);
+    place.succeeds(&train("data.csv", &["--model", "model"]));
+    let arguments = ["predict", "--model", "model", "--data", "data.csv", "--device", "cpu"];
+    let csv = place.succeeds(&arguments);
+    let out = json(&place.succeeds(&[&arguments[..], &["--json", "--out", "p.csv"]].concat()));
+    assert_eq!(keys(&out), ["device", "model", "predictions", "samples", "target"]);
+    assert_eq!((&out["model"], &out["target"], &out["samples"]), (&"linear".into(), &"y".into(), &4.into()));
+    assert_eq!(place.read("p.csv"), csv);
+    let predictions = out["predictions"].as_array().expect("a list").iter().map(|p| number(p) as f32);
+    let printed = column(&csv, "prediction").into_iter().map(|p| p as f32);
+    assert!(predictions.eq(printed));
+}
+
+pub fn a_model_is_evaluated_on_other_data() {
+    let place = fruit();
+    place.succeeds(&logistic(&["--model", "model"]));
+    // Two of three are right.
+    place.write("other.csv", "kind,b,a\npear,4,1\npear,4,9\n\"apple, red\",4,2\n");
+    let evaluate = ["evaluate", "--model", "model", "--data", "other.csv", "--device", "cpu"];
+    let out = json(&place.succeeds(&[&evaluate[..], &["--json"]].concat()));
+    assert_eq!(keys(&out), ["device", "dropped", "metrics", "model", "target"]);
+    assert_eq!(out["metrics"]["confusion"], json("[[1, 0], [1, 1]]"));
+    close(&out["metrics"]["accuracy"], &(2.0 / 3.0).into());
+    let text = place.succeeds(&evaluate);
+    assert!(text.contains("on other.csv, 3 samples: accuracy 66.67 %, log loss "), "{text}");
+    assert!(text.contains("actual \\ predicted  apple, red  pear\n"), "{text}");
+
+    let place = Place::with("data.csv", SMALL);
+    let trained = json(&place.succeeds(&train("data.csv", &["--model", "model", "--json"])));
+    let arguments = ["evaluate", "--model", "model", "--data", "data.csv", "--device", "cpu", "--json"];
+    assert_eq!(json(&place.succeeds(&arguments))["metrics"], trained["train"]);
+}
+
+pub fn evaluation_refuses_what_does_not_fit() {
+    let place = fruit();
+    place.succeeds(&logistic(&["--model", "model"]));
+    let refuses = |texts: &[&str], contents: &str, options: &[&str]| {
+        place.write("data.csv", contents);
+        let arguments = ["evaluate", "--model", "model", "--data", "data.csv", "--device", "cpu"];
+        place.refuses(2, texts, &[&arguments[..], options].concat());
+    };
+    refuses(&["no column \"kind\""], "a,b\n1,2\n", &[]);
+    refuses(&["no column \"b\"", "the model model needs a, b"], "a,kind\n1,pear\n", &[]);
+    refuses(&["\"plum\""], "a,b,kind\n1,2,plum\n", &[]);
+    refuses(&["line 2", "missing"], "a,b,kind\n,2,pear\n", &[]);
+    refuses(&["--missing", "means are those"], "a,b,kind\n,2,pear\n", &["--missing", "mean"]);
+    refuses(
+        &["these are the data"],
+        "a,b,kind\n1,2,pear\n",
+        &["--plot", "data.csv.svg", "--report", "data.csv"],
+    );
+    refuses(&["end its name in .svg or .png"], "a,b,kind\n1,2,pear\n", &["--plot", "p.jpg"]);
+    place.write("data.csv", "a,b,kind\n1,2,pear\n,2,pear\n");
+    let arguments = words("evaluate --model model --data data.csv --device cpu --missing drop --json");
+    let out = json(&place.succeeds(&arguments));
+    assert_eq!((&out["dropped"], &out["metrics"]["samples"]), (&1.into(), &1.into()));
+    assert_eq!(out["metrics"]["auc"], Value::Null);
+}
+
+pub fn columns_of_text_become_features() {
+    let place = Place::with("data.csv", "size,colour,y\n1,red,1\n2,blue,2\n3,red,3\n4,blue,4\n");
+    let out =
+        json(&place.succeeds(&train("data.csv", &["--categorical", "colour", "--model", "m", "--json"])));
+    assert_eq!(out["features"], json(r#"["size", "colour=blue", "colour=red"]"#));
+    let csv = place.succeeds(&words("predict --model m --data data.csv --device cpu"));
+    assert_eq!(column(&csv, "prediction").len(), 4);
+    place.write("other.csv", "size,colour\n1,green\n");
+    place.refuses(2, &["\"green\""], &words("predict --model m --data other.csv --device cpu"));
+    place.refuses(2, &["no column \"weight\""], &train("data.csv", &["--categorical", "weight"]));
+    place.refuses(
+        2,
+        &["\"colour\"", "is no feature"],
+        &train("data.csv", &["--features", "size", "--categorical", "colour"]),
+    );
+}
+
+pub fn missing_values_are_dealt_with_as_asked() {
+    let place = Place::with("data.csv", "a,b,y\n1,2,3\n,1,5\n3,5,4\n4,4,9\n");
+    place.refuses(2, &["line 3, column \"a\": the value is missing"], &train("data.csv", &[]));
+    let dropped = json(&place.succeeds(&train("data.csv", &["--missing", "drop", "--json"])));
+    assert_eq!(dropped["samples"], 3);
+    let text = place.succeeds(&train("data.csv", &["--missing", "drop"]));
+    assert!(text.contains("1 sample left out, as a value is missing\n"), "{text}");
+    let filled = json(&place.succeeds(&train("data.csv", &["--missing", "mean", "--model", "m", "--json"])));
+    assert_eq!(filled["samples"], 4);
+    // The model knows the mean.
+    let csv = place.succeeds(&words("predict --model m --data data.csv --device cpu"));
+    assert_eq!(column(&csv, "prediction").len(), 4);
+    place.refuses(2, &[], &train("data.csv", &["--missing", "guess"]));
+}
+
+pub fn files_are_read_as_asked() {
+    let place = Place::with("data.txt", "1:2:3\n2:1:5\n3:5:4\n4:4:9\n");
+    let arguments = words("train linear --data data.txt --target c3 --device cpu --json");
+    let options = ["--separator", ":", "--no-header"];
+    let out = json(&place.succeeds(&[&arguments[..], &options].concat()));
+    assert_eq!((&out["features"], &out["samples"]), (&json(r#"["c1", "c2"]"#), &4.into()));
+    place.write("tabs.csv", "a\ty\n1\t2\n2\t3\n");
+    for separator in ["tab", "\\t", "auto"] {
+        place.succeeds(&train("tabs.csv", &["--separator", separator, "--format", "csv"]));
+    }
+    for (separator, text) in
+        [("ab", "one character"), ("", "one character"), ("5", "cannot separate"), (".", "cannot separate")]
+    {
+        place.refuses(2, &[text], &train("tabs.csv", &["--separator", separator]));
+    }
+    place.refuses(2, &["no column \"y\""], &train("tabs.csv", &["--separator", ";"]));
+    place.refuses(2, &[], &train("tabs.csv", &["--format", "xls"]));
+}
+
+pub fn shares_that_make_no_sense_are_refused() {
+    let place = Place::with("data.csv", SMALL);
+    for option in ["--test-share", "--validation-share"] {
+        for share in ["0", "1", "-0.1", "1.5", "20%", "NaN", ""] {
+            place.refuses(2, &[option, "above 0 and below 1"], &train("data.csv", &[option, share]));
+        }
+    }
+    place.write("one.csv", "a,y\n1,2\n");
+    place.refuses(2, &["two are needed"], &train("one.csv", &["--test-share", "0.5"]));
+    place.refuses(2, &[], &train("data.csv", &["--seed", "-1"]));
+}
+
+pub fn settings_that_make_no_sense_are_refused() {
+    let place = fruit();
+    for (option, value, text) in [
+        ("--batch-size", "0", "at least 1"),
+        ("--batch-size", "some", "or all"),
+        ("--momentum", "1", "below 1"),
+        ("--momentum", "-0.5", "below 1"),
+        ("--schedule", "step", "step:EVERY:FACTOR"),
+        ("--schedule", "step:0:0.5", "at least 1 step"),
+        ("--schedule", "step:10:1.5", "at most 1"),
+        ("--schedule", "exponential:0", "above 0"),
+        ("--schedule", "inverse-time:-1", "at least 0"),
+        ("--l2", "-1", "at least 0"),
+        ("--l2", "NaN", "at least 0"),
+        ("--tolerance", "0", "above 0"),
+        ("--tolerance", "inf", "above 0"),
+        ("--patience", "0", "at least 1"),
+        ("--patience", "3", "--validation-share"),
+        ("--momentum", "0.9", "--optimiser momentum"),
+        ("--optimiser", "magic", ""),
+        ("--solver", "normal", ""),
+        ("--method", "gram", ""),
+        ("--layers", "3:relu", ""),
+    ] {
+        place.refuses(2, &[text], &logistic(&[option, value, "--model", "m", "--history", "h.csv"]));
+    }
+    place.refuses(
+        2,
+        &["--momentum is for --optimiser momentum"],
+        &logistic(&["--optimiser", "adam", "--momentum", "0.9"]),
+    );
+    for option in
+        [["--learning-rate", "0.1"], ["--batch-size", "2"], ["--optimizer", "adam"], ["--checkpoint", "c"]]
+    {
+        let options = [&["--solver", "newton"], &option[..]].concat();
+        place.refuses(2, &["does not descend", "leave one of them out"], &logistic(&options));
+    }
+}
+
+pub fn a_warm_start_goes_on_from_a_model() {
+    let place = Place::with("data.csv", SMALL);
+    place.succeeds(&train("data.csv", &["--iterations", "30", "--model", "half"]));
+    let options = ["--iterations", "30", "--warm-start", "half", "--history", "h.csv", "--json"];
+    let twice = json(&place.succeeds(&train("data.csv", &options)));
+    let whole =
+        json(&place.succeeds(&train("data.csv", &["--iterations", "60", "--history", "w.csv", "--json"])));
+    close(&twice["weights"], &whole["weights"]);
+    assert!(
+        (column(&place.read("h.csv"), "cost")[0] / column(&place.read("w.csv"), "cost")[30] - 1.0).abs()
+            < 1e-4
+    );
+
+    let with = |model: &'static str| train("data.csv", &["--warm-start", model]);
+    place.refuses(2, &["cannot read none"], &with("none"));
+    place.refuses(2, &["this is no model file"], &with("data.csv"));
+    place.refuses(
+        2,
+        &["half", "which would be lost"],
+        &train("data.csv", &["--warm-start", "half", "--model", "./half"]),
+    );
+    place.write("fruit.csv", FRUIT);
+    place.refuses(
+        2,
+        &["of kind logistic cannot begin at a model of kind linear"],
+        &logistic(&["--warm-start", "half"]),
+    );
+    place.write("other.csv", "a,c,y\n1,2,3\n2,1,5\n");
+    place.refuses(2, &["feature"], &train("other.csv", &["--warm-start", "half"]));
+}
+
+pub fn a_network_learns_digits() {
+    let place = Place::with("digits.csv", data("digits.csv"));
+    let out = json(&place.succeeds(&words(
+        "train network --data digits.csv --target digit --layers 32:relu,10:softmax --epochs 20 --learning-rate 0.003 \
+         --test-share 0.2 --validation-share 0.1 --history h.csv --model net --plot net.svg --report net.html \
+         --device cpu --json",
+    )));
+    assert_eq!((&out["model"], &out["layers"]), (&"network".into(), &"32:relu,10:softmax".into()));
+    assert!(number(&out["test"]["accuracy"]) > 0.9 && number(&out["train"]["accuracy"]) > 0.95, "{out}");
+    assert_eq!(out["test"]["confusion"].as_array().map(Vec::len), Some(10));
+    assert!(place.read("h.csv").starts_with("iteration,cost,validation_cost\n0,"));
+    let svg = place.read("net.svg");
+    assert!(
+        svg.contains(">\nvalidation\n<")
+            && svg.contains("confusion matrix of digit: test share, 359 samples")
+    );
+    assert!(place.read("net.html").contains("<td>32:relu,10:softmax</td>"));
+
+    let evaluate = words("evaluate --model net --data digits.csv --device loop --json");
+    let metrics = json(&place.succeeds(&evaluate));
+    assert!(number(&metrics["metrics"]["accuracy"]) > 0.9, "{metrics}");
+    let csv = place.succeeds(&words("predict --model net --data digits.csv --device cpu"));
+    assert!(csv.starts_with("prediction,probability of 0,"), "{}", &csv[..80]);
+    assert_eq!(csv.lines().count(), 1798);
+}
+
+pub fn networks_predict_numbers_and_two_classes() {
+    let place = fruit();
+    let options = "--epochs 50 --learning-rate 0.05 --device cpu --json";
+    let out = json(&place.succeeds(&words(&format!(
+        "train network --data fruit.csv --target kind --layers 4:sigmoid,1:sigmoid {options}"
+    ))));
+    assert_eq!(out["train"]["accuracy"], 1.0);
+    place.write("data.csv", SMALL);
+    let out = json(&place.succeeds(&words(&format!(
+        "train network --data data.csv --target y --layers 4:relu,1:identity --batch-size all {options}"
+    ))));
+    assert_eq!(keys(&out["train"]), ["mae", "r2", "rmse", "samples"]);
+    let refuses = |layers: &'static str, texts: &[&str]| {
+        let arguments = ["train", "network", "--data", "fruit.csv", "--target", "kind", "--layers", layers];
+        place.refuses(2, texts, &[&arguments[..], &["--device", "cpu"]].concat());
+    };
+    refuses("4:relu", &["the last layer"]);
+    refuses("4:tanh,1:sigmoid", &["layer 1"]);
+    refuses("0:relu,1:sigmoid", &["layer 1"]);
+    refuses("", &["layer 1"]);
+    refuses("4:relu,3:softmax", &["1:sigmoid"]);
+}
