@@ -7,7 +7,9 @@ use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 use tilegrad::data::Dataset;
 use tilegrad::engine::{Engine, Job};
-use tilegrad::models::{LinearRegression, LogisticRegression, Model, Optimiser, Settings};
+use tilegrad::models::{
+    Layers, LinearRegression, LogisticRegression, Model, MultilayerPerceptron, Optimiser, Settings,
+};
 use tilegrad::{Error, Result};
 
 use crate::error::{Guarded, to_python};
@@ -18,6 +20,7 @@ use crate::{Samples, run, table};
 struct Fit {
     kind: String,
     settings: Settings,
+    layers: Option<Layers>,
     dataset: Dataset,
 }
 
@@ -25,12 +28,20 @@ impl Job for Fit {
     type Output = Model;
 
     fn run<E: Engine>(self, engine: &E) -> Result<Model> {
-        let Fit { kind, settings, dataset } = self;
+        let Fit { kind, settings, layers, dataset } = self;
         match kind.as_str() {
             "linear" => Ok(LinearRegression::new().with_settings(settings).fit(engine, &dataset)?.into()),
             "logistic" => Ok(LogisticRegression::new().with_settings(settings).fit(engine, &dataset)?.into()),
+            "network" => {
+                let network = MultilayerPerceptron::new().with_settings(settings);
+                let network = match layers {
+                    Some(layers) => network.layers(layers),
+                    None => network,
+                };
+                Ok(network.fit(engine, &dataset)?.into())
+            }
             _ => Err(Error::Setting(format!(
-                "there is no kind of model {kind:?}: there are linear and logistic"
+                "there is no kind of model {kind:?}: there are linear, logistic and network"
             ))),
         }
     }
@@ -68,7 +79,7 @@ fn settings(json: &str) -> Result<Settings> {
 }
 
 /// Trains a model of this kind on x (samples × features) and y (samples: numbers, or with `classes`
-/// the numbers of the classes, from 0).
+/// the numbers of the classes, from 0); a network with these layers, in words: "64:relu,10:softmax".
 #[pyfunction]
 #[pyo3(signature = (kind, settings, device, x, y, features, target, classes = None, layers = None))]
 #[expect(clippy::too_many_arguments, reason = "Python names them in the call")]
@@ -82,10 +93,10 @@ pub(crate) fn fit(
     features: Vec<String>,
     target: String,
     classes: Option<Vec<String>>,
-    layers: Option<Vec<(usize, String)>>,
+    layers: Option<&str>,
 ) -> PyResult<PyModel> {
-    let _ = layers;
     let settings = self::settings(settings).map_err(to_python)?;
+    let layers = layers.map(str::parse).transpose().map_err(to_python)?;
     let table = table(&x, &features).map_err(to_python)?;
     let y = y.as_array().to_vec();
     py.guarded(|| {
@@ -94,7 +105,7 @@ pub(crate) fn fit(
             Some(classes) => dataset.with_class_names(classes)?,
             None => dataset,
         };
-        run(device, Fit { kind, settings, dataset })
+        run(device, Fit { kind, settings, layers, dataset })
     })
     .map(PyModel)
 }

@@ -114,6 +114,11 @@ impl PyModel {
                 (weights, vec![bias])
             }
             Model::Logistic(model) => model.raw(),
+            Model::Network(_) => {
+                return Err(PyValueError::new_err(
+                    "a network has the weights of each layer, and none of the features alone: they are in its file",
+                ));
+            }
         };
         let shape = [weights.len() / bias.len(), bias.len()];
         Ok((weights.into_pyarray(py).reshape(shape)?, bias.into_pyarray(py)))

@@ -9,7 +9,7 @@ a RuntimeError, descent that diverges an ArithmeticError, a file that cannot be 
 """
 
 import json
-from numbers import Integral
+from collections.abc import Iterable
 
 import numpy as np
 from sklearn.base import (
@@ -71,13 +71,16 @@ class _Model(BaseEstimator):
         settings = self.get_params(deep=False)
         for name in ("device", "hidden_layers", "activation"):
             settings.pop(name, None)
+        for name, value in settings.items():
+            if isinstance(value, float) and not np.isfinite(value):
+                raise ValueError(f"the setting {name} must be a finite number, not {value}")
         share, patience = settings.pop("validation_share"), settings.pop("patience")
         if share is not None:
             settings["early_stopping"] = {"validation_share": share, "patience": patience}
         return json.dumps(settings, default=_plain)
 
-    def _layers(self):
-        """The hidden layers' units and activation; none but of networks."""
+    def _layers(self, classes):
+        """The layers in the command's words, "64:relu,10:softmax"; none but of networks."""
         return None
 
     def _train(self, X, y, target, classes=None):
@@ -93,7 +96,7 @@ class _Model(BaseEstimator):
             features=names,
             target=target,
             classes=classes,
-            layers=self._layers(),
+            layers=self._layers(classes),
         )
         return self._fitted(model)
 
@@ -118,9 +121,9 @@ class _Regressor(RegressorMixin, _Model):
         return self._train(X, y, target)
 
     def predict(self, X):
-        """The target for each row of X (samples × features)."""
+        """The target for each row of X (samples × features): float32, as the engines compute it."""
         X = self._checked(X)
-        return self.model_.predict(X, self.device)
+        return self.model_.predict(X, self.device).astype(np.float32)
 
 
 class _Classifier(ClassifierMixin, _Model):
@@ -132,6 +135,11 @@ class _Classifier(ClassifierMixin, _Model):
         self.classes_, y = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y has 1 class only, {self.classes_[0]!r}: a classifier needs at least two")
+        if len(self.classes_) > 2 and not self.__sklearn_tags__().classifier_tags.multi_class:
+            raise ValueError(
+                "Only binary classification is supported. The type of the target is multiclass. "
+                "MLPClassifier(hidden_layers=()) is the softmax of Xw + b, for any number of classes"
+            )
         return self._train(X, y, target, _class_names(self.classes_))
 
     def predict(self, X):
@@ -142,7 +150,9 @@ class _Classifier(ClassifierMixin, _Model):
     def predict_proba(self, X):
         """The probability of each class: samples × classes, in the order of `classes_`."""
         X = self._checked(X)
-        return self.model_.probabilities(X, self.device)
+        probabilities = self.model_.probabilities(X, self.device)
+        # Those of a network are rounded to 32 bits: the sum of a row is 1 in 64 bits again.
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
     def _loaded(self, model):
         self.classes_ = _classes(model.classes)
@@ -157,7 +167,6 @@ class LinearRegression(_Regressor):
 
     Parameters
     ----------
-    solver : "normal" (the minimum of the cost, from the normal equations) or "descent".
     l2 : the penalty.
     scale : "zscore" or "none": how features are scaled on the way. The model takes them as they are.
     learning_rate, epochs, batch_size, optimiser, schedule, tolerance, validation_share, patience, method, seed :
@@ -181,7 +190,6 @@ class LinearRegression(_Regressor):
     def __init__(
         self,
         *,
-        solver="normal",
         l2=0.0,
         scale="zscore",
         learning_rate=0.1,
@@ -196,7 +204,6 @@ class LinearRegression(_Regressor):
         seed=0,
         device="auto",
     ):
-        self.solver = solver
         self.l2 = l2
         self.scale = scale
         self.learning_rate = learning_rate
@@ -218,7 +225,9 @@ class LinearRegression(_Regressor):
 
 
 class LogisticRegression(_Classifier):
-    """Logistic regression: of two classes the sigmoid of Xw + b, of more their softmax.
+    """Logistic regression of two classes: the sigmoid of Xw + b is the probability of the second.
+
+    `MLPClassifier(hidden_layers=())` is that of more classes.
 
     The cost is J = the mean log loss + l2/2 · Σw², w those of the scaled features, so that scikit-learn's
     `LogisticRegression(C)` on standardised features has C = 1 / (m · l2). Without a penalty there may be no minimum: where
@@ -226,15 +235,14 @@ class LogisticRegression(_Classifier):
 
     Parameters
     ----------
-    solver : "newton" (the minimum of the cost, by Newton's method) or "descent".
     l2 : the penalty.
     scale, learning_rate, epochs, batch_size, optimiser, schedule, tolerance, validation_share, patience, seed, device : as
         those of `LinearRegression`.
 
     Attributes
     ----------
-    coef_ : (1, features) of two classes, else (classes, features): the weights, of features in their own units
-    intercept_ : (1,) or (classes,): the biases
+    coef_ : (1, features) the weights, of features in their own units
+    intercept_ : (1,) the bias
     classes_ : the classes, sorted
     model_ : the trained model, `tilegrad.Model`
     n_features_in_, feature_names_in_, n_iter_ : as scikit-learn has them; n_iter_ counts epochs
@@ -245,7 +253,6 @@ class LogisticRegression(_Classifier):
     def __init__(
         self,
         *,
-        solver="newton",
         l2=1e-3,
         scale="zscore",
         learning_rate=0.5,
@@ -259,7 +266,6 @@ class LogisticRegression(_Classifier):
         seed=0,
         device="auto",
     ):
-        self.solver = solver
         self.l2 = l2
         self.scale = scale
         self.learning_rate = learning_rate
@@ -272,6 +278,11 @@ class LogisticRegression(_Classifier):
         self.patience = patience
         self.seed = seed
         self.device = device
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
 
     def _fitted(self, model):
         weights, self.intercept_ = model.raw()
@@ -317,17 +328,50 @@ class _Network(_Model):
         self.seed = seed
         self.device = device
 
-    def _layers(self):
-        units = [self.hidden_layers] if isinstance(self.hidden_layers, Integral) else list(self.hidden_layers)
-        return [(_whole(units), self.activation) for units in units]
+    def _layers(self, classes):
+        units = self.hidden_layers if isinstance(self.hidden_layers, Iterable) else [self.hidden_layers]
+        last = "1:identity" if classes is None else "1:sigmoid" if len(classes) == 2 else f"{len(classes)}:softmax"
+        return ",".join([f"{units}:{self.activation}" for units in units] + [last])
 
 
 class MLPRegressor(_Regressor, _Network):
-    """A dense network for a number: layers A := g(AW + b), the last without g."""
+    """A dense network for a number, trained by back-propagation: A := g(AW + b), layer by layer, the last without g.
+
+    The cost is J = Σ(ŷ − y)² / (2m) + l2/2 · Σw², y in standard deviations, so that scikit-learn's `MLPRegressor(alpha)` has
+    alpha = m · l2, m the samples of a batch.
+
+    Parameters
+    ----------
+    hidden_layers : the units of each hidden layer
+    activation : g of the hidden layers: "relu", "sigmoid" or "identity"
+    l2 : the penalty
+    batch_size : samples of a step; None for all of them
+    scale, learning_rate, epochs, optimiser, schedule, tolerance, validation_share, patience, seed, device : as those of
+        `LinearRegression`. The seed decides the first weights, the order of the samples and which are kept out.
+
+    Attributes
+    ----------
+    model_ : the trained model, `tilegrad.Model`
+    n_features_in_, feature_names_in_, n_iter_ : as scikit-learn has them; n_iter_ counts epochs
+    """
 
 
 class MLPClassifier(_Classifier, _Network):
-    """A dense network for classes: layers A := g(AW + b), the last with the sigmoid for two classes, softmax for more."""
+    """A dense network for classes, trained by back-propagation: A := g(AW + b), layer by layer, the last with the sigmoid
+    for two classes and softmax for more.
+
+    The cost is J = the mean log loss + l2/2 · Σw², so that scikit-learn's `MLPClassifier(alpha)` has alpha = m · l2, m the
+    samples of a batch.
+
+    Parameters
+    ----------
+    As those of `MLPRegressor`.
+
+    Attributes
+    ----------
+    classes_ : the classes, sorted
+    model_, n_features_in_, feature_names_in_, n_iter_ : as those of `MLPRegressor`
+    """
 
 
 class StandardScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -424,10 +468,3 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     raise ValueError(f"a setting cannot be {value!r}")
-
-
-def _whole(units):
-    """The units of a layer, as the native module takes them."""
-    if isinstance(units, Integral) and units >= 0:
-        return int(units)
-    raise ValueError(f"hidden_layers has the units of each hidden layer: whole numbers of at least 1, not {units!r}")
