@@ -374,3 +374,286 @@ fn read<E: Engine>(engine: &E, layer: &Parameters<E::Matrix>) -> Result<DenseLay
     let (inputs, _) = engine.shape(&layer.weights);
     DenseLayer::new(inputs, narrow(&layer.weights)?, narrow(&layer.bias)?, layer.activation)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Table;
+    use crate::engine::{Cpu, Loop};
+    use crate::models::{EarlyStopping, Ending, Metrics, Model, Predictions, Scale};
+
+    /// Values that differ, in [−1, 1).
+    fn values(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i + 7 * seed) as f32 * 0.618_034).fract() * 2.0 - 1.0).collect()
+    }
+
+    fn table(rows: usize) -> Table {
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        // Features of their own units.
+        let units = [(3.0, 100.0), (0.01, -5.0), (1.0, 0.0)];
+        let values = values(3 * rows, 1).into_iter().enumerate();
+        Table::new(names, values.map(|(i, x)| x * units[i % 3].0 + units[i % 3].1).collect()).unwrap()
+    }
+
+    fn numbers(rows: usize) -> Dataset {
+        let table = table(rows);
+        let y = table
+            .values()
+            .chunks(3)
+            .map(|x| 1000.0 + 20.0 * (x[0] - 100.0) * x[2] + 500.0 * (x[1] + 5.0))
+            .collect();
+        Dataset::new(table, "y", y).unwrap()
+    }
+
+    fn classes(rows: usize, count: usize) -> Dataset {
+        let table = table(rows);
+        let names = ["red", "amber", "green"];
+        let of = |x: &[f32]| names[((x[0] - 97.0) / 6.0 * count as f32) as usize % count];
+        let labels: Vec<&str> = table.values().chunks(3).map(of).collect();
+        Dataset::labelled(table, "light", &labels).unwrap()
+    }
+
+    fn small() -> MultilayerPerceptron {
+        MultilayerPerceptron::new()
+            .layers(Layers::new([(16, Activation::Relu)]))
+            .learning_rate(0.02)
+            .epochs(60)
+    }
+
+    fn values_of(predictions: Predictions) -> Vec<f64> {
+        match predictions {
+            Predictions::Values(values) => values,
+            Predictions::Classes { probabilities, .. } => probabilities,
+        }
+    }
+
+    #[test]
+    fn a_regression_predicts_in_the_target_s_own_units() {
+        let data = numbers(200);
+        let model = small().fit(&Cpu, &data).unwrap();
+        assert!(model.score(&Cpu, &data).unwrap() > 0.98);
+        // J is half of the mean squared error, in the target's units.
+        let Metrics::Regression(metrics) = model.evaluate(&Cpu, &data).unwrap() else {
+            panic!("a regression")
+        };
+        let half = metrics.rmse * metrics.rmse / 2.0;
+        assert!((model.training().cost / half - 1.0).abs() < 1e-3, "{} {half}", model.training().cost);
+        assert_eq!((model.history().len(), model.history()[60]), (61, model.training().cost));
+        // A target in other units, powers of two, is learnt in the same way.
+        let moved = data.y().iter().map(|y| y * 4.0).collect();
+        let moved = Dataset::new(data.features().clone(), "y", moved).unwrap();
+        let other = small().fit(&Cpu, &moved).unwrap();
+        let [ours, theirs] =
+            [&model, &other].map(|model| values_of(model.predict(&Cpu, data.features()).unwrap()));
+        assert!(
+            ours.iter().zip(theirs).all(|(ours, theirs)| (4.0 * ours - theirs).abs() < 1e-3 * theirs.abs())
+        );
+        assert!(
+            model.probabilities(&Cpu, data.features()).unwrap_err().to_string().contains("no probabilities")
+        );
+    }
+
+    #[test]
+    fn a_constant_target_is_predicted() {
+        let data = Dataset::new(table(40), "y", vec![7.0; 40]).unwrap();
+        let model = small().epochs(200).fit(&Cpu, &data).unwrap();
+        let predictions = values_of(model.predict(&Cpu, data.features()).unwrap());
+        assert!(predictions.iter().all(|y| (y - 7.0).abs() < 0.05), "{predictions:?}");
+    }
+
+    #[test]
+    fn two_and_more_classes_are_told_apart() {
+        for (count, head) in [(2, Head::Sigmoid), (3, Head::Softmax)] {
+            let data = classes(200, count);
+            let model = small().fit(&Cpu, &data).unwrap();
+            assert_eq!((model.head(), model.classes()), (head, data.classes()));
+            assert!(model.score(&Cpu, &data).unwrap() > 0.97);
+            let probabilities = model.probabilities(&Cpu, data.features()).unwrap();
+            assert!(probabilities.chunks(count).all(|row| (row.iter().sum::<f64>() - 1.0).abs() < 1e-6));
+            let Metrics::Classification(metrics) = model.evaluate(&Cpu, &data).unwrap() else {
+                panic!("classes")
+            };
+            assert!((model.training().cost - metrics.log_loss).abs() < 1e-4);
+        }
+        // Two classes as two columns, and numbers that are classes.
+        let two = small().layers("8:relu,2:softmax".parse().unwrap()).fit(&Cpu, &classes(200, 2)).unwrap();
+        assert!(two.score(&Cpu, &classes(200, 2)).unwrap() > 0.97);
+        let zero_one = Dataset::new(table(60), "y", (0..60).map(|i| (i % 2) as f32).collect()).unwrap();
+        let model = small().layers("4:relu,1:sigmoid".parse().unwrap()).fit(&Cpu, &zero_one).unwrap();
+        assert_eq!(model.classes().unwrap(), ["0", "1"]);
+    }
+
+    #[test]
+    fn the_same_bits_on_any_number_of_threads_and_others_with_another_seed() {
+        let data = classes(300, 3);
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| small().epochs(3).fit(&Cpu, &data).unwrap())
+        };
+        let one = with(1);
+        assert!(one == with(2) && one == with(7));
+        assert_ne!(one.dense_layers(), small().epochs(3).seed(1).fit(&Cpu, &data).unwrap().dense_layers());
+    }
+
+    #[test]
+    fn a_warm_start_goes_on_from_what_was_learnt() {
+        let data = numbers(200);
+        let model = small().fit(&Cpu, &data).unwrap();
+        // A rate so small that nothing moves: the numbers come through the target's units, and another scaler, and back.
+        let still = small().epochs(1).learning_rate(1e-30);
+        let other = data.y().iter().enumerate().map(|(i, y)| if i % 2 == 0 { 2.0 * y } else { *y }).collect();
+        let other = Dataset::new(data.features().clone(), "y", other).unwrap();
+        for still in [still.clone(), still.clone().scale(Scale::None)] {
+            let same = still.warm_start(&model).fit(&Cpu, &other).unwrap();
+            let [ours, theirs] =
+                [&model, &same].map(|model| values_of(model.predict(&Cpu, data.features()).unwrap()));
+            // Features of 100 ± 3 that are not scaled lose their digits to the mean.
+            let off = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(off < 0.05, "{off}");
+        }
+        let first = small().epochs(5).warm_start(&model).fit(&Cpu, &data).unwrap().history()[0];
+        assert!(first < 2.0 * model.training().cost, "{first}");
+        let refused = |settings: MultilayerPerceptron, data: &Dataset| {
+            settings.warm_start(&model).fit(&Cpu, data).unwrap_err().to_string()
+        };
+        let layers = refused(small().layers(Layers::new([(15, Activation::Relu)])), &data);
+        assert!(
+            layers.contains("has the layers 16:relu,1:identity, and the network to train has 15:relu"),
+            "{layers}"
+        );
+        assert!(refused(small(), &classes(50, 3)).contains("has the classes None"));
+        let one = Table::new(vec!["d".to_owned()], vec![1.0, 2.0]).unwrap();
+        assert!(
+            refused(small(), &Dataset::new(one, "y", vec![1.0, 2.0]).unwrap()).contains("has the features")
+        );
+    }
+
+    #[test]
+    fn early_stopping_holds_back_the_samples_of_the_seed() {
+        let stopping = EarlyStopping { validation_share: 0.2, patience: 3 };
+        let data = numbers(100);
+        let model = small().epochs(2000).early_stopping(stopping).fit(&Cpu, &data).unwrap();
+        assert_eq!(model.training().ending, Ending::Patience);
+        assert_eq!(model.validation_history().len(), model.training().iterations);
+        let settings = Settings { early_stopping: Some(stopping), ..Settings::default() };
+        let rows = Rows::of(&data, &settings).unwrap();
+        assert_eq!((rows.training.len(), rows.validation.len()), (80, 20));
+        // What is held back teaches nothing, neither the weights nor the target's unit.
+        let mut y = data.y().to_vec();
+        rows.validation.iter().for_each(|&row| y[row as usize] += 1e5);
+        let other = Dataset::new(data.features().clone(), "y", y).unwrap();
+        let epochs = |data: &Dataset| {
+            let settings = small().epochs(3).early_stopping(EarlyStopping { patience: 100, ..stopping });
+            settings.fit(&Cpu, data).unwrap().history()[..3].to_vec()
+        };
+        assert_eq!(epochs(&data), epochs(&other));
+        let one = Dataset::new(table(1), "y", vec![1.0]).unwrap();
+        assert!(
+            small()
+                .early_stopping(stopping)
+                .fit(&Cpu, &one)
+                .unwrap_err()
+                .to_string()
+                .contains("two are needed")
+        );
+    }
+
+    #[test]
+    fn settings_that_are_not_for_networks_are_refused() {
+        let data = numbers(10);
+        let text = |settings: Settings| {
+            MultilayerPerceptron::new().with_settings(settings).fit(&Loop, &data).unwrap_err().to_string()
+        };
+        let fine = MultilayerPerceptron::default_settings;
+        assert!(text(Settings { method: Method::Gram, ..fine() }).contains("linear regression alone"));
+        assert!(
+            text(Settings { solver: Solver::Newton, ..fine() })
+                .contains("the solver newton is not for networks")
+        );
+        assert!(text(Settings { epochs: 0, ..fine() }).contains("at least 1"));
+        let softmax = small().layers("4:relu,3:softmax".parse().unwrap()).fit(&Loop, &classes(30, 2));
+        assert!(softmax.unwrap_err().to_string().contains("for which it must be 1:sigmoid"));
+        let one = Dataset::labelled(table(4), "light", &["red"; 4]).unwrap();
+        assert!(small().fit(&Loop, &one).unwrap_err().to_string().contains("one class"));
+    }
+
+    #[test]
+    fn a_network_comes_back_from_its_file_bit_for_bit() {
+        for data in [numbers(30), classes(30, 2), classes(30, 3)] {
+            let model = small().epochs(2).fit(&Cpu, &data).unwrap();
+            let bytes = model.to_bytes().unwrap();
+            let read = FittedNetwork::from_bytes(&bytes).unwrap();
+            let (features, cpu) = (data.features(), &Cpu);
+            assert_eq!(read.predict(cpu, features).unwrap(), model.predict(cpu, features).unwrap());
+            assert_eq!(read.to_bytes().unwrap(), bytes);
+            assert_eq!(
+                (read.layers(), read.training(), read.classes()),
+                (model.layers(), model.training(), data.classes())
+            );
+            assert_eq!(Model::from_bytes(&bytes).unwrap(), Model::Network(read));
+            assert_eq!(Model::from(model).to_bytes().unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn no_length_and_no_flipped_bit_of_a_file_is_a_panic() {
+        let model = small()
+            .layers(Layers::new([(2, Activation::Sigmoid)]))
+            .epochs(1)
+            .fit(&Cpu, &classes(30, 3))
+            .unwrap();
+        let bytes = model.to_bytes().unwrap();
+        for length in 0..bytes.len() {
+            assert!(FittedNetwork::from_bytes(&bytes[..length]).is_err(), "{length}");
+        }
+        for bit in 0..8 * bytes.len() {
+            let mut bytes = bytes.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let _ = FittedNetwork::from_bytes(&bytes);
+        }
+    }
+
+    #[test]
+    fn files_that_do_not_hold_a_network_are_refused() {
+        let model = small()
+            .layers(Layers::new([(2, Activation::Relu)]))
+            .epochs(1)
+            .fit(&Cpu, &classes(30, 3))
+            .unwrap();
+        let bytes = model.to_bytes().unwrap();
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let header = std::str::from_utf8(&bytes[8..8 + length]).unwrap();
+        let changed = |from: &str, to: &str| {
+            assert!(header.contains(from), "{header}");
+            let header = header.replacen(from, to, 1);
+            let bytes =
+                [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &bytes[8 + length..]].concat();
+            FittedNetwork::from_bytes(&bytes).unwrap_err().to_string()
+        };
+        for (from, to, problem) in [
+            ("2:relu,3:softmax", "2:relu,4:softmax", "it must be 3:softmax"),
+            ("2:relu,3:softmax", "3:relu,3:softmax", "layer.0.weights is F32 [3, 2], not F32 [3, 3]"),
+            ("2:relu,3:softmax", "2:tanh,3:softmax", "layer 1 (\"2:tanh\")"),
+            ("2:relu,3:softmax", "2:relu,2:relu,3:softmax", "layer.1.weights is"),
+            (r#"\"layers\""#, r#"\"tiers\""#, "without layers"),
+            (r#"\"classes\""#, r#"\"kinds\""#, "is a number"),
+            ("layer.1.bias", "layer.1.bios", "`layer.1.bias` not found"),
+            (r#"\"kind\":\"network\""#, r#"\"kind\":\"linear\""#, "of kind \"linear\""),
+        ] {
+            let refused = changed(from, to);
+            assert!(refused.contains(problem), "{to}: {refused}");
+        }
+    }
+
+    #[test]
+    fn rows_too_far_out_and_other_columns_are_refused() {
+        let model = small().epochs(1).fit(&Cpu, &numbers(30)).unwrap();
+        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
+        let far = Table::new(names, vec![100.0, -5.0, 0.0, 3e38, 3e38, 3e38]).unwrap();
+        assert!(
+            model.predict(&Cpu, &far).unwrap_err().to_string().contains("row 2: the prediction is beyond")
+        );
+        let other = Table::new(vec!["a".to_owned()], vec![1.0]).unwrap();
+        assert!(model.predict(&Cpu, &other).unwrap_err().to_string().contains("was trained on the columns"));
+    }
+}
