@@ -298,8 +298,8 @@ mod tests {
     #[test]
     fn axes_have_round_numbers() {
         assert_eq!(ticks(-0.3, 2.1, 5), [0.0, 0.5, 1.0, 1.5, 2.0]);
-        assert_eq!(ticks(0.0, 0.0, 5), []);
-        assert_eq!(ticks(0.0, f64::INFINITY, 5), []);
+        assert!(ticks(0.0, 0.0, 5).is_empty());
+        assert!(ticks(0.0, f64::INFINITY, 5).is_empty());
         assert_eq!(ticks(1e-9, 3e-9, 2).len(), 3);
     }
 

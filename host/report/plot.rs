@@ -539,9 +539,9 @@ mod tests {
             confusion((0..3000).map(|i| i.to_string()).collect()),
         ] {
             let picture = Picture::new(names[2], vec![plot]);
-            let svg = svg(&picture).unwrap();
-            assert!(!svg.contains("<&") && !svg.contains('\u{1}'), "{svg}");
-            assert_eq!(svg, svg(&picture).unwrap());
+            let drawn = svg(&picture).unwrap();
+            assert!(!drawn.contains("<&") && !drawn.contains('\u{1}'), "{drawn}");
+            assert_eq!(drawn, svg(&picture).unwrap());
         }
     }
 }
