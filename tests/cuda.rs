@@ -23,6 +23,8 @@ mod driver;
 mod faults;
 #[path = "cuda/graphs.rs"]
 mod graphs;
+#[path = "cuda/uploads.rs"]
+mod uploads;
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -91,6 +93,13 @@ fn main() {
             every_call_may_fail_while_work_is_repeated
             a_fault_in_a_graph_names_its_kernel
             work_is_timed;
+        uploads:
+            uploads_wait_for_nothing
+            page_locked_memory_is_used_again_when_it_was_read
+            memory_is_used_again_after_those_who_had_it
+            memory_that_is_kept_is_given_back_where_it_is_wanted
+            every_call_of_an_upload_may_fail
+            an_upload_that_failed_leaves_the_gpu_usable;
         bench:
             kernels_are_timed_if_they_are_right
             operations_are_timed_on_the_engine

@@ -14,6 +14,8 @@ use super::Error;
 
 /// `CU_STREAM_NON_BLOCKING`: a stream that does not wait for the default stream.
 pub(super) const STREAM_NON_BLOCKING: c_uint = 1;
+/// `CU_EVENT_DISABLE_TIMING`: an event that is only waited for.
+pub(super) const EVENT_WITHOUT_TIME: c_uint = 2;
 /// `CU_STREAM_CAPTURE_MODE_THREAD_LOCAL`: what is unsafe while a stream is captured is refused on that thread alone.
 pub(super) const CAPTURE_THREAD_LOCAL: c_uint = 1;
 /// `CU_JIT_ERROR_LOG_BUFFER`: where the compiler's messages go.
@@ -72,9 +74,12 @@ unsafe extern "C" {
     pub(super) fn cuFuncSetAttribute(function: CUfunction, attribute: c_uint, value: c_int) -> u32;
     pub(super) fn cuStreamCreate(stream: *mut CUstream, flags: c_uint) -> u32;
     pub(super) fn cuStreamSynchronize(stream: CUstream) -> u32;
+    pub(super) fn cuStreamWaitEvent(stream: CUstream, event: CUevent, flags: c_uint) -> u32;
     pub(super) fn cuStreamDestroy_v2(stream: CUstream) -> u32;
     pub(super) fn cuMemAlloc_v2(address: *mut CUdeviceptr, bytes: usize) -> u32;
     pub(super) fn cuMemFree_v2(address: CUdeviceptr) -> u32;
+    pub(super) fn cuMemHostAlloc(start: *mut *mut c_void, bytes: usize, flags: c_uint) -> u32;
+    pub(super) fn cuMemFreeHost(start: *mut c_void) -> u32;
     pub(super) fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> u32;
     pub(super) fn cuMemcpyHtoDAsync_v2(
         to: CUdeviceptr,

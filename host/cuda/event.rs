@@ -1,39 +1,59 @@
-//! The GPU's clock.
+//! The GPU's clock, and points in its streams.
 
+use std::ffi::c_uint;
 use std::sync::Arc;
 
-use cust::sys::CUevent;
+use cust::sys::{CUevent, CUstream};
 
 use super::api::{self, call};
 use super::gpu::{Context, Session};
 use super::{Error, Gpu, graph};
 
-/// A point in the stream whose time is taken.
-struct Event {
+/// A point in a stream: whose time is taken, or that others wait for.
+pub(super) struct Event {
     handle: CUevent,
     context: Arc<Context>,
 }
 
+// SAFETY: as for `Context`: handles are not tied to the thread that made them.
+unsafe impl Send for Event {}
+
 impl Event {
-    /// An event of the session's context, which is current.
-    fn new(session: &Session) -> Result<Self, Error> {
+    /// An event of the context, which is current.
+    fn new(context: &Arc<Context>, flags: c_uint, about: &str) -> Result<Self, Error> {
         let mut handle: CUevent = std::ptr::null_mut();
         // SAFETY: `handle` is a place for the handle.
-        unsafe { call!(cuEventCreate(&raw mut handle, 0), "a timer") }?;
-        Ok(Event { handle, context: Arc::clone(&session.context) })
+        unsafe { call!(cuEventCreate(&raw mut handle, flags), "{about}") }?;
+        Ok(Event { handle, context: Arc::clone(context) })
     }
 
-    /// Puts it into the stream.
+    /// One that takes no time, only its place among the work. The context is current.
+    pub(super) fn without_time(context: &Arc<Context>) -> Result<Self, Error> {
+        Self::new(context, api::EVENT_WITHOUT_TIME, "an event")
+    }
+
+    /// Puts it into the session's stream.
     fn record(&self, session: &Session) -> Result<(), Error> {
         session.enter()?;
+        self.record_in(session.stream.handle(), || format!(", taking the time{}", session.after_launches()))
+    }
+
+    /// Puts it behind what is in this stream, of the same context, which is current.
+    pub(super) fn record_in(&self, stream: CUstream, about: impl Fn() -> String) -> Result<(), Error> {
         // SAFETY: the event and the stream are of the same context.
-        unsafe {
-            call!(
-                cuEventRecord(self.handle, session.stream.handle()),
-                "taking the time{}",
-                session.after_launches()
-            )
-        }
+        unsafe { call!(cuEventRecord(self.handle, stream), "an event{}", about()) }
+    }
+
+    /// Waits until the work before it is done.
+    pub(super) fn wait(&self) -> Result<(), Error> {
+        // SAFETY: the event lives as long as this.
+        unsafe { call!(cuEventSynchronize(self.handle), "waiting for an upload") }
+    }
+
+    /// Has what is queued in `stream` from now on wait for it, on the GPU.
+    pub(super) fn hold_up(&self, stream: CUstream) -> Result<(), Error> {
+        // SAFETY: the event and the stream are of the same context.
+        unsafe { call!(cuStreamWaitEvent(stream, self.handle, 0), "ordering an upload") }
     }
 }
 
@@ -56,7 +76,8 @@ impl Gpu {
         graph::refuse("taking the time")?;
         let session = self.session();
         session.enter()?;
-        let (start, end) = (Event::new(session)?, Event::new(session)?);
+        let timer = || Event::new(&session.context, 0, "a timer");
+        let (start, end) = (timer()?, timer()?);
         start.record(session)?;
         work(self)?;
         end.record(session)?;

@@ -9,7 +9,10 @@ use cuda_std::{Arguments, Buffer, Device, Element, Global, GlobalMut, Kernel, Pa
 use cust::sys::{CUcontext, CUdevice, CUdeviceptr, CUfunction, CUmodule, CUstream};
 
 use super::api::{self, call};
+use super::event::Event;
 use super::ptx::{self, Parts};
+use super::shelf::{Kept, Shelf};
+use super::staging::{LARGE, Staging};
 use super::{Error, GpuInfo, graph, info};
 
 /// Bytes for the messages of the driver's PTX compiler.
@@ -24,7 +27,10 @@ const STATIC_SHARED_BYTES: usize = 48 << 10;
 /// One GPU. Clones are the same GPU, stream and kernels. A kernel is compiled by the driver when it is launched for the first
 /// time, which takes some milliseconds, or tenths of a second for a large one; drivers keep what they compiled.
 ///
-/// Everything that is launched or copied goes to one stream and runs there in the order of the calls. It may be used
+/// Everything that is launched or copied goes to one stream and runs there in the order of the calls; but the copy of a large
+/// upload (1 MiB or more), to memory that nothing else uses, runs beside what was queued before, and what is launched after
+/// it waits for it on the GPU. Memory that is dropped is kept, up to an eighth of the GPU's, for what asks for exactly as
+/// much, or until the driver has no more. A GPU may be used
 /// from several threads: each call makes the GPU's context current on the thread that it is made on, and leaves it so.
 ///
 /// The context is the device's primary one, shared with other users of CUDA in the process. After an error that
@@ -41,7 +47,11 @@ pub(super) type Launched = (&'static str, [u32; 3]);
 pub(super) struct Session {
     /// What was launched last, to name when the driver reports that something went wrong.
     last_launch: Mutex<Option<Launched>>,
+    /// For uploads, made when they are first wanted: small ones, and large ones.
+    staging: [Mutex<Option<Staging>>; 2],
     pub(super) stream: Stream,
+    /// Memory to be used again.
+    shelf: Mutex<Shelf>,
     functions: Mutex<HashMap<&'static str, Function>>,
     pub(super) context: Arc<Context>,
     ptx: Parts,
@@ -211,6 +221,29 @@ impl Session {
         *lock(&self.last_launch) = Some(launch);
     }
 
+    /// Queues a copy of `values` to memory that nothing but what was queued before uses. The context is current.
+    fn stage(&self, values: &[u8], to: &Place) -> Result<(), Error> {
+        let large = values.len() >= LARGE;
+        let mut kept = lock(&self.staging[usize::from(large)]);
+        // Taken out, and put back when nothing went wrong: what is dropped waits for its copies.
+        let mut staging = match kept.take() {
+            Some(staging) => staging,
+            None if large => Staging::large(&self.context)?,
+            None => Staging::small(&self.context, self.stream.handle)?,
+        };
+        if let (true, Some(idle)) = (large, &to.idle) {
+            staging.wait_for(idle)?;
+        }
+        // SAFETY: there are as many bytes, as it was allocated for them. Its owner's memory is used again, or freed, after
+        // what is in the GPU's stream: after this copy, for which that stream waits.
+        unsafe { staging.send(values, to.address, || self.after_launches()) }?;
+        if large {
+            staging.hold_up(self.stream.handle)?;
+        }
+        *kept = Some(staging);
+        Ok(())
+    }
+
     /// The kernel's handle, compiled and its parameters compared at the first use.
     fn function<P: Parameters>(&self, kernel: &Kernel<P>) -> Result<CUfunction, Error> {
         let mut functions = lock(&self.functions);
@@ -263,6 +296,9 @@ pub struct Memory<T> {
 pub(super) struct Place {
     /// 0 if there are no bytes.
     address: CUdeviceptr,
+    bytes: usize,
+    /// If it was used before: the point in the stream after which it no longer was.
+    idle: Option<Event>,
     session: Arc<Session>,
 }
 
@@ -291,7 +327,12 @@ impl Drop for Place {
         if self.address == 0 {
             return;
         }
-        let place = Place { address: std::mem::take(&mut self.address), session: Arc::clone(&self.session) };
+        let place = Place {
+            address: std::mem::take(&mut self.address),
+            bytes: self.bytes,
+            idle: self.idle.take(),
+            session: Arc::clone(&self.session),
+        };
         // In work that is repeated it is freed later: this is then the drop of nothing.
         if let Some(mut place) = graph::keep(place) {
             place.free();
@@ -300,13 +341,38 @@ impl Drop for Place {
 }
 
 impl Place {
+    /// Puts it on the shelf. What is queued may use it still: what gets it next comes after that in the stream.
     fn free(&mut self) {
-        self.session.context.enter_to_give_back();
-        // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end.
-        unsafe {
-            api::cuStreamSynchronize(self.session.stream.handle);
-            api::cuMemFree_v2(std::mem::take(&mut self.address));
+        let session = Arc::clone(&self.session);
+        let mut shelf = lock(&session.shelf);
+        let idle = if shelf.has_room(self.bytes) { self.mark() } else { Err(()) };
+        let address = std::mem::take(&mut self.address);
+        match idle {
+            Ok(idle) => shelf.put(self.bytes, Kept { address, idle }),
+            Err(()) => {
+                session.context.enter_to_give_back();
+                // SAFETY: the address came from cuMemAlloc in this context. Waiting lets the kernels that use it end.
+                unsafe {
+                    api::cuStreamSynchronize(session.stream.handle);
+                    api::cuMemFree_v2(address);
+                }
+            }
         }
+    }
+
+    /// Marks the end of its use, where an upload in another stream may ask for that. Fails where the driver does.
+    fn mark(&mut self) -> Result<Option<Event>, ()> {
+        if self.bytes < LARGE {
+            return Ok(None);
+        }
+        let session = &self.session;
+        session.context.enter_to_give_back();
+        let idle = match self.idle.take() {
+            Some(event) => event,
+            None => Event::without_time(&session.context).map_err(drop)?,
+        };
+        idle.record_in(session.stream.handle, String::new).map_err(drop)?;
+        Ok(Some(idle))
     }
 }
 
@@ -329,8 +395,10 @@ impl Gpu {
             Module::load(&context, &ptx.module(kernel)?, &format!("loading kernel {kernel} on {about}"))?;
         }
         let stream = Stream::new(&context, &format!("on {about}"))?;
-        let (functions, last_launch) = Default::default();
-        Ok(Gpu { session: Arc::new(Session { last_launch, stream, functions, context, ptx, about, info }) })
+        let shelf = Mutex::new(Shelf::new(info.memory, &context));
+        let (functions, last_launch, staging) = Default::default();
+        let session = Session { last_launch, staging, stream, shelf, functions, context, ptx, about, info };
+        Ok(Gpu { session: Arc::new(session) })
     }
 
     /// What the driver says about this GPU.
@@ -383,22 +451,30 @@ impl Device for Gpu {
     type Error = Error;
 
     fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Error> {
-        let place = Place { address: 0, session: Arc::clone(&self.session) };
-        let mut memory = Memory { place, length, values: PhantomData };
         // A size beyond counting is asked for all the same: the driver refuses it as it does any that is too large.
         let bytes = length.saturating_mul(size_of::<T>());
+        let mut place = Place { address: 0, bytes, idle: None, session: Arc::clone(&self.session) };
         if bytes > 0 {
             self.session.enter_for("allocating memory")?;
-            // SAFETY: `memory.place.address` is a place for the address.
-            let allocated = unsafe {
-                call!(
-                    cuMemAlloc_v2(&raw mut memory.place.address, bytes),
-                    "{bytes} bytes for {length} values"
-                )
-            };
-            allocated.map_err(|error| self.explain_memory(error))?;
+            let kept = lock(&self.session.shelf).take(bytes);
+            match kept {
+                Some(kept) => (place.address, place.idle) = (kept.address, kept.idle),
+                None => place.address = self.new_memory(bytes, length)?,
+            }
         }
-        Ok(Buffer::from_memory(memory))
+        Ok(Buffer::from_memory(Memory { place, length, values: PhantomData }))
+    }
+
+    /// Memory that holds a copy of `values`, which nobody waits for: what is launched from now on finds it there. A large
+    /// copy runs beside what was launched before.
+    fn upload<T: Element>(&self, values: &[T]) -> Result<Buffer<T, Self>, Error> {
+        let buffer = self.allocate(values.len())?;
+        if size_of_val(values) > 0 {
+            let place = &buffer.memory().place;
+            self.session.enter_for("copying to the GPU")?;
+            self.session.stage(bytemuck::cast_slice(values), place)?;
+        }
+        Ok(buffer)
     }
 
     fn write<T: Element>(
@@ -545,6 +621,27 @@ impl Device for Gpu {
 }
 
 impl Gpu {
+    /// The address of memory from the driver; if it has none, after it got back what lies on the shelf. The context is
+    /// current.
+    fn new_memory(&self, bytes: usize, length: usize) -> Result<CUdeviceptr, Error> {
+        let session = &self.session;
+        let mut address = 0;
+        let mut ask = || {
+            // SAFETY: `address` is a place for the address.
+            unsafe { call!(cuMemAlloc_v2(&raw mut address, bytes), "{bytes} bytes for {length} values") }
+        };
+        let mut asked = ask();
+        let mut shelf = lock(&session.shelf);
+        if let (Err(Error::Call { code: api::OUT_OF_MEMORY, .. }), false) = (&asked, shelf.is_empty()) {
+            session.wait("freeing memory")?;
+            shelf.clear();
+            asked = ask();
+        }
+        drop(shelf);
+        asked.map_err(|error| self.explain_memory(error))?;
+        Ok(address)
+    }
+
     /// Adds to an error of too little memory how much there is.
     fn explain_memory(&self, error: Error) -> Error {
         match (error, self.memory()) {

@@ -25,6 +25,8 @@ mod gpu;
 mod graph;
 mod info;
 pub mod ptx;
+mod shelf;
+mod staging;
 
 pub use cublas::{Arithmetic, Cublas};
 pub use error::{Error, Version};

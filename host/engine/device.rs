@@ -364,9 +364,8 @@ where
 
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Matrix> {
         check::upload((rows, columns), values.len(), size_of::<f32>())?;
-        let mut matrix = self.matrix("upload", (rows, columns))?;
-        self.device.write(&mut matrix.buffer, 0, values)?;
-        Ok(matrix)
+        let (rows, columns) = sides("upload", (rows, columns))?;
+        Ok(DeviceMatrix { rows, columns, buffer: self.device.upload(values)?, engine: self.identity })
     }
 
     fn read(&self, matrix: &Self::Matrix) -> Result<Vec<f64>> {

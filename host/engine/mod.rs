@@ -170,6 +170,9 @@ pub trait Engine {
 
     /// A `rows` × `columns` matrix with a copy of `values`, row by row.
     ///
+    /// On a GPU the copy is not waited for, and that of 1 MiB or more runs beside what was queued before: to have the next
+    /// block copied while the present one is computed on, upload it before reading what comes of the present one.
+    ///
     /// # Errors
     /// `values` has another length, or there is no memory.
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Matrix>;

@@ -106,7 +106,7 @@ pub fn a_driver_that_fails_ends_the_bench() {
     for (script, said) in [
         ("fail=cuGraphInstantiateWithFlags:1", "cuGraphInstantiateWithFlags failed"),
         ("fail=cuGraphInstantiateWithFlags:1=801", "lacks the function: update NVIDIA's driver"),
-        ("fail=cuEventRecord:1", "cuEventRecord failed"),
+        ("fail=cuEventElapsedTime:1", "cuEventElapsedTime failed"),
         ("fail=cuMemcpyDtoDAsync:1=1", "cuMemcpyDtoDAsync failed"),
         ("kernel=9=719", "(719)"),
         ("lost=100", "(999)"),

@@ -52,15 +52,29 @@ fn opening(order: &[&str]) -> usize {
     1 + order.iter().position(|&call| call == "cuStreamCreate").expect("a stream is made")
 }
 
+/// Calls that give something back.
+const DONE_WITH: [&str; 6] = [
+    "cuMemFree",
+    "cuMemFreeHost",
+    "cuEventDestroy",
+    "cuStreamDestroy",
+    "cuModuleUnload",
+    "cuDevicePrimaryCtxRelease",
+];
+
 /// Whether the call with this index gives something back, or comes before that to make it possible. Its failure is
 /// nobody's concern: what was wanted is done by then, or the next call fails too.
 fn gives_back(order: &[&str], index: usize) -> bool {
     let next = order.get(index + 1).copied().unwrap_or("");
     match order[index] {
-        "cuMemFree" | "cuStreamDestroy" | "cuModuleUnload" | "cuDevicePrimaryCtxRelease" => true,
-        "cuStreamSynchronize" => ["cuMemFree", "cuStreamDestroy"].contains(&next),
+        call if DONE_WITH.contains(&call) => true,
+        // Before the first thing is given back that its work may use.
+        "cuStreamSynchronize" => {
+            let next = if next == "cuCtxSetCurrent" { order.get(index + 2).copied() } else { Some(next) };
+            next.is_some_and(|next| DONE_WITH.contains(&next))
+        }
         "cuCtxSetCurrent" => {
-            next == "cuModuleUnload" || next == "cuStreamSynchronize" && gives_back(order, index + 1)
+            DONE_WITH.contains(&next) || next == "cuStreamSynchronize" && gives_back(order, index + 1)
         }
         _ => false,
     }
@@ -82,6 +96,10 @@ pub fn the_command_survives_every_call_that_fails() {
     let order = whole.run.report.order();
     assert!(order.len() > 100, "that is no whole training: {order:?}");
     for (index, call) in order.iter().enumerate() {
+        // It may be asked for again: see the test of allocations.
+        if *call == "cuMemAlloc" {
+            continue;
+        }
         let number = index + 1;
         let stays = ["cuStreamSynchronize", "cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync"].contains(call);
         let code = exit_code(&order, index, stays);
@@ -95,9 +113,11 @@ pub fn the_command_survives_every_call_that_fails() {
 pub fn the_command_survives_every_allocation_that_fails() {
     let whole = Whole::new();
     let allocations = whole.run.report.0["calls"]["cuMemAlloc"].as_u64().expect("there are some");
-    assert!(allocations > 20, "{allocations}");
+    assert!(allocations > 5, "{allocations}");
     for number in 1..=allocations {
-        let run = whole.fails(&format!("fail=cuMemAlloc:{number}"), None, 1);
+        // One that fails is asked for again where there was memory to be given back.
+        let script = format!("fail=cuMemAlloc:{number} fail=cuMemAlloc:{}", number + 1);
+        let run = whole.fails(&script, None, 1);
         assert!(run.stderr.contains("cuMemAlloc failed (") && run.stderr.contains("take fewer"), "{run:?}");
     }
 }

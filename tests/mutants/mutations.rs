@@ -1222,7 +1222,7 @@ pub const GROUPS: &[Group] = &[
             ["not divided", "z.write(row.start + column, e / samples)", "z.write(row.start + column, e)"],
             ["divided by the columns", "e / samples)", "e / n as f32)"],
             ["target dropped", "/ (1.0 + others) - target", "/ (1.0 + others)"],
-            ["a class further", "column as f32 == class", "column as f32 == class + 1.0"],
+            ["a class further", "right = column as f32 == class", "right = column as f32 == class + 1.0"],
             ["first row's class", "y.read(row)", "y.read(0)"],
             ["largest instead of the class", "losses += behind + ln", "losses += 0.0 * behind + ln"],
             ["losses of all lanes", "if lane == 0 && row.columns > 0", "if row.columns > 0"],

@@ -442,6 +442,32 @@ pub unsafe extern "C" fn cuMemFree_v2(address: u64) -> u32 {
     })
 }
 
+/// Page-locked memory of the host. No flags are known here.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemHostAlloc(start: *mut usize, bytes: usize, flags: c_uint) -> u32 {
+    call("cuMemHostAlloc", Context, |driver| {
+        driver.safe_in_capture()?;
+        if bytes == 0 || flags != 0 {
+            return Err(INVALID_VALUE);
+        }
+        let device = driver.device()?;
+        let mut words = vec![0_u32; bytes.div_ceil(4)];
+        let address = words.as_mut_ptr().expose_provenance();
+        driver.objects.insert(address as u64, Object { device, kind: Kind::Pinned(words), offered: false });
+        // SAFETY: the caller gives a place for the address.
+        unsafe { put(start, address) }
+    })
+}
+
+/// Frees page-locked memory. What still reads it is not waited for.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuMemFreeHost(start: Handle) -> u32 {
+    give_back("cuMemFreeHost", start.addr() as u64, |driver| {
+        driver.safe_in_capture()?;
+        driver.remove(start.addr() as u64, |kind| matches!(kind, Kind::Pinned(_)))
+    })
+}
+
 /// Bytes of memory that are free, and all.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> u32 {
@@ -453,6 +479,15 @@ pub unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) ->
 }
 
 impl Driver {
+    /// Whether so many bytes of the host's memory are page-locked.
+    fn is_pinned(&self, start: usize, bytes: usize) -> bool {
+        let before = self.objects.range(..=start as u64).next_back();
+        before.is_some_and(|(&first, object)| match &object.kind {
+            Kind::Pinned(words) => start + bytes <= first as usize + 4 * words.len(),
+            _ => false,
+        })
+    }
+
     /// Whether whole words are to be copied, between a host's place and one allocation.
     fn check_copy(&mut self, device: u64, host: usize, bytes: usize) -> Answer {
         let whole = bytes.is_multiple_of(4) && device.is_multiple_of(4) && host.is_multiple_of(4);
@@ -464,14 +499,19 @@ impl Driver {
     }
 }
 
-/// Queues a copy from the host, whose memory is not pinned and so read before the call returns.
+/// Queues a copy from the host, whose memory is read before the call returns unless it is page-locked.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const u8, bytes: usize, stream: Handle) -> u32 {
     call("cuMemcpyHtoDAsync", Context, |driver| {
         driver.check_copy(to, from.addr(), bytes)?;
-        // SAFETY: the caller gives `bytes` bytes; they are aligned, as was checked.
-        let words = unsafe { std::slice::from_raw_parts(from.cast::<f32>(), bytes / 4) }.to_vec();
-        driver.queue(stream.addr() as u64)?.push_back(Work::ToDevice { address: to, words });
+        let work = if driver.is_pinned(from.addr(), bytes) {
+            Work::PinnedToDevice { address: to, from: from.expose_provenance(), words: bytes / 4 }
+        } else {
+            // SAFETY: the caller gives `bytes` bytes; they are aligned, as was checked.
+            let words = unsafe { std::slice::from_raw_parts(from.cast::<f32>(), bytes / 4) }.to_vec();
+            Work::ToDevice { address: to, words }
+        };
+        driver.queue(stream.addr() as u64)?.push_back(work);
         Ok(())
     })
 }
@@ -681,14 +721,15 @@ pub unsafe extern "C" fn cuGraphExecDestroy(exec: Handle) -> u32 {
     })
 }
 
-/// An event that takes times. No flags are known here.
+/// An event: with the flag 2 one that takes no times.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventCreate(event: *mut usize, flags: c_uint) -> u32 {
     call("cuEventCreate", Context, |driver| {
-        if flags != 0 {
+        if ![0, 2].contains(&flags) {
             return Err(INVALID_VALUE);
         }
-        let handle = driver.object(Kind::Event(Event::New))?;
+        let kind = Kind::Event(Event { timed: flags == 0, records: 0, done: None });
+        let handle = driver.object(kind)?;
         // SAFETY: the caller gives a place for the handle.
         unsafe { put(event, handle as usize) }
     })
@@ -710,9 +751,9 @@ impl Driver {
 pub unsafe extern "C" fn cuEventRecord(event: Handle, stream: Handle) -> u32 {
     call("cuEventRecord", Context, |driver| {
         let handle = event.addr() as u64;
-        driver.event(handle)?;
-        driver.queue(stream.addr() as u64)?.push_back(Work::Event(handle));
-        *driver.event(handle)? = Event::Recorded;
+        let record = driver.event(handle)?.records + 1;
+        driver.queue(stream.addr() as u64)?.push_back(Work::Event(handle, record));
+        driver.event(handle)?.records = record;
         Ok(())
     })
 }
@@ -722,10 +763,26 @@ pub unsafe extern "C" fn cuEventRecord(event: Handle, stream: Handle) -> u32 {
 pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
     call("cuEventSynchronize", Context, |driver| {
         driver.safe_in_capture()?;
-        if let Event::Recorded = driver.event(event.addr() as u64)? {
-            driver.run_all();
+        let handle = event.addr() as u64;
+        let record = driver.event(handle)?.records;
+        driver.reach(handle, record)
+    })
+}
+
+/// Has what is queued in a stream from now on wait for an event's last record; for nothing, if it has none.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuStreamWaitEvent(stream: Handle, event: Handle, flags: c_uint) -> u32 {
+    call("cuStreamWaitEvent", Context, |driver| {
+        if flags != 0 {
+            return Err(INVALID_VALUE);
         }
-        driver.fault.map_or(Ok(()), Err)
+        let handle = event.addr() as u64;
+        let record = driver.event(handle)?.records;
+        let queue = driver.queue(stream.addr() as u64)?;
+        if record > 0 {
+            queue.push_back(Work::Wait(handle, record));
+        }
+        Ok(())
     })
 }
 
@@ -733,10 +790,10 @@ pub unsafe extern "C" fn cuEventSynchronize(event: Handle) -> u32 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, start: Handle, end: Handle) -> u32 {
     call("cuEventElapsedTime", Context, |driver| {
-        let mut at = |event: Handle| match driver.event(event.addr() as u64)? {
-            Event::New => Err(INVALID_HANDLE),
-            Event::Recorded => Err(NOT_READY),
-            Event::Done(at) => Ok(*at),
+        let mut at = |event: Handle| match *driver.event(event.addr() as u64)? {
+            Event { timed: false, .. } | Event { records: 0, .. } => Err(INVALID_HANDLE),
+            Event { records, done: Some((done, at)), .. } if done == records => Ok(at),
+            _ => Err(NOT_READY),
         };
         let passed = at(end)?.saturating_duration_since(at(start)?);
         // SAFETY: the caller gives a place for the number.

@@ -23,7 +23,8 @@
 //!
 //! # Not imitated
 //! PTX is not compiled: what a kernel does comes from the Rust sources that the PTX was made of. No limits of registers or
-//! shared memory, no time. Pageable memory is copied to the GPU's side at once and copied back as late as pinned memory.
+//! shared memory, no time. Pageable memory is copied to the GPU's side at once and copied back as late as page-locked memory,
+//! which is read when its copy's turn comes. That every record of an event is in one stream after another is not checked.
 //! Whole allocations only are kernels' parameters, and values of 4 bytes only are copied. No contexts but the primary
 //! ones, no default stream, graphs of anything but kernels, memory pools, copies between GPUs; whatever of that
 //! tilegrad comes to use has to be added.
@@ -60,7 +61,7 @@
 //! | `kernels` | kernels that ran |
 //! | `struck` | the number of the call (among all) in which the script's first fault came, or null |
 //! | `outside` | accesses outside allocations, by kernels or copies |
-//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules, allocations and handles of cuBLAS that nobody has tried to give back |
+//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules, allocations (also of page-locked memory) and handles of cuBLAS that nobody has tried to give back |
 //!
 //! For tests in one process, [`simulated_driver_restart`] begins anew with a script, and [`simulated_driver_report`]
 //! gives the report.
@@ -124,6 +125,12 @@ enum Work {
         address: u64,
         words: Vec<f32>,
     },
+    /// From page-locked memory, which is read when its turn comes.
+    PinnedToDevice {
+        address: u64,
+        from: usize,
+        words: usize,
+    },
     ToHost {
         to: usize,
         address: u64,
@@ -135,8 +142,10 @@ enum Work {
         words: usize,
     },
     Kernel(Launch),
-    /// The event's handle.
-    Event(u64),
+    /// The event's handle, and which of its records this is.
+    Event(u64, u64),
+    /// Nothing that follows runs before this record of the event.
+    Wait(u64, u64),
 }
 
 /// A kernel with its grid and its parameters' bits.
@@ -156,6 +165,8 @@ enum Kind {
     Exec(Vec<Launch>),
     Module,
     Memory,
+    /// Of the host, page-locked.
+    Pinned(Vec<u32>),
     /// A handle of cuBLAS.
     Blas {
         stream: u64,
@@ -177,11 +188,20 @@ struct Capture {
     launches: Option<Vec<Launch>>,
 }
 
-enum Event {
-    New,
-    /// In a stream, behind work that is not done.
-    Recorded,
-    Done(Instant),
+struct Event {
+    /// Whether it takes times.
+    timed: bool,
+    /// How often it was recorded.
+    records: u64,
+    /// The last record that the GPU has come to, and when.
+    done: Option<(u64, Instant)>,
+}
+
+impl Event {
+    /// Whether this record is done, or a later one.
+    fn is_done(&self, record: u64) -> bool {
+        self.done.is_some_and(|(done, _)| done >= record)
+    }
 }
 
 struct Object {
@@ -210,7 +230,7 @@ impl Kept {
             Kind::Event(_) => &mut self.events,
             Kind::Graph(_) | Kind::Exec(_) => &mut self.graphs,
             Kind::Module => &mut self.modules,
-            Kind::Memory => &mut self.allocations,
+            Kind::Memory | Kind::Pinned(_) => &mut self.allocations,
             Kind::Blas { .. } => &mut self.handles,
         };
         *count += 1;
@@ -436,11 +456,37 @@ impl Driver {
 
     /// Runs what is queued in a stream.
     fn run(&mut self, stream: u64) -> Answer {
-        while let Some(work) = self.stream(stream)?.queue.pop_front() {
-            if let Err(code) = self.work(work) {
-                self.fault = Some(code);
-                return Err(code);
-            }
+        while self.step(stream)? {}
+        Ok(())
+    }
+
+    /// Runs what is next in a stream; whether there was anything.
+    fn step(&mut self, stream: u64) -> Result<bool, u32> {
+        let Some(work) = self.stream(stream)?.queue.pop_front() else { return Ok(false) };
+        if let Err(code) = self.work(work) {
+            self.fault = Some(code);
+            return Err(code);
+        }
+        Ok(true)
+    }
+
+    /// Runs what is before this record of an event, if it is not done.
+    fn reach(&mut self, event: u64, record: u64) -> Answer {
+        let pending = |object: &Object| match &object.kind {
+            Kind::Event(event) => !event.is_done(record),
+            _ => false,
+        };
+        while self.objects.get(&event).is_some_and(pending) {
+            let behind = self.objects.iter().find_map(|(&handle, object)| match &object.kind {
+                Kind::Stream(stream) => {
+                    let ours = |work: &Work| matches!(work, Work::Event(of, which) if (*of, *which) == (event, record));
+                    stream.queue.iter().any(ours).then_some(handle)
+                }
+                _ => None,
+            });
+            // In no queue: it is being run, or its stream is gone.
+            let Some(stream) = behind else { return Ok(()) };
+            self.step(stream)?;
         }
         Ok(())
     }
@@ -456,6 +502,11 @@ impl Driver {
     fn work(&mut self, work: Work) -> Answer {
         let done = match work {
             Work::ToDevice { address, words } => self.heap.write(address, &words).ok_or(ILLEGAL_ADDRESS),
+            Work::PinnedToDevice { address, from, words } => {
+                // SAFETY: it was there when the copy was queued, and is not freed before the stream has been waited for.
+                let words = unsafe { std::slice::from_raw_parts(from as *const f32, words) }.to_vec();
+                self.heap.write(address, &words).ok_or(ILLEGAL_ADDRESS)
+            }
             Work::ToHost { to, address, words } => {
                 // SAFETY: the caller keeps `to`, of that many words, until the stream has been waited for.
                 let to = unsafe { std::slice::from_raw_parts_mut(to as *mut f32, words) };
@@ -466,13 +517,14 @@ impl Driver {
                 let moved = self.heap.read(from, &mut moved).and_then(|()| self.heap.write(to, &moved));
                 moved.ok_or(ILLEGAL_ADDRESS)
             }
-            Work::Event(event) => {
+            Work::Event(event, record) => {
                 // One that was destroyed meanwhile is nobody's concern.
                 if let Some(Object { kind: Kind::Event(event), .. }) = self.objects.get_mut(&event) {
-                    *event = Event::Done(Instant::now());
+                    event.done = Some((record, Instant::now()));
                 }
                 Ok(())
             }
+            Work::Wait(event, record) => self.reach(event, record),
             Work::Kernel(Launch { kernel, grid, bits }) => {
                 self.kernels += 1;
                 if let Some(code) = self.script.kernel(self.kernels) {

@@ -130,7 +130,8 @@ fn fitting(name: &str) -> u32 {
         "cuStreamCreate" => 2,                                            // OUT_OF_MEMORY
         "cuStreamDestroy" => 400,                                         // INVALID_HANDLE
         "cuMemAlloc" => 2,                                                // OUT_OF_MEMORY
-        "cuMemFree" => 1,                                                 // INVALID_VALUE
+        "cuMemHostAlloc" => 2,                                            // OUT_OF_MEMORY
+        "cuMemFree" | "cuMemFreeHost" => 1,                               // INVALID_VALUE
         "cuMemGetInfo" => 201,                                            // INVALID_CONTEXT
         "cuLaunchKernel" | "cuLaunchCooperativeKernel" => 701,            // LAUNCH_OUT_OF_RESOURCES
         "cuStreamSynchronize" | "cuEventSynchronize" => 719,              // LAUNCH_FAILED, of what ran before
@@ -140,6 +141,7 @@ fn fitting(name: &str) -> u32 {
         "cuGraphLaunch" => 1,                                             // INVALID_VALUE
         "cuGraphDestroy" | "cuGraphExecDestroy" => 1,                     // INVALID_VALUE
         "cuEventCreate" => 2,                                             // OUT_OF_MEMORY
+        "cuStreamWaitEvent" => 400,                                       // INVALID_HANDLE
         "cuEventRecord" | "cuEventElapsedTime" | "cuEventDestroy" => 400, // INVALID_HANDLE
         "cuMemcpyHtoDAsync" | "cuMemcpyDtoHAsync" | "cuMemcpyDtoDAsync" => 700, // ILLEGAL_ADDRESS, of what ran before
         "cublasCreate" => 3,                                                    // ALLOC_FAILED
