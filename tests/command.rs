@@ -114,6 +114,7 @@ fn main() {
         a_warm_start_goes_on_from_a_model
         a_network_learns_digits
         networks_predict_numbers_and_two_classes
+        a_file_is_trained_on_block_by_block
         training_is_drawn
         evaluation_is_drawn
         a_page_has_everything_and_fetches_nothing

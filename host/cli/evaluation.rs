@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use tilegrad::Result;
-use tilegrad::data::Dataset;
+use tilegrad::data::{Blocks, Dataset};
 use tilegrad::engine::{Engine, Job};
+use tilegrad::models::metrics::Regression;
 use tilegrad::models::{Metrics, Model, Predictions};
 use tilegrad::report::{Page, Plot, TextTable, significant};
 
@@ -40,6 +41,67 @@ impl Job for Evaluate<'_> {
             predictions: wanted.then(|| model.predict(engine, dataset.features())).transpose()?,
             actual: if wanted { dataset.y().to_vec() } else { Vec::new() },
         })
+    }
+}
+
+/// Evaluation of a regression on samples that come block by block, on any engine.
+pub(super) struct EvaluateBlocks<'a> {
+    pub model: &'a Model,
+    pub blocks: &'a Blocks,
+}
+
+impl Job for EvaluateBlocks<'_> {
+    /// With the number of samples that were left out.
+    type Output = (Evaluation, usize);
+
+    fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
+        let mut sums = Sums::default();
+        let mut dropped = 0;
+        for block in self.blocks {
+            let block = block?;
+            dropped += block.dropped();
+            if let Metrics::Regression(metrics) = self.model.evaluate(engine, &block)? {
+                sums.add(&metrics, block.y());
+            }
+        }
+        let metrics = Metrics::Regression(sums.metrics());
+        Ok((Evaluation { metrics, predictions: None, actual: Vec::new() }, dropped))
+    }
+}
+
+/// What the metrics of all blocks are made of.
+#[derive(Default)]
+struct Sums {
+    samples: usize,
+    squared_errors: f64,
+    errors: f64,
+    mean: f64,
+    /// Σ(y − ȳ)²
+    spread: f64,
+}
+
+impl Sums {
+    /// Means and spreads are put together as by Chan, Golub and LeVeque (1983).
+    fn add(&mut self, metrics: &Regression, y: &[f32]) {
+        let (before, m) = (self.samples as f64, y.len() as f64);
+        self.squared_errors += m * metrics.rmse.powi(2);
+        self.errors += m * metrics.mae;
+        let mean = y.iter().map(|&y| f64::from(y)).sum::<f64>() / m;
+        let spread: f64 = y.iter().map(|&y| (f64::from(y) - mean).powi(2)).sum();
+        let difference = mean - self.mean;
+        self.spread += spread + difference * difference * before * m / (before + m);
+        self.mean += difference * m / (before + m);
+        self.samples += y.len();
+    }
+
+    fn metrics(&self) -> Regression {
+        let m = self.samples as f64;
+        Regression {
+            samples: self.samples,
+            r2: (self.spread > 0.0).then(|| 1.0 - self.squared_errors / self.spread),
+            rmse: (self.squared_errors / m).sqrt(),
+            mae: self.errors / m,
+        }
     }
 }
 
@@ -158,4 +220,32 @@ pub(super) fn table(page: &mut Page, evaluations: &[(&str, &Evaluation)]) {
 /// What a file holds, for a terminal: without characters that would steer it.
 pub(super) fn plain(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tilegrad::models::metrics;
+
+    #[test]
+    fn blocks_have_the_metrics_of_all_samples_together() {
+        let y: Vec<f32> = (0..50).map(|i| 1000.0 + (i * 37 % 23) as f32).collect();
+        let predictions: Vec<f64> = (0..50).map(|i| 1000.0 + f64::from(i * 41 % 19)).collect();
+        let of = |y: &[f32], predictions: &[f64]| {
+            metrics::regression(&y.iter().map(|&y| y.into()).collect::<Vec<f64>>(), predictions).unwrap()
+        };
+        let mut sums = Sums::default();
+        for (y, predictions) in y.chunks(7).zip(predictions.chunks(7)) {
+            sums.add(&of(y, predictions), y);
+        }
+        let (together, whole) = (sums.metrics(), of(&y, &predictions));
+        assert_eq!(together.samples, 50);
+        for (one, other) in [
+            (together.r2.unwrap(), whole.r2.unwrap()),
+            (together.rmse, whole.rmse),
+            (together.mae, whole.mae),
+        ] {
+            assert!((one - other).abs() <= 1e-12 * other.abs(), "{one}, {other}");
+        }
+    }
 }

@@ -47,7 +47,12 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Train a model on the samples of a file
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:
+  tilegrad train linear --data tests/data/diabetes.csv --target progression
+  tilegrad train logistic --help"
+    )]
     Train(Box<train::Model>),
     /// Predict with a trained model
     Predict(predict::Options),

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use tilegrad::Result;
-use tilegrad::data::{Dataset, Format, Missing, Reader, Separator};
+use tilegrad::data::{Blocks, Dataset, Format, Missing, Reader, Separator};
+
+/// Samples of a block: 1000 features take 64 MiB.
+const BLOCK: usize = 16_384;
 
 /// A file, and how it is read.
 #[derive(Args)]
@@ -99,6 +102,9 @@ pub(super) struct Lesson {
     /// Decides which samples are held back, their order in mini-batches, and a network's first weights
     #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub seed: u64,
+    /// Go through the file block by block, for files larger than memory: linear regression alone, by the method gram
+    #[arg(long)]
+    pub stream: bool,
 }
 
 /// A share of the samples.
@@ -129,6 +135,11 @@ impl Lesson {
             Some(features) => reader.features(names(features)),
             None => reader,
         }
+    }
+
+    /// The file, to be gone through block by block.
+    pub(super) fn blocks(&self) -> Result<Blocks> {
+        self.reader(false).blocks(BLOCK)
     }
 
     /// Reads the file.

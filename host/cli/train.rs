@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use tilegrad::data::{Column, Dataset};
+use tilegrad::data::{Blocks, Column, Dataset};
 use tilegrad::engine::{Choice, Device, Engine, Head, Job};
 use tilegrad::models::{
     Checkpoint, Checkpoints, Ending, Layers, LinearRegression, LogisticRegression, Model as Fitted,
@@ -16,7 +16,7 @@ use tilegrad::report::{Page, Picture, Plot, TextTable, duration, significant};
 use tilegrad::{Error, Result};
 
 use super::count;
-use super::evaluation::{self, Evaluate, Evaluation, Measured, plain};
+use super::evaluation::{self, Evaluate, EvaluateBlocks, Evaluation, Measured, plain};
 use super::output::{self, Files, Outputs};
 use super::source::{Lesson, Shares};
 use super::training::Training;
@@ -36,6 +36,7 @@ pub(super) enum Model {
   tilegrad train linear --data houses.csv --target price --features rooms,area --model price.safetensors
   tilegrad train linear --data houses.csv --target price --categorical town --missing mean --test-share 0.2
   tilegrad train linear --data houses.csv --target price --test-share 0.2 --plot price.svg --report price.html
+  tilegrad train linear --data larger-than-memory.csv --target price --stream --model price.safetensors
   tilegrad train linear --data houses.csv --target price --device emulator --iterations 100 --json
   tilegrad train linear --data houses.csv --target price --checkpoint price.checkpoint --resume
 
@@ -215,6 +216,14 @@ impl Estimator {
         }
     }
 
+    /// Training on samples that come block by block.
+    fn fit_blocks<E: Engine>(&self, engine: &E, blocks: &Blocks) -> Result<Fitted> {
+        match self {
+            Estimator::Linear(estimator) => estimator.fit_blocks(engine, blocks).map(Fitted::from),
+            _ => Err(Error::Setting("--stream is for linear regression: leave it out".to_owned())),
+        }
+    }
+
     fn warm_start(self, model: &Fitted) -> Result<Self> {
         match (self, model) {
             (Estimator::Linear(estimator), Fitted::Linear(model)) => {
@@ -269,6 +278,7 @@ impl Common {
         let settings = self.training.settings(estimator.settings().clone(), self.lesson.seed)?;
         self.only_what_the_solver_takes(settings.solver)?;
         settings.check()?;
+        self.only_what_streams(&estimator, &settings)?;
         let mut estimator = estimator.with_settings(settings);
         let files = self.outputs.files(&self.inputs())?;
         let checkpoints = self.outputs.checkpoints()?;
@@ -276,12 +286,15 @@ impl Common {
         if let Some(path) = &self.training.warm_start {
             estimator = estimator.warm_start(&Fitted::load(path)?)?;
         }
-        let shares = self.lesson.read(estimator.classifies())?;
+        let samples = match self.lesson.stream {
+            true => Samples::Blocks(self.lesson.blocks()?),
+            false => Samples::Whole(self.lesson.read(estimator.classifies())?),
+        };
         let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
         let job = Fit {
             bar: bar(estimator.settings().epochs, done),
             estimator: &estimator,
-            shares: &shares,
+            samples: &samples,
             checkpoints,
             predictions: files.pictures(),
         };
@@ -294,11 +307,11 @@ impl Common {
             ));
         }
         // Files first: that nobody reads the text must not lose them.
-        self.write(&files, &trained, &shares, device)?;
+        self.write(&files, &trained, &samples, device)?;
         if self.outputs.json {
             super::print_json(&Summary::new(&trained, &device.to_string()))
         } else {
-            super::print(&trained.text(&shares))
+            super::print(&trained.text())
         }
     }
 
@@ -322,7 +335,31 @@ impl Common {
         }
     }
 
-    fn write(&self, files: &Files, trained: &Trained, shares: &Shares, device: Device) -> anyhow::Result<()> {
+    /// Refuses what cannot be done block by block.
+    fn only_what_streams(&self, estimator: &Estimator, settings: &Settings) -> Result<()> {
+        if !self.lesson.stream {
+            return Ok(());
+        }
+        let descends = settings.solver == Solver::Descent;
+        let problem = if !(matches!(estimator, Estimator::Linear(_)) && descends) {
+            "is for linear regression by descent, whose samples need to be seen once: leave it out"
+        } else if self.lesson.test_share.is_some() {
+            "holds no samples back: leave --test-share out, and evaluate the model on another file"
+        } else if self.outputs.checkpoint.is_some() {
+            "has no checkpoints, as its steps go over few samples and take little time: leave --checkpoint out"
+        } else {
+            return Ok(());
+        };
+        Err(Error::Setting(format!("--stream {problem}")))
+    }
+
+    fn write(
+        &self,
+        files: &Files,
+        trained: &Trained,
+        samples: &Samples,
+        device: Device,
+    ) -> anyhow::Result<()> {
         let Trained { model, .. } = trained;
         if let Some(output) = &files.model {
             model.save(output)?;
@@ -335,13 +372,13 @@ impl Common {
             output.write(&Picture::new(title, trained.plots()).bytes(*format)?)?;
         }
         if let Some(output) = &files.report {
-            output.write(self.page(trained, shares, device)?.html().as_bytes())?;
+            output.write(self.page(trained, samples, device)?.html().as_bytes())?;
         }
         Ok(())
     }
 
     /// The page of `--report`.
-    fn page(&self, trained: &Trained, shares: &Shares, device: Device) -> Result<Page> {
+    fn page(&self, trained: &Trained, samples: &Samples, device: Device) -> Result<Page> {
         let Trained { model, engine, time, .. } = trained;
         let (training, settings) = (model.training(), &model.training().settings);
         let mut page = Page::new(format!("{} of {}", output::kind(model.kind()), model.target()));
@@ -376,7 +413,7 @@ impl Common {
             ("device", device.titled(engine)),
             ("time", duration(*time)),
         ]);
-        self.describe_data(&mut page, trained, shares);
+        self.describe_data(&mut page, trained, samples);
         page.section("Metrics").text(match &trained.test {
             Some(_) => "The test share was held back: neither weights nor scaling nor means are of it.",
             None => {
@@ -397,7 +434,7 @@ impl Common {
         Ok(page)
     }
 
-    fn describe_data(&self, page: &mut Page, trained: &Trained, shares: &Shares) {
+    fn describe_data(&self, page: &mut Page, trained: &Trained, samples: &Samples) {
         let model = &trained.model;
         let (columns, features) = (model.encoding().columns(), model.features());
         let categories = columns.iter().filter(|column| matches!(column, Column::Category { .. })).count();
@@ -405,7 +442,7 @@ impl Common {
             Column::Number { fill, .. } => fill.is_some(),
             Column::Category { fill, .. } => fill.is_some(),
         });
-        let missing = match shares.train.dropped() {
+        let missing = match trained.dropped {
             0 => format!("{:?}", self.lesson.missing).to_lowercase(),
             dropped => format!("drop: {} left out", count(dropped, "sample")),
         };
@@ -418,11 +455,12 @@ impl Common {
             ("target", target),
             ("columns", format!("{}, of which {categories} of categories", columns.len())),
             ("features", features.len().to_string()),
-            ("training samples", shares.train.samples().to_string()),
-            ("test samples", shares.test.as_ref().map_or(0, Dataset::samples).to_string()),
+            ("training samples", trained.train.samples().to_string()),
+            ("test samples", trained.test.as_ref().map_or(0, Evaluation::samples).to_string()),
             ("missing values", missing),
             ("columns with a mean for missing values", filled.count().to_string()),
         ]);
+        let Samples::Whole(shares) = samples else { return };
         let moments = moments(&shares.train);
         let rows = features.iter().zip(&moments).take(MOST_FEATURES).map(|(name, (mean, deviation))| {
             vec![name.clone(), significant(*mean, DIGITS), significant(*deviation, DIGITS)]
@@ -480,10 +518,16 @@ fn moments(dataset: &Dataset) -> Vec<(f64, f64)> {
     sums.into_iter().map(|(mean, squares)| (mean, (squares / m).sqrt())).collect()
 }
 
+/// What is learnt from: all of it in memory, or block by block.
+enum Samples {
+    Whole(Shares),
+    Blocks(Blocks),
+}
+
 /// Training, on any engine.
 struct Fit<'a> {
     estimator: &'a Estimator,
-    shares: &'a Shares,
+    samples: &'a Samples,
     checkpoints: Option<Checkpoints>,
     bar: ProgressBar,
     /// Whether predictions are wanted, for pictures.
@@ -495,18 +539,28 @@ impl Job for Fit<'_> {
 
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
         let start = Instant::now();
+        let Shares { train, test } = match self.samples {
+            Samples::Whole(shares) => shares,
+            Samples::Blocks(blocks) => {
+                let model = self.estimator.fit_blocks(engine, blocks)?;
+                let time = start.elapsed();
+                let (train, dropped) = EvaluateBlocks { model: &model, blocks }.run(engine)?;
+                return Ok(Trained { model, engine: engine.description(), time, dropped, train, test: None });
+            }
+        };
         let watch = |progress: Progress| {
             self.bar.set_message(significant(progress.cost, 6));
             self.bar.set_position(progress.iteration as u64);
         };
-        let fitted = self.estimator.fit(engine, &self.shares.train, self.checkpoints, watch);
+        let fitted = self.estimator.fit(engine, train, self.checkpoints, watch);
         self.bar.finish_and_clear();
         let (model, time) = (fitted?, start.elapsed());
         // A picture shows what was held back, if anything was.
         let evaluate = |dataset, predictions| Evaluate { model: &model, dataset, predictions }.run(engine);
-        let test = self.shares.test.as_ref().map(|test| evaluate(test, self.predictions)).transpose()?;
-        let train = evaluate(&self.shares.train, self.predictions && test.is_none())?;
-        Ok(Trained { model, engine: engine.description(), time, train, test })
+        let test = test.as_ref().map(|test| evaluate(test, self.predictions)).transpose()?;
+        let dropped = train.dropped();
+        let train = evaluate(train, self.predictions && test.is_none())?;
+        Ok(Trained { model, engine: engine.description(), time, dropped, train, test })
     }
 }
 
@@ -516,6 +570,8 @@ struct Trained {
     /// The engine's description.
     engine: String,
     time: Duration,
+    /// Samples that were left out, as a value is missing.
+    dropped: usize,
     train: Evaluation,
     test: Option<Evaluation>,
 }
@@ -673,8 +729,8 @@ impl Trained {
     }
 
     /// The result for people.
-    fn text(&self, shares: &Shares) -> String {
-        let Trained { model, engine, time, train, test } = self;
+    fn text(&self) -> String {
+        let Trained { model, engine, time, train, test, .. } = self;
         let training = model.training();
         let mut text = format!(
             "{}: {}, {}, {} in {} on {engine}{}\n",
@@ -690,9 +746,8 @@ impl Trained {
                 _ => String::new(),
             },
         );
-        if shares.train.dropped() > 0 {
-            let _ =
-                writeln!(text, "{} left out, as a value is missing", count(shares.train.dropped(), "sample"));
+        if self.dropped > 0 {
+            let _ = writeln!(text, "{} left out, as a value is missing", count(self.dropped, "sample"));
         }
         let _ = write!(text, "cost {}", significant(training.cost, 7));
         if let [first, _, ..] = model.history() {

@@ -343,3 +343,27 @@ pub fn networks_predict_numbers_and_two_classes() {
     refuses("", &["layer 1"]);
     refuses("4:relu,3:softmax", &["1:sigmoid"]);
 }
+
+pub fn a_file_is_trained_on_block_by_block() {
+    let place = Place::new();
+    let stream = words("--device cpu --stream --json");
+    let streamed = json(&place.succeeds(&[words(DIABETES), stream.clone()].concat()));
+    let whole = json(&place.succeeds(&words(&format!("{DIABETES} --device cpu --method gram --json"))));
+    assert_eq!((&streamed["weights"], &streamed["method"]), (&whole["weights"], &"gram".into()));
+    close(&streamed["train"]["r2"], &whole["train"]["r2"]);
+    close(&streamed["train"]["rmse"], &whole["train"]["rmse"]);
+    place.succeeds(&words(&format!(
+        "{DIABETES} --device cpu --stream --report r.html --plot p.svg --history h.csv"
+    )));
+    assert_eq!(column(&place.read("h.csv"), "cost").len(), 1001);
+
+    let refuses = |arguments: &str, text: &str| {
+        place.refuses(2, &[text], &words(&format!("{arguments} --stream --device cpu --model m")));
+    };
+    refuses(&format!("{DIABETES} --test-share 0.2"), "--stream holds no samples back");
+    refuses(&format!("{DIABETES} --checkpoint c"), "--stream has no checkpoints");
+    refuses(&format!("{DIABETES} --method direct"), "take the method gram");
+    refuses(&format!("{DIABETES} --solver normal"), "--stream is for linear regression by descent");
+    refuses("train logistic --data diabetes.csv --target sex", "--stream is for linear regression");
+    refuses("train linear --data none.csv --target y", "cannot read none.csv");
+}
