@@ -302,8 +302,8 @@ impl Common {
 
         for name in &trained.model.training().constant_features {
             super::say(&format!(
-                "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it: its \
-                 weight is 0"
+                "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it{}",
+                if estimator.kind() == "network" { "" } else { ": its weight is 0" }
             ));
         }
         // Files first: that nobody reads the text must not lose them.
@@ -413,7 +413,7 @@ impl Common {
             ("device", device.titled(engine)),
             ("time", duration(*time)),
         ]);
-        self.describe_data(&mut page, trained, samples);
+        self.describe_data(&mut page, trained);
         page.section("Metrics").text(match &trained.test {
             Some(_) => "The test share was held back: neither weights nor scaling nor means are of it.",
             None => {
@@ -431,10 +431,11 @@ impl Common {
         for plot in trained.plots() {
             page.plot(plot)?;
         }
+        Self::describe_features(&mut page, samples);
         Ok(page)
     }
 
-    fn describe_data(&self, page: &mut Page, trained: &Trained, samples: &Samples) {
+    fn describe_data(&self, page: &mut Page, trained: &Trained) {
         let model = &trained.model;
         let (columns, features) = (model.encoding().columns(), model.features());
         let categories = columns.iter().filter(|column| matches!(column, Column::Category { .. })).count();
@@ -460,7 +461,13 @@ impl Common {
             ("missing values", missing),
             ("columns with a mean for missing values", filled.count().to_string()),
         ]);
+    }
+
+    /// Mean and deviation of each feature, where the samples are in memory.
+    fn describe_features(page: &mut Page, samples: &Samples) {
         let Samples::Whole(shares) = samples else { return };
+        let features = shares.train.features().columns();
+        page.section("Features");
         let moments = moments(&shares.train);
         let rows = features.iter().zip(&moments).take(MOST_FEATURES).map(|(name, (mean, deviation))| {
             vec![name.clone(), significant(*mean, DIGITS), significant(*deviation, DIGITS)]

@@ -37,6 +37,8 @@ const ROWS: i32 = 190 * PIXEL;
 const MATRIX: i32 = WIDTH - ROWS - 2 * MARGIN;
 /// How opaque a cell is that has all samples of its class, so that its number can still be read.
 const OPAQUE: f64 = 0.55;
+/// How opaque one is that has hardly any.
+const FAINT: f64 = 0.1;
 /// Characters of a title and of a class.
 const TITLE_LENGTH: usize = 80;
 const CLASS_LENGTH: usize = 20;
@@ -409,7 +411,7 @@ impl<'a> Matrix<'a> {
             for (column, &count) in line.iter().enumerate() {
                 let colour = if row == column { BLUE } else { ORANGE };
                 let share = count as f64 / of_class as f64;
-                self.cell(area, (row, column), count, colour.mix(OPAQUE * share.sqrt()))?;
+                self.cell(area, (row, column), count, colour.mix(FAINT + (OPAQUE - FAINT) * share.sqrt()))?;
             }
         }
         let Matrix { left, side, .. } = *self;
