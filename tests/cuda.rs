@@ -45,6 +45,7 @@ fn main() {
     let trials = trials! {
         command:
             training_and_prediction_are_the_emulators_bit_for_bit
+            networks_learn_as_on_the_emulator_bit_for_bit
             training_goes_on_from_a_checkpoint_to_the_same_bits
             training_that_fails_leaves_a_checkpoint
             compare_takes_part

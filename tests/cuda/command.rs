@@ -54,6 +54,40 @@ pub fn training_and_prediction_are_the_emulators_bit_for_bit() {
     assert!(results[0] == results[1], "{results:?}");
 }
 
+/// By mini-batches, through every head and rule; the last batch of an epoch is smaller.
+pub fn networks_learn_as_on_the_emulator_bit_for_bit() {
+    let place = Place::new();
+    let classes = "a,b,kind\n1,2,red\n2,1,blue\n3,5,green\n4,4,red\n0,1,blue\n2,2,green\n5,1,red\n";
+    fs::write(place.path("classes.csv"), classes).expect("the folder can be written to");
+    for (data, more) in [
+        ("classes.csv --target kind", "--layers 5:relu,3:softmax --optimiser adam --batch-size 3"),
+        (
+            "small.csv --target y",
+            "--layers 4:sigmoid,1:identity --optimiser momentum --l2 0.01 --batch-size 3",
+        ),
+    ] {
+        let on = |device: &str| {
+            let line = format!(
+                "train network --data {data} {more} --epochs 4 --model m --history h --device {device}"
+            );
+            let run = place.run("", &line);
+            assert_eq!(run.code, 0, "{run:?}");
+            assert!(run.report.0.is_null() || run.report.is_clean(), "{run:?}");
+            let history = String::from_utf8(place.read("h")).expect("it is text");
+            let predicted = place.run(
+                "",
+                &format!(
+                    "predict --model m --data {} --device {device}",
+                    data.split(' ').next().unwrap_or(data)
+                ),
+            );
+            assert_eq!(predicted.code, 0, "{predicted:?}");
+            (history, predicted.stdout)
+        };
+        assert_eq!(on("cuda"), on("emulator"), "{more}");
+    }
+}
+
 /// Training of 12 steps on a device, with the checkpoint in "c" and the rest to be added.
 const CHECKPOINTED: &str =
     "train linear --data small.csv --target y --history h --json --model m --iterations 12 --device";

@@ -1,4 +1,4 @@
-//! The rows of a batch: out[i] = X[rows[i]], or (X[rows[i]] − μ) ⊘ σ, for X (M × n), rows (m), out (m × n).
+//! The rows of a batch: `out[i] = X[rows[i]]`, or `(X[rows[i]] − μ) ⊘ σ`, for X (M × n), rows (m), out (m × n).
 //!
 //! ```text
 //! rows      7        2        9          a team of lanes a row, as in `team`; where n is a multiple of four, each lane

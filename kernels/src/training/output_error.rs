@@ -89,7 +89,7 @@ pub unsafe fn output_error_sigmoid(
     error::<LogLossOfLabel>(m, n, z, y, partials);
 }
 
-/// costs[at] := Σ partials / m, on a grid of one block: partials (blocks), costs (more than `at`).
+/// `costs[at] := Σ partials / m`, on a grid of one block: partials (blocks), costs (more than `at`).
 #[kernel(block = [THREADS, 1, 1])]
 pub unsafe fn cost(m: u32, blocks: u32, at: u32, partials: Global<f32>, costs: GlobalMut<f32>) {
     let mut acc = [0.0; LOADS];

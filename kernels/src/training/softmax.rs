@@ -1,5 +1,5 @@
-//! ŷ = softmax(z) of each row, and with y the class of each row: e = (ŷ − [column = y]) / m in the place of z, and the
-//! cross-entropy J = −Σ ln ŷ[y] / m, for z (m × n).
+//! ŷ = softmax(z) of each row, and with y the class of each row: `e = (ŷ − [column = y]) / m` in the place of z, and the
+//! cross-entropy `J = −Σ ln ŷ[y] / m`, for z (m × n).
 //!
 //! ```text
 //! row of z    z₀ z₁ z₂ … zₙ₋₁        a team of lanes a row, as in `team`; three ways along it
@@ -142,7 +142,7 @@ pub unsafe fn softmax(m: u32, n: u32, z: GlobalMut<f32>) {
     });
 }
 
-/// z := (softmax(z) − [column = y]) / m, row by row, and the sum of each block's cross-entropies: z (m × n), y (m), whole
+/// `z := (softmax(z) − [column = y]) / m`, row by row, and the sum of each block's cross-entropies: z (m × n), y (m), whole
 /// numbers less than n, partials (blocks of the grid).
 #[kernel(block = [THREADS, 1, 1])]
 pub unsafe fn output_error_softmax(
