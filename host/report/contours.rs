@@ -21,6 +21,8 @@ const POINTS: usize = 720;
 /// Contours inside the start's, each of half the excess of the next, and outside.
 const INSIDE: i32 = 8;
 const OUTSIDE: i32 = 6;
+/// What rounding may do to a number on an axis, in steps.
+const SLACK: f64 = 1e-6;
 /// How much wider the picture is than what it shows.
 const SPARE: f64 = 1.3;
 
@@ -252,10 +254,17 @@ fn rounded((x, y): (f64, f64)) -> (i32, i32) {
 fn ticks(least: f64, most: f64, count: usize) -> Vec<f64> {
     let rough = (most - least) / count as f64;
     let decade = 10.0_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|part| part * decade).into_iter().find(|step| *step >= rough);
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .map(|part| part * decade)
+        .into_iter()
+        .find(|step| *step >= (1.0 - SLACK) * rough);
     let Some(step) = step.filter(|step| step.is_finite() && *step > 0.0) else { return Vec::new() };
-    let first = (least / step).ceil();
-    (0..=2 * count).map(|i| (first + i as f64) * step).take_while(|value| *value <= most).collect()
+    // A round number at an end is there, whatever its rounding.
+    let first = (least / step - SLACK).ceil();
+    (0..=2 * count)
+        .map(|i| (first + i as f64) * step)
+        .take_while(|value| *value <= most + SLACK * step)
+        .collect()
 }
 
 #[cfg(test)]

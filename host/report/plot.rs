@@ -26,6 +26,8 @@ const TICK: i32 = 5 * PIXEL;
 
 /// Points that a line or a cloud of points is drawn with at most: more cannot be told apart.
 const MOST_POINTS: usize = 2000;
+/// Numbers beyond this are left out: axes of such are not computed.
+const LARGEST: f64 = 1e100;
 /// The largest cost over the least from which on the axis has decades.
 const DECADES: f64 = 20.0;
 /// Side of a confusion matrix' cells: at most; at least where they have numbers; at least where they have names.
@@ -39,6 +41,8 @@ const MATRIX: i32 = WIDTH - ROWS - 2 * MARGIN;
 const OPAQUE: f64 = 0.55;
 /// How opaque one is that has hardly any.
 const FAINT: f64 = 0.1;
+/// The most classes that are shown: the cells of more could not be told apart.
+const MOST_CLASSES: usize = 200;
 /// Characters of a title and of a class.
 const TITLE_LENGTH: usize = 80;
 const CLASS_LENGTH: usize = 20;
@@ -159,8 +163,12 @@ impl Plot {
             Plot::Predictions { target, samples, .. } => {
                 format!("predicted against actual {}: {samples}", label(target, 30))
             }
-            Plot::ConfusionMatrix { target, samples, .. } => {
-                format!("confusion matrix of {}: {samples}", label(target, 30))
+            Plot::ConfusionMatrix { target, samples, classes, .. } => {
+                let shown = match classes.len() {
+                    count if count > MOST_CLASSES => format!(", the first {MOST_CLASSES} of {count} classes"),
+                    _ => String::new(),
+                };
+                format!("confusion matrix of {}: {samples}{shown}", label(target, 30))
             }
             Plot::Contours(_) => "descent's path over the contours of the cost".to_owned(),
         }
@@ -212,15 +220,15 @@ fn history<B: DrawingBackend>(area: &Area<B>, training: &[f64], validation: &[f6
         Line { name: "validation", colour: ORANGE, costs: validation, first: 1 },
     ];
     let lines: Vec<Line<'_>> = lines.into_iter().filter(|line| !line.costs.is_empty()).collect();
-    let costs = || lines.iter().flat_map(|line| line.costs).copied().filter(|cost| cost.is_finite());
+    let costs = || lines.iter().flat_map(|line| line.costs).copied().filter(|cost| drawable(*cost));
     let (least, most) = (costs().fold(f64::INFINITY, f64::min), costs().fold(f64::NEG_INFINITY, f64::max));
     if least > most {
         return Ok(());
     }
-    if least > 0.0 && most / least > DECADES {
+    if least > 1.0 / LARGEST && most / least > DECADES {
         return curves(area, &lines, step, (least / 1.1..most * 1.1).log_scale());
     }
-    let margin = 0.05 * (most - least).max(1e-3 * most.abs()).max(f64::MIN_POSITIVE);
+    let margin = 0.05 * (most - least).max(1e-3 * most.abs()).max(1.0 / LARGEST);
     curves(area, &lines, step, least - margin..most + margin)
 }
 
@@ -299,11 +307,16 @@ fn whole(x: f64) -> String {
     if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() }
 }
 
+/// Whether a number can be shown.
+fn drawable(value: f64) -> bool {
+    value.abs() <= LARGEST
+}
+
 /// At most [`MOST_POINTS`] points of a line, with the least and the largest value of what lies between.
 fn thinned(values: &[f64]) -> Vec<(f64, f64)> {
     let point = |i: usize| (i as f64, values[i]);
     if values.len() <= MOST_POINTS {
-        return (0..values.len()).map(point).filter(|(_, value)| value.is_finite()).collect();
+        return (0..values.len()).map(point).filter(|(_, value)| drawable(*value)).collect();
     }
     let length = values.len().div_ceil(MOST_POINTS / 2 - 1);
     let mut kept = vec![0, values.len() - 1];
@@ -315,7 +328,7 @@ fn thinned(values: &[f64]) -> Vec<(f64, f64)> {
     }
     kept.sort_unstable();
     kept.dedup();
-    kept.into_iter().map(point).filter(|(_, value)| value.is_finite()).collect()
+    kept.into_iter().map(point).filter(|(_, value)| drawable(*value)).collect()
 }
 
 fn predictions<B: DrawingBackend>(
@@ -326,12 +339,12 @@ fn predictions<B: DrawingBackend>(
 ) -> Drawn<B> {
     let target = label(target, 30);
     let every = actual.len().div_ceil(MOST_POINTS).max(1);
-    let values = || actual.iter().chain(predicted).copied().filter(|value| value.is_finite());
+    let values = || actual.iter().chain(predicted).copied().filter(|value| drawable(*value));
     let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     if least > most {
         return Ok(());
     }
-    let margin = 0.04 * (most - least).max(1e-3 * most.abs()).max(f64::MIN_POSITIVE);
+    let margin = 0.04 * (most - least).max(1e-3 * most.abs()).max(1.0 / LARGEST);
     let range = least - margin..most + margin;
     let mut chart = ChartBuilder::on(area)
         .margin(MARGIN)
@@ -356,7 +369,7 @@ fn predictions<B: DrawingBackend>(
         .set_all_tick_mark_size(TICK)
         .draw()?;
     let points = actual.iter().zip(predicted).step_by(every);
-    let points = points.filter(|(x, y)| x.is_finite() && y.is_finite());
+    let points = points.filter(|(x, y)| drawable(**x) && drawable(**y));
     chart.draw_series(points.map(|(x, y)| Circle::new((*x, *y), 3 * PIXEL, BLUE.mix(0.5).filled())))?;
     let equal = [(range.start, range.start), (range.end, range.end)];
     chart.draw_series(LineSeries::new(equal, ORANGE.stroke_width(THICK)))?;
@@ -374,7 +387,7 @@ fn predictions<B: DrawingBackend>(
 /// A confusion matrix as it is laid out.
 struct Matrix<'a> {
     classes: &'a [String],
-    /// Side of a cell, and of all of them. Beyond a part of a pixel for each, classes are cut off: nobody could see them.
+    /// Side of a cell, and of all of them.
     cell: i32,
     side: i32,
     left: i32,
@@ -386,6 +399,7 @@ struct Matrix<'a> {
 
 impl<'a> Matrix<'a> {
     fn of(classes: &'a [String]) -> Self {
+        let classes = &classes[..classes.len().min(MOST_CLASSES)];
         let count = i32::try_from(classes.len()).unwrap_or(i32::MAX).max(1);
         let cell = (MATRIX / count).clamp(1, CELL);
         let side = cell.saturating_mul(count).min(MATRIX);
@@ -406,9 +420,9 @@ impl<'a> Matrix<'a> {
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>, counts: &[Vec<usize>]) -> Drawn<B> {
-        for (row, line) in counts.iter().enumerate() {
+        for (row, line) in counts.iter().enumerate().take(MOST_CLASSES) {
             let of_class = line.iter().sum::<usize>().max(1);
-            for (column, &count) in line.iter().enumerate() {
+            for (column, &count) in line.iter().enumerate().take(MOST_CLASSES) {
                 let colour = if row == column { BLUE } else { ORANGE };
                 let share = count as f64 / of_class as f64;
                 self.cell(area, (row, column), count, colour.mix(FAINT + (OPAQUE - FAINT) * share.sqrt()))?;
