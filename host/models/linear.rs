@@ -6,9 +6,9 @@ use super::predictions::{numbers_of, truth};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
 use super::training::{About, about_methods};
-use super::{Checkpoints, Method, Progress, Settings, metrics};
+use super::{Checkpoints, Method, Progress, Settings, metrics, stepwise};
 use crate::data::{Dataset, Encoding, Table};
-use crate::engine::{Engine, Loss};
+use crate::engine::{Engine, Head, Loss};
 use crate::{Error, Result};
 
 /// Linear regression: ŷ = Xw + b with the w and b that make J = Σ(ŷ − y)² / (2m) + λ/2 Σw² small.
@@ -154,13 +154,16 @@ impl LinearRegression {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedLinear> {
         let settings = &self.settings;
-        regression::check(settings)?;
+        stepwise::check(settings, 1)?;
         numbers_of(dataset)?;
         let table = dataset.features();
         let (samples, features) = (table.rows(), table.columns().len());
         let found = checkpoints.as_ref().and_then(Checkpoints::found);
         let resumed = found.and_then(|found| found.setting(Settings::METHOD));
-        let method = settings.method.resolve(engine, (samples, features), settings.epochs, resumed);
+        let method = match stepwise::is_needed(settings, 1) {
+            true => Method::Direct,
+            false => settings.method.resolve(engine, (samples, features), settings.epochs, resumed),
+        };
         let task = self.task(dataset.encoding(), dataset.target(), samples, method);
         let checkpoints = checkpoints
             .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, method), settings.epochs))
@@ -174,7 +177,14 @@ impl LinearRegression {
             }
             _ => Prepared::direct(engine, settings.scale, table, dataset.y())?,
         };
-        regression::descend(engine, &task, prepared, checkpoints, progress).map(FittedLinear::from)
+        let trained = match stepwise::is_needed(settings, 1) {
+            true => {
+                let output = (Head::Identity, 1);
+                stepwise::descend(engine, &task, output, dataset, prepared, checkpoints, progress)
+            }
+            false => regression::descend(engine, &task, prepared, checkpoints, progress),
+        };
+        trained.map(FittedLinear::from)
     }
 
     fn task<'a>(

@@ -4,9 +4,9 @@ use super::predictions::{labels, most_probable};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
 use super::training::{About, about_methods};
-use super::{Checkpoints, Method, Progress, Settings, metrics};
+use super::{Checkpoints, Method, Progress, Settings, metrics, stepwise};
 use crate::data::{Dataset, Table};
-use crate::engine::{Engine, Loss};
+use crate::engine::{Engine, Head, Loss};
 use crate::{Error, Result};
 
 /// Logistic regression: classes from z = Xw + b.
@@ -15,6 +15,12 @@ use crate::{Error, Result};
 /// y = 1 for the second class and 0 for the first. Each step of full-batch descent is w := w − α (Xᵀe/m + λw),
 /// b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The same data and settings
 /// give the same bits on the same engine.
+///
+/// Of **more classes**, W has a column for each, the probabilities are the softmax of z = xW + b, eᶻ / Σeᶻ, and J is the mean of
+/// −ln of that of a sample's own class, and the penalty.
+///
+/// Mini-batches, other optimisers than plain descent, schedules and early stopping go the way of a network of one layer: see
+/// [`MultilayerPerceptron`](super::MultilayerPerceptron) for what the costs are then.
 ///
 /// Classes are those of [`Dataset::classes`]; of a data set without, each different value of the target is one.
 ///
@@ -100,7 +106,7 @@ impl LogisticRegression {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedLogistic> {
         let settings = &self.settings;
-        regression::check(settings)?;
+        settings.check()?;
         if settings.method == Method::Gram {
             return Err(Error::Setting(
                 "the method gram holds for the squared error alone: take direct for logistic regression"
@@ -110,6 +116,11 @@ impl LogisticRegression {
         let dataset = &dataset.clone().with_classes()?;
         let classes = dataset.classes().unwrap_or_default().to_vec();
         check_classes(&classes, dataset.target())?;
+        let (head, columns) = match classes.len() {
+            2 => (Head::Sigmoid, 1),
+            count => (Head::Softmax, count),
+        };
+        stepwise::check(settings, columns)?;
         if let Some(start) = &self.start {
             start.check_classes(&classes)?;
         }
@@ -127,23 +138,25 @@ impl LogisticRegression {
             .map(|checkpoints| checkpoints.of(task.subject("logistic", engine, dataset), settings.epochs))
             .transpose()?;
         let prepared = Prepared::direct(engine, settings.scale, table, dataset.y())?;
-        let Trained { about, affine } = regression::descend(engine, &task, prepared, checkpoints, progress)?;
+        let Trained { about, affine } = match stepwise::is_needed(settings, columns) {
+            true => {
+                let output = (head, columns);
+                stepwise::descend(engine, &task, output, dataset, prepared, checkpoints, progress)?
+            }
+            false => regression::descend(engine, &task, prepared, checkpoints, progress)?,
+        };
         Ok(FittedLogistic { about, classes, affine })
     }
 }
 
-/// Refuses targets of one class, and of more than two.
+/// Refuses targets of one class.
 fn check_classes(classes: &[String], target: &str) -> Result<()> {
     match classes {
         [] | [_] => Err(Error::Data(format!(
             "the target {target:?} has the class {:?} in every sample: there is nothing to tell apart",
             classes.concat()
         ))),
-        [_, _] => Ok(()),
-        _ => Err(Error::Data(format!(
-            "the target {target:?} has {} classes, and logistic regression tells two apart",
-            classes.len()
-        ))),
+        _ => Ok(()),
     }
 }
 

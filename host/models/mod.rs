@@ -30,6 +30,7 @@ mod predictions;
 mod regression;
 mod scaler;
 mod settings;
+mod stepwise;
 mod training;
 
 pub use checkpoint::{Checkpoint, Checkpoints};

@@ -17,7 +17,7 @@ use super::{Checkpoints, Method, Optimiser, Progress, Scaler, Settings, Solver, 
 use crate::data::{Dataset, held_back};
 use crate::engine::{Activation, Engine, Head, Samples};
 use crate::{Error, Result};
-use trainer::{Outcome, Parameters, Task};
+pub(super) use trainer::{Outcome, Parameters, Task, train};
 
 /// A dense network for regression, two classes or several: a multilayer perceptron, trained by back-propagation.
 ///
@@ -188,7 +188,7 @@ impl MultilayerPerceptron {
         let samples = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
         let Rows { training, validation } = rows;
         let task = Task { engine, samples, head, settings, training, validation };
-        let outcome = trainer::train(task, begin, checkpoints, progress)?;
+        let outcome = train(task, begin, checkpoints, progress)?;
 
         let Outcome { layers, mut history, mut validation, ending } = outcome;
         let square = unit.deviation * unit.deviation;
@@ -289,13 +289,13 @@ impl MultilayerPerceptron {
 }
 
 /// Which samples are trained on, and which early stopping looks at.
-struct Rows {
-    training: Vec<u32>,
-    validation: Vec<u32>,
+pub(super) struct Rows {
+    pub training: Vec<u32>,
+    pub validation: Vec<u32>,
 }
 
 impl Rows {
-    fn of(dataset: &Dataset, settings: &Settings) -> Result<Self> {
+    pub(super) fn of(dataset: &Dataset, settings: &Settings) -> Result<Self> {
         let Ok(samples) = u32::try_from(dataset.samples()) else {
             return Err(Error::Data(format!(
                 "{} samples are more than can be trained on at once: take at most {}",
