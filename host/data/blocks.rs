@@ -1,6 +1,8 @@
 //! A file that is gone through block by block, as often as is needed.
 
-use super::plan::{ColumnSums, Extent, Plan, Rows, Sorted, Source, Vocabulary, no_rows};
+use super::plan::{
+    ColumnSums, Extent, Plan, Rows, Sorted, Source, Vocabulary, check_levels, encoding, no_rows,
+};
 use super::{Dataset, Encoding, Missing, Reader};
 use crate::{Error, Result};
 
@@ -74,8 +76,10 @@ fn survey(source: &mut dyn Source, plan: &Plan, means: bool) -> Result<(Encoding
         }
     }
     let Sorted { columns, classes, orders } = rows.vocabulary.sorted();
-    let encoding =
-        if means { sums.means(&orders).encoding(&header, columns)? } else { Encoding::new(columns)? };
+    check_levels(&header, &columns)?;
+    // Features of one name are refused before a column without a value, as they are where there is no survey.
+    let without = encoding(&header, columns.clone())?;
+    let encoding = if means { sums.means(&orders).encoding(&header, columns)? } else { without };
     Ok((encoding, classes))
 }
 
@@ -120,7 +124,8 @@ impl Reading {
     /// The next block; none at the end.
     fn block(&mut self, blocks: &Blocks) -> Result<Option<Dataset>> {
         let mut more = true;
-        while more && self.rows.count(&self.plan) - self.taken < blocks.samples {
+        // One more than the block has, so that rows that are dropped at the end belong to the last block.
+        while more && self.rows.count(&self.plan) - self.taken <= blocks.samples {
             self.rows.forget(&self.plan, std::mem::take(&mut self.taken));
             more = self.rows.read(&mut *self.source, &self.plan)?;
         }

@@ -14,6 +14,7 @@ mod classes;
 mod csv;
 mod encoding;
 mod names;
+mod npy;
 mod output;
 mod plan;
 mod reader;

@@ -368,19 +368,13 @@ impl Rows {
         if let Some(order) = orders.get(columns.len()).and_then(Option::as_ref) {
             y.iter_mut().for_each(|class| *class = order[*class as usize]);
         }
-        let empty = |column: &&Column| column.width() == 0;
-        if let Some(column) = columns.iter().find(empty) {
-            return Err(header.error(&format!(
-                "the column {} holds no value: leave it out of the features",
-                quoted(column.name())
-            )));
-        }
+        check_levels(header, &columns)?;
         expand(&mut values, &columns, &orders).map_err(|_| {
             header.error("there is no memory for the features that the categories become: take fewer samples or categories")
         })?;
         values.shrink_to_fit();
         y.shrink_to_fit();
-        let encoding = Encoding::new(columns).map_err(|error| header.error(&error.to_string()))?;
+        let encoding = encoding(header, columns)?;
         Ok(Encoded { encoding, classes, values, y, dropped })
     }
 }
@@ -436,6 +430,22 @@ impl Encoded {
     }
 }
 
+/// Fails if a category has no levels.
+pub(super) fn check_levels(header: &Header, columns: &[Column]) -> Result<()> {
+    match columns.iter().find(|column| column.width() == 0) {
+        None => Ok(()),
+        Some(column) => Err(header.error(&format!(
+            "the column {} holds no value: leave it out of the features",
+            quoted(column.name())
+        ))),
+    }
+}
+
+/// The encoding of a file's columns.
+pub(super) fn encoding(header: &Header, columns: Vec<Column>) -> Result<Encoding> {
+    Encoding::new(columns).map_err(|error| header.error(&error.to_string()))
+}
+
 /// What stands for a missing value of each feature.
 fn fills(encoding: &Encoding) -> Vec<Option<f32>> {
     let of = |column: &Column| -> Vec<Option<f32>> {
@@ -488,7 +498,7 @@ impl Means {
             }
             filled.push(column.filled(these));
         }
-        Encoding::new(filled)
+        encoding(header, filled)
     }
 }
 

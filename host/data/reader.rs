@@ -4,20 +4,54 @@ use std::path::{Path, PathBuf};
 
 use super::blocks::Blocks;
 use super::chunks::{Bytes, Chunks};
-use super::names::Header;
+use super::names::{Header, quoted};
 use super::plan::{Encoded, Extent, Picked, Plan, Rows, Source, Vocabulary};
-use super::{Column, Dataset, Encoding, Table, csv, repeated};
+use super::{Column, Dataset, Encoding, Table, csv, npy, repeated};
 use crate::{Error, Result};
 
 /// What kind of file it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// Told from its contents.
+    /// Told from its contents: the beginnings of the others are unmistakable, and what has none of them is CSV. A file that
+    /// is named `.npy` or `.npz` and is neither is refused.
     #[default]
     Auto,
-    /// Text, a sample a line, with separators between its values.
+    /// Text, a sample a line, with separators between its values; as it is or compressed by gzip, which its contents tell.
+    /// Line ends are `\n`, `\r\n` or `\r`; fields in quotation marks hold anything.
     Csv,
+    /// An array of NumPy's: samples × features, of real numbers of any type up to 8 bytes. Its columns are `c1`, `c2`, ….
+    Npy,
+    /// Arrays of NumPy's by their names: the columns of `X` (or of the only one that has several) are `c1`, `c2`, …, and each
+    /// array with one number for each row is a column of its name: `numpy.savez(file, X=X, y=y)` makes one with the
+    /// target `y`.
+    Npz,
+}
+
+impl Format {
+    /// What a file is that begins so.
+    fn of(start: &[u8]) -> Self {
+        match start {
+            _ if start.starts_with(npy::NPY) => Format::Npy,
+            _ if npy::ZIP.iter().any(|magic| start.starts_with(magic)) => Format::Npz,
+            _ => Format::Csv,
+        }
+    }
+
+    /// What a file's name says that it is, if that is no text.
+    fn named(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?;
+        [Format::Npy, Format::Npz].into_iter().find(|format| format.name().eq_ignore_ascii_case(extension))
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Format::Auto => "auto",
+            Format::Csv => "CSV",
+            Format::Npy => "NPY",
+            Format::Npz => "NPZ",
+        }
+    }
 }
 
 /// What stands between the values of a line.
@@ -243,9 +277,24 @@ impl Reader {
                 char::from(separator)
             )));
         }
-        let bytes = Bytes::open(&self.path)?;
-        let chunks = Chunks::new(bytes);
-        Ok(Box::new(csv::File::open(&self.path, chunks, self.separator, self.header)?))
+        let path = &self.path;
+        let bytes = Bytes::open(path)?;
+        let is = Format::of(&bytes.start);
+        let wrong = |text: String| Err(Error::Data(format!("{}: {text}", path.display())));
+        if self.format != Format::Auto && self.format != is {
+            return wrong(format!("it is to be read as {}, but is {}", self.format.name(), is.name()));
+        }
+        if let (Format::Auto, Format::Csv, Some(named)) = (self.format, is, Format::named(path)) {
+            let name = named.name();
+            return wrong(format!(
+                "it is named as {name}, but its contents are not: name it as what it is, or get it again"
+            ));
+        }
+        Ok(match is {
+            Format::Npy => Box::new(npy::Arrays::open_npy(path, bytes.file)?),
+            Format::Npz => Box::new(npy::Arrays::open_npz(path, bytes.file)?),
+            _ => Box::new(csv::File::open(path, Chunks::new(bytes), self.separator, self.header)?),
+        })
     }
 
     /// What is asked of the columns, whose features are yet to be found.
@@ -273,7 +322,8 @@ impl Reader {
         if let Some(name) = self.categorical.iter().find(|name| !names.contains(name)) {
             header.column(name)?;
             return Err(Error::Setting(format!(
-                "the column {name:?} is listed as a category, but is no feature: list it among both or none"
+                "the column {} is listed as a category, but is no feature: list it among both or none",
+                quoted(name)
             )));
         }
         let mut picked = Vec::with_capacity(names.len() + 1);

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::super::Loss;
 use super::super::matrix::Aligned;
-use super::simd::{NARROW, Row, add_deviations, add_scaled, dot};
+use super::simd::{LANES, NARROW, Row, add_deviations, add_scaled, dot, dot_lanes, lanes, prefetch};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
 const FLUSH: usize = 256;
@@ -30,6 +30,9 @@ const CHUNKS: usize = 256;
 
 /// Rows of a chunk at least, so that its sums stay small beside it.
 const CHUNK_ROWS: usize = 64;
+
+/// How many elements ahead short rows are fetched: two kibibytes, some 20 rows.
+const AHEAD: usize = 512;
 
 /// Columns of a stripe, where columns are shared out as well.
 const STRIPE: usize = 4096;
@@ -246,6 +249,87 @@ fn error_sums(x: View<'_>, errors: impl Errors) -> Sums {
     if x.mean.is_some() { sums::<true>(x, errors) } else { sums::<false>(x, errors) }
 }
 
+/// [`ErrorPass`] over rows of at most [`LANES`] columns, which stay in registers from their product with the weights to the
+/// gradient: the same operations in the same order, so the same bits.
+struct ShortRows<'a, const CENTRED: bool> {
+    x: View<'a>,
+    rows: Range<usize>,
+    model: Model<'a>,
+}
+
+impl<const CENTRED: bool> ShortRows<'_, CENTRED> {
+    /// Row `i` and as much of what follows it as fills the lanes; zeros behind the last row.
+    #[inline(always)]
+    fn load<S: Simd>(&self, simd: S, i: usize) -> [S::f32s; LANES] {
+        let from = i * self.x.stride;
+        prefetch(self.x.values, from + AHEAD);
+        prefetch(self.x.values, from + AHEAD + LANES / 2);
+        match self.x.values.get(from..from + LANES) {
+            Some(values) => lanes(simd, values),
+            None => lanes(simd, &padded(&self.x.values[from..])),
+        }
+    }
+}
+
+impl<const CENTRED: bool> WithSimd for ShortRows<'_, CENTRED> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Sums {
+        let vectors = const { LANES / S::F32_LANES };
+        let columns = self.x.columns;
+        // What follows a row meets weights of zero, and sums that are left out.
+        let weights = lanes(simd, &padded(self.model.weights));
+        let mean = lanes(simd, &padded(self.x.mean.unwrap_or(&[])));
+        let mut sums = Sums { gradient: vec![0.0; columns], errors: 0.0, cost: 0.0 };
+        let mut start = self.rows.start;
+        while start < self.rows.end {
+            let end = (start + FLUSH).min(self.rows.end);
+            let mut gradient = [simd.splat_f32s(0.0); LANES]; // the first `vectors` are used
+            for i in start..end {
+                let mut row = self.load(simd, i);
+                for v in 0..vectors {
+                    row[v] = if CENTRED { simd.sub_f32s(row[v], mean[v]) } else { row[v] };
+                }
+                let z = f64::from(dot_lanes(simd, &row, &weights)) + f64::from(self.model.bias);
+                let (error, cost) = self.model.judge(i, z);
+                sums.errors += error;
+                sums.cost += cost;
+                let error = simd.splat_f32s(error as f32);
+                for v in 0..vectors {
+                    gradient[v] = simd.mul_add_e_f32s(row[v], error, gradient[v]);
+                }
+            }
+            for (v, gradient) in gradient.iter().enumerate().take(vectors) {
+                let first = (v * S::F32_LANES).min(columns);
+                let gradient = pulp::bytemuck::cast_slice::<_, f32>(std::slice::from_ref(gradient));
+                for (sum, value) in sums.gradient[first..].iter_mut().zip(gradient) {
+                    *sum += f64::from(*value);
+                }
+            }
+            start = end;
+        }
+        sums
+    }
+}
+
+/// The sums over all rows of `x`, of which each fits into registers.
+fn short_rows(x: View<'_>, model: Model<'_>) -> Sums {
+    fn sums<const CENTRED: bool>(x: View<'_>, model: Model<'_>) -> Sums {
+        let pass = |chunk| ShortRows::<CENTRED> { x, rows: x.chunk(chunk), model };
+        tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
+    }
+    if x.mean.is_some() { sums::<true>(x, model) } else { sums::<false>(x, model) }
+}
+
+/// The values and zeros behind them.
+fn padded(values: &[f32]) -> [f32; LANES] {
+    let mut padded = [0.0; LANES];
+    let count = values.len().min(LANES);
+    padded[..count].copy_from_slice(&values[..count]);
+    padded
+}
+
 /// Σ eᵢ xᵢⱼ for each column j, for any number of columns.
 pub(super) fn gradient_sums(x: View<'_>, errors: &[f32]) -> Vec<f64> {
     if x.columns <= WIDE {
@@ -261,6 +345,9 @@ pub(super) fn gradient_sums(x: View<'_>, errors: &[f32]) -> Vec<f64> {
 
 /// The sums of a model's errors over all rows of `x`, for any number of columns.
 pub(super) fn descent_sums(x: View<'_>, model: Model<'_>) -> Sums {
+    if (NARROW..=LANES).contains(&x.columns) {
+        return short_rows(x, model);
+    }
     if x.columns <= WIDE {
         return error_sums(x, model);
     }
@@ -487,6 +574,37 @@ impl<M: RowMap> WithSimd for RowPass<'_, M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Rows in registers, and rows as all others are: the same operations in the same order.
+    #[test]
+    fn short_rows_give_the_same_bits() {
+        let numbers = |count: usize, seed: u32| -> Vec<f32> {
+            let mut state = seed;
+            let mut next = || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 8) as f32 / 4e6 - 2.0
+            };
+            (0..count).map(|_| next()).collect()
+        };
+        for columns in NARROW..=LANES {
+            for rows in [1, 2, 5, 255, 256, 257, 1000, 20_000] {
+                let (values, y) = (numbers(rows * columns, 1), numbers(rows, 2));
+                let (weights, mean) = (numbers(columns, 3), numbers(columns, 4));
+                for mean in [None, Some(&mean[..])] {
+                    let x = View::new(&values, rows, columns, mean);
+                    for loss in [Loss::SquaredError, Loss::LogLoss] {
+                        let model = Model { loss, weights: &weights, bias: 0.25, y: &y };
+                        let (short, others) = (short_rows(x, model), error_sums(x, model));
+                        let bits = |sums: &Sums| -> Vec<u64> {
+                            let more = [sums.errors, sums.cost];
+                            sums.gradient.iter().chain(&more).map(|sum| sum.to_bits()).collect()
+                        };
+                        assert_eq!(bits(&short), bits(&others), "{rows} × {columns}, {loss:?}, {mean:?}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn chunks_are_all_rows_once_in_pieces_that_are_worth_a_task() {

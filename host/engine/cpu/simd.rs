@@ -18,7 +18,7 @@ pub(super) const NARROW: usize = 12;
 
 /// Has the cache line of `values[at]` fetched, if there is one: what reads memory in bursts leaves it idle between them.
 #[inline(always)]
-fn prefetch(values: &[f32], at: usize) {
+pub(super) fn prefetch(values: &[f32], at: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -97,6 +97,34 @@ fn dot_piece<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f3
             let (x, mean) = (simd.partial_load_f32s(x_tail), simd.partial_load_f32s(mean_tail));
             sums[v] = simd.mul_add_e_f32s(centred(x, mean), simd.partial_load_f32s(w_tail), sums[v]);
         }
+    }
+    let mut half = vectors / 2;
+    while half > 0 {
+        for v in 0..half {
+            sums[v] = simd.add_f32s(sums[v], sums[v + half]);
+        }
+        half /= 2;
+    }
+    simd.reduce_sum_f32s(sums[0])
+}
+
+/// [`LANES`] values as vectors, as many as those are.
+#[inline(always)]
+pub(super) fn lanes<S: Simd>(simd: S, values: &[f32]) -> [S::f32s; LANES] {
+    let vectors = const { LANES / S::F32_LANES };
+    let (values, _) = S::as_simd_f32s(&values[..LANES]);
+    let mut lanes = [simd.splat_f32s(0.0); LANES];
+    lanes[..vectors].copy_from_slice(&values[..vectors]);
+    lanes
+}
+
+/// Σ xᵢ wᵢ as [`dot`] adds it up, of [`LANES`] elements.
+#[inline(always)]
+pub(super) fn dot_lanes<S: Simd>(simd: S, x: &[S::f32s; LANES], w: &[S::f32s; LANES]) -> f32 {
+    let vectors = const { LANES / S::F32_LANES };
+    let mut sums = [simd.splat_f32s(0.0); LANES];
+    for v in 0..vectors {
+        sums[v] = simd.mul_add_e_f32s(x[v], w[v], sums[v]);
     }
     let mut half = vectors / 2;
     while half > 0 {
