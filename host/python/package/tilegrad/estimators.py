@@ -253,7 +253,7 @@ class LogisticRegression(_Classifier):
     def __init__(
         self,
         *,
-        l2=1e-3,
+        l2=0.0,
         scale="zscore",
         learning_rate=0.5,
         epochs=1000,
