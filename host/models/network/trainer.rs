@@ -593,9 +593,9 @@ mod tests {
                     let gradients = trainer.gradients(&x, &y, &mut costs, 0).unwrap();
                     trainer.add_up(&mut sums, &gradients, 1.0).unwrap();
                     let mut compared = 0;
-                    for l in 0..of.len() {
-                        for which in 0..2 {
-                            let gradient = Loop.read(&sums[l][which]).unwrap();
+                    for (l, sums) in sums.iter().enumerate() {
+                        for (which, sum) in sums.iter().enumerate() {
+                            let gradient = Loop.read(sum).unwrap();
                             for (i, gradient) in gradient.iter().enumerate() {
                                 let mut moved = |by: f64| {
                                     let [weights, bias] =
