@@ -33,6 +33,8 @@ pub(super) struct Source {
 enum FormatName {
     Auto,
     Csv,
+    Npy,
+    Npz,
 }
 
 /// [`Missing`] on the command line.
@@ -62,6 +64,8 @@ impl Source {
         let format = match self.format {
             FormatName::Auto => Format::Auto,
             FormatName::Csv => Format::Csv,
+            FormatName::Npy => Format::Npy,
+            FormatName::Npz => Format::Npz,
         };
         Reader::new(&self.data).format(format).separator(self.separator).header(!self.no_header)
     }
