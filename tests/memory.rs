@@ -1,5 +1,5 @@
 //! The memory of a training on the cpu engine: X once, and a tenth of it for all else, from the library and from the
-//! command, with both methods.
+//! command, with both methods; and in blocks, a quarter of the file.
 //!
 //! What the library asks for is counted byte by byte. Of the command there is the peak of its resident set, on Linux, less
 //! that of a training on a few numbers. `realloc` counts as the difference: the system moves the pages of what is large.
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use kernel_suite::Counting;
 use tilegrad::Result;
-use tilegrad::data::{Dataset, Table};
+use tilegrad::data::{Dataset, Reader, Table};
 use tilegrad::engine::{Cpu, Engine};
 use tilegrad::models::{LinearRegression, Method};
 
@@ -23,6 +23,8 @@ static ALLOCATOR: Counting = Counting;
 const SHAPE: (usize, usize) = (100_000, 320);
 /// Threads: what each needs for products of matrices is counted too.
 const THREADS: usize = 2;
+/// Samples of a block.
+const BLOCK: usize = 1024;
 /// Bytes of X.
 const X: isize = (SHAPE.0 * SHAPE.1 * size_of::<f32>()).cast_signed();
 
@@ -61,6 +63,19 @@ fn settings(method: Method) -> LinearRegression {
 fn once(what: &str, peak: isize) {
     println!("{what}: {:.3} of X", peak as f64 / X as f64);
     assert!(peak <= X + X / 10, "{what} has {peak} bytes at a time, X is {X}");
+}
+
+/// A file of four times the memory that is allowed: in blocks it gives the model that all of it gives.
+fn stream(file: &Path) -> Result<()> {
+    let allowed = std::fs::metadata(file).expect("it is there").len().cast_signed() as isize / 4;
+    let reader = Reader::new(file).target("y");
+    let (streamed, peak) =
+        Counting::peak_of(|| settings(Method::Gram).fit_blocks(&Cpu, &reader.blocks(BLOCK)?));
+    println!("in blocks: {:.3} of the file", peak as f64 / (4 * allowed) as f64);
+    assert!(peak <= allowed, "in blocks has {peak} bytes at a time, {allowed} are allowed");
+    let whole = settings(Method::Gram).fit(&Cpu, &reader.read()?)?;
+    assert_eq!(streamed?.raw(), whole.raw());
+    Ok(())
 }
 
 /// Training and predicting beside the data set, and a data set from a file.
@@ -126,5 +141,5 @@ fn main() {
         }
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("there are threads");
-    pool.install(|| library(&large)).expect("the data are good");
+    pool.install(|| library(&large).and_then(|()| stream(&large))).expect("the data are good");
 }

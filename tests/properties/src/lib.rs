@@ -7,11 +7,13 @@ mod checkpoint;
 mod csv;
 mod launch;
 mod model;
+mod reader;
 
 pub use checkpoint::checkpoint;
 pub use csv::csv;
 pub use launch::{Launch, launch};
 pub use model::model;
+pub use reader::{encoding, reader};
 
 use std::cell::RefCell;
 use std::fs::OpenOptions;
@@ -27,8 +29,14 @@ use tilegrad::models::{Checkpoints, LinearRegression, LogisticRegression, Scale}
 pub type Property = (&'static str, fn(&[u8]));
 
 /// All properties.
-pub const ALL: &[Property] =
-    &[("checkpoint", checkpoint), ("csv", csv), ("launch", launch), ("model", model)];
+pub const ALL: &[Property] = &[
+    ("checkpoint", checkpoint),
+    ("csv", csv),
+    ("encoding", encoding),
+    ("launch", launch),
+    ("model", model),
+    ("reader", reader),
+];
 
 /// Files that are written today, of the training that [`checkpoint`](fn@checkpoint) resumes: the fuzz target that takes
 /// them, a name, and the bytes.

@@ -117,6 +117,11 @@ fn csv() {
 }
 
 #[test]
+fn encoding() {
+    holds("encoding", 10_000, properties::encoding);
+}
+
+#[test]
 fn launch() {
     holds("launch", 300, properties::launch);
 }
@@ -124,6 +129,11 @@ fn launch() {
 #[test]
 fn model() {
     holds("model", 10_000, properties::model);
+}
+
+#[test]
+fn reader() {
+    holds("reader", 10_000, properties::reader);
 }
 
 /// A property that is not fuzzed, or a target that is no property here, would be forgotten.
