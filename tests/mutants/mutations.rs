@@ -1159,12 +1159,6 @@ pub const GROUPS: &[Group] = &[
     Group {
         file: "training/output_error.rs",
         users: &[],
-        kernels: &["output_error_sigmoid"],
-        mistakes: &[["labels that have no loss", "if (0.0..=1.0).contains(&y) { y } else { f32::NAN }", "y"]],
-    },
-    Group {
-        file: "training/output_error.rs",
-        users: &[],
         kernels: &["cost"],
         mistakes: &[
             ["another place", "costs.write(at as usize,", "costs.write(at as usize + 1,"],
