@@ -535,7 +535,8 @@ fn a_checkpoint_is_no_model() {
     place.succeeds(&format!("{TRAIN} --device cpu --iterations 5"));
     place.refuses(
         2,
-        "c: this is a file of kind \"checkpoint\"; a model file, of kind \"linear\", is needed",
+        "c: this is a file of kind \"checkpoint\"; a model file, of kind \"linear\" or \"logistic\" or \"network\", \
+         is needed",
         "predict --model c --data small.csv --device cpu",
     );
 }

@@ -18,9 +18,9 @@ use super::reader::Separator;
 use crate::Result;
 
 /// Bytes of a chunk, if no line is longer.
-const CHUNK: usize = 256 << 10;
-/// Chunks that are read at a time.
-const CHUNKS: usize = 16;
+const CHUNK: usize = 128 << 10;
+/// Chunks for each thread that are read at a time: enough to share the work, and little memory beside the numbers.
+const CHUNKS: usize = 4;
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Separators that are looked for, the first of those that are there as often.
@@ -136,8 +136,9 @@ impl Source for File {
 
 /// The chunks to be taken apart next, and why there are no more.
 fn read_ahead(chunks: &mut Chunks, separator: u8) -> (Vec<Vec<u8>>, Option<Stop>) {
-    let mut read = Vec::with_capacity(CHUNKS);
-    while read.len() < CHUNKS {
+    let chunks_at_a_time = CHUNKS * rayon::current_num_threads();
+    let mut read = Vec::with_capacity(chunks_at_a_time);
+    while read.len() < chunks_at_a_time {
         match chunks.next(CHUNK, separator) {
             Ok(Some(chunk)) => read.push(chunk),
             Ok(None) => break,
