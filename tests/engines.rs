@@ -574,7 +574,7 @@ fn descend<E: Engine>(target: &Target<E>) -> Outcome {
         let Problem { x, scaling, y, weights, bias, .. } = &mut problem;
         let over = over(x, scaling, y);
         let before = engine.cost(loss, &over, &weights.there, &bias.there)?;
-        let history = engine.descend(loss, &over, &mut weights.there, &mut bias.there, RATE, 1)?;
+        let history = engine.descend(loss, &over, &mut weights.there, &mut bias.there, RATE, 1)?.costs;
         let after = values(engine, &weights.there, (n, 1))?;
         let bias_after = values(engine, &bias.there, (1, 1))?;
         if history.len() != 1 {
@@ -619,7 +619,8 @@ fn descend_exactly<E: Engine>(target: &Target<E>) -> Outcome {
             let (x, y) = (engine.upload(m, n, x)?, engine.upload(m, 1, y)?);
             let (mut weights, mut bias) = (engine.upload(n, 1, weights)?, engine.upload(1, 1, bias)?);
             let samples = Samples { x: &x, scaling: None, y: &y };
-            let mut all = engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.5, 1)?;
+            let mut all =
+                engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.5, 1)?.costs;
             all.extend(engine.read(&weights)?);
             all.extend(engine.read(&bias)?);
             Ok(all)
@@ -643,11 +644,11 @@ fn descend_step_by_step<E: Engine>(target: &Target<E>) -> Outcome {
         let (mut once, mut singly) = (fresh()?, fresh()?);
         let Problem { x, scaling, y, weights, bias, .. } = &mut once;
         let samples = over(x, scaling, y);
-        let none = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 0)?;
+        let none = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 0)?.costs;
         if !none.is_empty() || engine.read(&weights.there)? != weights.here {
             return Err("no steps change something".into());
         }
-        let history = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 20)?;
+        let history = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 20)?.costs;
         let end = engine.read(&weights.there)?;
 
         let Problem { x, scaling, y, weights, bias, .. } = &mut singly;
@@ -657,7 +658,7 @@ fn descend_step_by_step<E: Engine>(target: &Target<E>) -> Outcome {
             if !((before - cost).abs() <= 1e-6 * cost) {
                 return Err(format!("{kind:?}, step {step}: cost gives {before}, descend {cost}").into());
             }
-            let single = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 1)?;
+            let single = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, RATE, 1)?.costs;
             if single != [cost] {
                 return Err(format!(
                     "{kind:?}, step {step}: alone its cost is {single:?}, among others {cost}"
@@ -694,7 +695,7 @@ fn descend_by_hand<E: Engine>(target: &Target<E>) -> Outcome {
         let mut weights = engine.upload(1, 1, &[0.0])?;
         let mut bias = engine.upload(1, 1, &[after[1]])?;
         let before = engine.cost(loss, &samples, &weights, &bias)?;
-        let costs = engine.descend(loss, &samples, &mut weights, &mut bias, 0.5, 1)?;
+        let costs = engine.descend(loss, &samples, &mut weights, &mut bias, 0.5, 1)?.costs;
         let got = [engine.read(&weights)?, engine.read(&bias)?].concat();
         let near = |got: f64| (got - cost).abs() <= 2.0 * UNIT_ROUNDOFF * cost;
         if got != after.map(f64::from) || !near(before) || costs.len() != 1 || !near(costs[0]) {
@@ -715,7 +716,7 @@ fn log_loss_far_out<E: Engine>(target: &Target<E>) -> Outcome {
         let samples = Samples { x: &x, scaling: None, y: &y };
         let (mut weights, mut bias) = (engine.upload(1, 1, &[1.0])?, engine.upload(1, 1, &[0.0])?);
         let cost = engine.cost(Loss::LogLoss, &samples, &weights, &bias)?;
-        let costs = engine.descend(Loss::LogLoss, &samples, &mut weights, &mut bias, 1.0, 1)?;
+        let costs = engine.descend(Loss::LogLoss, &samples, &mut weights, &mut bias, 1.0, 1)?.costs;
         // Two are right, the others wrong by 1: J = (0 + 0 + z + z) / 4, ∇w = (0 + 0 + z + z) / 4, ∇b = 0.
         let half = f64::from(far) / 2.0;
         let got = [cost, costs[0], 1.0 - engine.read(&weights)?[0], half + engine.read(&bias)?[0]];
@@ -1046,7 +1047,7 @@ fn all_operations<E: Engine>(engine: &E, shape: (usize, usize)) -> Result<Vec<Ve
         )?)?));
         results.push(bits(engine.read(&engine.gradient(there, scaling, &e.there)?)?));
         results.push(bits(vec![engine.cost(loss, &samples, &weights.there, &bias.there)?]));
-        let history = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, 0.001, 3)?;
+        let history = engine.descend(loss, &samples, &mut weights.there, &mut bias.there, 0.001, 3)?.costs;
         results.extend([bits(history), bits(engine.read(&weights.there)?), bits(engine.read(&bias.there)?)]);
     }
     let Problem { x, y, .. } = Problem::new(engine, shape, REALS)?;
@@ -1120,7 +1121,7 @@ fn diabetes<E: Engine>(target: &Target<E>) -> Outcome {
     let loss = Loss::SquaredError;
     let (mut weights, mut bias) = (engine.upload(n, 1, &vec![0.0; n])?, engine.upload(1, 1, &[0.0])?);
     let rate = number(&reference["rate"])?;
-    let history = engine.descend(loss, &samples, &mut weights, &mut bias, rate, 1000)?;
+    let history = engine.descend(loss, &samples, &mut weights, &mut bias, rate, 1000)?.costs;
 
     for (j, (mean, deviation)) in moments.mean.iter().zip(&moments.standard_deviation).enumerate() {
         close("a mean", *mean, &reference["mean"][j])?;

@@ -50,7 +50,7 @@ fn every_operation_of_the_cpu_engine() {
             results.extend(engine.read(&engine.gradient(&x, scaling, &y)?)?);
             for loss in [Loss::SquaredError, Loss::LogLoss] {
                 let samples = Samples { x: &x, scaling, y: &y };
-                results.extend(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)?);
+                results.extend(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)?.costs);
                 results.extend(engine.read(&weights)?);
                 results.push(engine.cost(loss, &samples, &weights, &bias)?);
             }

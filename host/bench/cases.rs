@@ -296,15 +296,17 @@ fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
 fn finish<D: Device>([m, n, blocks]: [usize; 3]) -> Case<D> {
     use descent::finish::{DESCENT_FINISH, grid};
     let (sums, bytes) = (blocks * (n + 2), |elements: usize| (size_of::<f32>() * elements) as u64);
+    let strips = grid(n)[0] as usize;
     Case {
         kernel: DESCENT_FINISH.entry(),
         shape: Shape::from([m, n, blocks]),
-        floor: Floor { read: bytes(sums + 2 * n + 2), written: bytes(n + 3) },
-        operations: (sums + 4 * n) as u64,
+        floor: Floor { read: bytes(sums + 2 * n + 1 + strips), written: bytes(n + 2 + 3 * strips) },
+        operations: (sums + 10 * n) as u64,
         prepare: Box::new(move |device: &D| {
             let (partials, deviation) = (operand(device, sums)?, operand(device, n)?);
             let (mut weights, mut bias) = (operand(device, n)?, operand(device, 1)?);
-            let (mut history, mut step) = (operand(device, 1)?, device.upload(&[0_u32])?);
+            let (mut history, mut squares) = (operand(device, 1)?, operand(device, 2 * strips)?);
+            let mut step = device.upload(&vec![0_u32; strips])?;
             Ok(Box::new(move |device: &D| {
                 let arguments = (
                     m as u32,
@@ -312,11 +314,13 @@ fn finish<D: Device>([m, n, blocks]: [usize; 3]) -> Case<D> {
                     blocks as u32,
                     1,
                     0.5,
+                    0.25,
                     &partials,
                     &deviation,
                     &mut weights,
                     &mut bias,
                     &mut history,
+                    &mut squares,
                     &mut step,
                 );
                 // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.

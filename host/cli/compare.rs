@@ -451,7 +451,8 @@ mod tests {
             let mut bias = engine.upload(1, 1, &[0.0]).unwrap();
             let over = Samples { x: &x, scaling: None, y: &y };
             let rate = work.learning_rate;
-            let costs = engine.descend(Loss::SquaredError, &over, &mut weights, &mut bias, rate, 50).unwrap();
+            let costs =
+                engine.descend(Loss::SquaredError, &over, &mut weights, &mut bias, rate, 50).unwrap().costs;
             assert!(costs.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-9)), "{samples} × {features}");
         }
     }

@@ -15,7 +15,8 @@ pub(crate) use self::gram::Gram;
 use self::multiply::multiply;
 use self::passes::{Model, RowMap, View};
 use super::{
-    Activation, Engine, Head, HostMatrix, Layout, Loss, Moments, Precision, Samples, Scaling, Update, check,
+    Activation, Descended, Engine, Head, HostMatrix, Layout, Loss, Moments, Objective, Precision, Samples,
+    Scaling, Update, check,
 };
 use crate::Result;
 
@@ -47,7 +48,7 @@ use crate::Result;
 /// let mut weights = engine.upload(1, 1, &[0.0])?;
 /// let mut bias = engine.upload(1, 1, &[0.0])?;
 /// let samples = Samples { x: &x, scaling: None, y: &y };
-/// let costs = engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.1, 2000)?;
+/// let costs = engine.descend(Loss::SquaredError, &samples, &mut weights, &mut bias, 0.1, 2000)?.costs;
 /// assert!(costs[0] > 10.0 && costs[1999] < 1e-6);
 /// assert!((engine.read(&weights)?[0] - 2.0).abs() < 1e-3);
 /// # Ok::<(), tilegrad::Error>(())
@@ -78,6 +79,11 @@ fn folded<'a>(weights: &'a Matrix, scaling: Option<&Scaling<Matrix>>) -> Cow<'a,
     let Some(Scaling { deviation, .. }) = scaling else { return Cow::Borrowed(&weights.values) };
     let quotients = weights.values.iter().zip(deviation.values());
     quotients.map(|(weight, deviation)| (f64::from(*weight) / f64::from(*deviation)) as f32).collect()
+}
+
+/// Σ of the squares.
+fn squares(values: &[f32]) -> f64 {
+    values.iter().map(|&value| f64::from(value) * f64::from(value)).sum()
 }
 
 /// Divides by the deviations what was summed of values that are not divided.
@@ -131,48 +137,58 @@ impl Engine for Cpu {
 
     fn descend(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Matrix>,
         weights: &mut Matrix,
         bias: &mut Matrix,
         learning_rate: f64,
         steps: usize,
-    ) -> Result<Vec<f64>> {
+    ) -> Result<Descended> {
+        let objective = objective.into();
+        let Objective { loss, l2 } = objective;
         check::descent(self, "descend", samples, weights, bias)?;
         check::labels("descend", loss, &samples.y.values)?;
         let Samples { x, scaling, y } = *samples;
         let count = x.rows as f64;
-        let mut history = Vec::new();
+        let mut descended = Descended::default();
         for _ in 0..steps {
             let folded = folded(weights, scaling);
             let model = Model { loss, weights: &folded, bias: bias.values[0], y: &y.values };
             let mut sums = passes::descent_sums(x.scaled(scaling), model);
             unfold(&mut sums.gradient, scaling);
-            history.push(sums.cost / count);
+            descended.costs.push(sums.cost / count + objective.penalty(squares(&weights.values)));
+            let bias_slope = sums.errors / count;
+            let mut slopes = bias_slope * bias_slope;
             for (weight, sum) in weights.values.iter_mut().zip(&sums.gradient) {
-                *weight = (f64::from(*weight) - learning_rate * (sum / count)) as f32;
+                let slope = sum / count + l2 * f64::from(*weight);
+                slopes += slope * slope;
+                *weight = (f64::from(*weight) - learning_rate * slope) as f32;
             }
             let bias = &mut bias.values[0];
-            *bias = (f64::from(*bias) - learning_rate * (sums.errors / count)) as f32;
+            *bias = (f64::from(*bias) - learning_rate * bias_slope) as f32;
+            descended.gradient_norms.push(slopes.sqrt());
         }
-        Ok(history)
+        Ok(descended)
     }
 
     fn cost(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Matrix>,
         weights: &Matrix,
         bias: &Matrix,
     ) -> Result<f64> {
+        let objective = objective.into();
+        let loss = objective.loss;
         check::descent(self, "cost", samples, weights, bias)?;
         check::labels("cost", loss, &samples.y.values)?;
         let Samples { x, scaling, y } = *samples;
         let mut z = HostMatrix::filled("cost", x.rows, 1, 0.0_f64)?;
+        let penalty = objective.penalty(squares(&weights.values));
         let weights = folded(weights, scaling);
         passes::products(x.scaled(scaling), &weights, bias.values[0], &mut z.values, |value| value);
         let costs = z.values.iter().zip(y.values.iter()).map(|(&z, &y)| loss.cost(z, f64::from(y)));
-        Ok(costs.sum::<f64>() / x.rows as f64)
+        Ok(costs.sum::<f64>() / x.rows as f64 + penalty)
     }
 
     fn matrix_vector(

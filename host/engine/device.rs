@@ -15,7 +15,8 @@ use kernels::{descent, elementwise, reduce};
 
 use super::product::{self, Rung};
 use super::{
-    Activation, Engine, Head, Layer, Layout, Loss, Moments, Precision, Samples, Scaling, Update, check,
+    Activation, Descended, Engine, Head, Layer, Layout, Loss, Moments, Objective, Precision, Samples,
+    Scaling, Update, check,
 };
 use crate::cuda::Version;
 use crate::{Error, Result};
@@ -131,7 +132,8 @@ struct Steps<'a, D: Device> {
     blocks: u32,
     partials: Buffer<f32, D>, // (blocks × (n + 2))
     history: Buffer<f32, D>,  // (steps)
-    step: Buffer<u32, D>,     // (1): the next one
+    squares: Buffer<f32, D>,  // (steps × strips × 2)
+    step: Buffer<u32, D>,     // (strips): the next one
 }
 
 /// How a step goes over X.
@@ -236,8 +238,10 @@ where
             (pass, gradient::row_blocks(m, n))
         };
         let partials = self.allocate(blocks * (n + 2))?;
-        let (history, step) = (self.allocate(steps as usize)?, self.device.upload(&[0_u32])?);
-        Ok(Steps { x, y, mean, deviation, pass, blocks: blocks as u32, partials, history, step })
+        let (steps, strips) = (steps as usize, descent::finish::grid(n)[0] as usize);
+        let (history, squares) = (self.allocate(steps)?, self.allocate(2 * strips * steps)?);
+        let step = self.device.upload(&vec![0_u32; strips])?;
+        Ok(Steps { x, y, mean, deviation, pass, blocks: blocks as u32, partials, history, squares, step })
     }
 
     /// The sums of a step from these weights.
@@ -267,15 +271,15 @@ where
         }
     }
 
-    /// The rest of the step. `deviation` has a value for each of the weights.
+    /// The rest of the step, with a learning rate and λ of the penalty. `deviation` has a value for each of the weights.
     fn run_finish(
         &self,
         steps: &mut Steps<'_, D>,
-        learning_rate: f32,
+        [learning_rate, l2]: [f32; 2],
         weights: &mut Buffer<f32, D>,
         bias: &mut Buffer<f32, D>,
     ) -> Result<()> {
-        let Steps { x, deviation, blocks, partials, history, step, .. } = steps;
+        let Steps { x, deviation, blocks, partials, history, squares, step, .. } = steps;
         long_enough("descend", [(weights, x.columns as usize), (bias, 1)])?;
         let (grid, count) = (descent::finish::grid(x.columns as usize), history.len() as u32);
         let arguments = (
@@ -284,11 +288,13 @@ where
             *blocks,
             count,
             learning_rate,
+            l2,
             &*partials,
             *deviation,
             weights,
             bias,
             history,
+            squares,
             step,
         );
         // SAFETY: x is m × n; the others were made for it, for the grid and for so many steps, or compared with it.
@@ -411,43 +417,61 @@ where
 
     fn descend(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Self::Matrix>,
         weights: &mut Self::Matrix,
         bias: &mut Self::Matrix,
         learning_rate: f64,
         steps: usize,
-    ) -> Result<Vec<f64>> {
+    ) -> Result<Descended> {
+        let objective = objective.into();
         check::descent(self, "descend", samples, weights, bias)?;
         let Samples { x, scaling, y } = *samples;
         self.own("descend", [x, y, weights, bias])?;
         self.with_scaling("descend", scaling, x.columns, |mean, deviation| {
-            let mut work = self.steps("descend", loss, samples, [mean, deviation], steps)?;
+            let mut work = self.steps("descend", objective.loss, samples, [mean, deviation], steps)?;
+            let rates = [learning_rate, objective.l2].map(|rate| rate as f32);
             self.device.repeat(steps, |_| -> Result<()> {
                 self.run_pass(&mut work, &weights.buffer, &bias.buffer)?;
-                self.run_finish(&mut work, learning_rate as f32, &mut weights.buffer, &mut bias.buffer)
+                self.run_finish(&mut work, rates, &mut weights.buffer, &mut bias.buffer)
             })?;
-            Ok(self.device.download(&work.history)?.into_iter().map(f64::from).collect())
+            let losses = self.device.download(&work.history)?;
+            let squares = self.device.download(&work.squares)?;
+            let mut descended = Descended::default();
+            for (loss, squares) in losses.into_iter().zip(squares.chunks_exact(2 * work.step.len())) {
+                let sum =
+                    |which| squares.iter().skip(which).step_by(2).map(|&square| f64::from(square)).sum();
+                descended.gradient_norms.push(f64::sqrt(sum(0)));
+                descended.costs.push(f64::from(loss) + objective.penalty(sum(1)));
+            }
+            Ok(descended)
         })
     }
 
     fn cost(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Self::Matrix>,
         weights: &Self::Matrix,
         bias: &Self::Matrix,
     ) -> Result<f64> {
+        let objective = objective.into();
         check::descent(self, "cost", samples, weights, bias)?;
         let Samples { x, scaling, y } = *samples;
         self.own("cost", [x, y, weights, bias])?;
         self.with_scaling("cost", scaling, x.columns, |mean, deviation| {
-            let mut work = self.steps("cost", loss, samples, [mean, deviation], 1)?;
+            let mut work = self.steps("cost", objective.loss, samples, [mean, deviation], 1)?;
             self.run_pass(&mut work, &weights.buffer, &bias.buffer)?;
             // A step of others, which nobody wants: the weights stay as they are.
-            let (mut weights, mut bias) = (self.filled(0.0, x.columns)?, self.filled(0.0, 1)?);
-            self.run_finish(&mut work, 0.0, &mut weights, &mut bias)?;
-            Ok(f64::from(self.device.download(&work.history)?[0]))
+            let (mut others, mut bias) = (self.filled(0.0, x.columns)?, self.filled(0.0, 1)?);
+            self.run_finish(&mut work, [0.0; 2], &mut others, &mut bias)?;
+            let loss = f64::from(self.device.download(&work.history)?[0]);
+            if objective.l2 == 0.0 {
+                return Ok(loss);
+            }
+            let weights = self.device.download(&weights.buffer)?;
+            let squares = weights.into_iter().map(|weight| f64::from(weight) * f64::from(weight)).sum();
+            Ok(loss + objective.penalty(squares))
         })
     }
 
@@ -483,7 +507,8 @@ where
         // 0 − (−1) ∇w; the bias and the cost, here of the errors, are not wanted.
         let mut gradient = self.upload(columns, 1, &vec![0.0; columns])?;
         let (mut bias, mut history) = (self.filled(0.0, 1)?, self.allocate(1)?);
-        let mut step = self.device.upload(&[0_u32])?;
+        let strips = descent::finish::grid(columns)[0] as usize;
+        let (mut squares, mut step) = (self.allocate(2 * strips)?, self.device.upload(&vec![0_u32; strips])?);
         self.with_scaling("gradient", scaling, x.columns, |mean, deviation| {
             self.run_gradient(x, mean, &e.buffer, &e.buffer, &mut partials)?;
             let grid = descent::finish::grid(columns);
@@ -494,11 +519,13 @@ where
                 blocks as u32,
                 1,
                 -1.0,
+                0.0,
                 &partials,
                 deviation,
                 out,
                 &mut bias,
                 &mut history,
+                &mut squares,
                 &mut step,
             );
             // SAFETY: x is m × n; the others were made for it and the grid, or compared with it.
@@ -870,14 +897,14 @@ mod tests {
         let over = Samples { x: &x, scaling: None, y: &y };
         let loss = Loss::SquaredError;
         assert_eq!(engine.cost(loss, &over, &weights, &bias).unwrap(), 1.25);
-        let costs = engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 1).unwrap();
+        let costs = engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 1).unwrap().costs;
         assert_eq!(costs, [1.25]);
         assert_eq!(engine.read(&weights).unwrap(), [1.75]);
         assert_eq!(engine.read(&bias).unwrap(), [0.25]);
-        let more = engine.descend(loss, &over, &mut weights, &mut bias, 0.0, 2).unwrap();
+        let more = engine.descend(loss, &over, &mut weights, &mut bias, 0.0, 2).unwrap().costs;
         let cost = engine.cost(loss, &over, &weights, &bias).unwrap();
         assert_eq!(more, [cost, cost], "the history has the cost before each step");
-        assert!(engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 0).unwrap().is_empty());
+        assert!(engine.descend(loss, &over, &mut weights, &mut bias, 0.5, 0).unwrap().costs.is_empty());
     }
 
     #[test]
@@ -973,7 +1000,7 @@ mod tests {
         let (mut weights, mut bias) = (empty(0, 1), engine.upload(1, 1, &[0.0]).unwrap());
         let y = engine.upload(2, 1, &[1.0, 3.0]).unwrap();
         let over = Samples { x: &empty(2, 0), scaling: None, y: &y };
-        let costs = engine.descend(Loss::SquaredError, &over, &mut weights, &mut bias, 1.0, 2).unwrap();
+        let costs = engine.descend(Loss::SquaredError, &over, &mut weights, &mut bias, 1.0, 2).unwrap().costs;
         assert_eq!(costs, [2.5, 0.5]);
         assert_eq!(engine.read(&bias).unwrap(), [2.0]);
     }
@@ -1090,8 +1117,8 @@ mod tests {
         let mut steps = engine.steps("descend", Loss::SquaredError, &over, [&mean, &deviation], 4).unwrap();
         short(engine.run_pass(&mut steps, &buffer(2), &buffer(1)), 2, 3);
         short(engine.run_pass(&mut steps, &buffer(3), &buffer(0)), 0, 1);
-        short(engine.run_finish(&mut steps, 0.1, &mut buffer(2), &mut buffer(1)), 2, 3);
-        short(engine.run_finish(&mut steps, 0.1, &mut buffer(3), &mut buffer(0)), 0, 1);
+        short(engine.run_finish(&mut steps, [0.1, 0.0], &mut buffer(2), &mut buffer(1)), 2, 3);
+        short(engine.run_finish(&mut steps, [0.1, 0.0], &mut buffer(3), &mut buffer(0)), 0, 1);
     }
 
     #[test]

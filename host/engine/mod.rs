@@ -114,6 +114,39 @@ impl Loss {
     }
 }
 
+/// The cost J that descent makes small: a loss, and a penalty for large weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    /// The mean loss over the samples.
+    pub loss: Loss,
+    /// λ of the penalty λ/2 · Σw², over the weights, not the bias. It adds λw to ∇w. Of `f32`, at least 0.
+    pub l2: f64,
+}
+
+impl From<Loss> for Objective {
+    /// Without a penalty.
+    fn from(loss: Loss) -> Self {
+        Objective { loss, l2: 0.0 }
+    }
+}
+
+impl Objective {
+    /// The penalty, where Σw² is `squares`.
+    fn penalty(self, squares: f64) -> f64 {
+        self.l2 / 2.0 * squares
+    }
+}
+
+/// What steps of descent came by: one value before each step.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Descended {
+    /// J.
+    pub costs: Vec<f64>,
+    /// The Euclidean length of the gradient, ‖(∇w, ∇b)‖₂, with the penalty's. On a device its squares are of `f32`: of
+    /// what is below 10⁻²³ it is 0, of what is above 10¹⁹ infinite.
+    pub gradient_norms: Vec<f64>,
+}
+
 /// What a feature's values are counted from and measured in: (x − mean) / deviation, column by column. X itself stays as
 /// it is: see [`Engine::descend`].
 #[derive(Clone, Debug)]
@@ -237,9 +270,9 @@ pub trait Engine {
         })
     }
 
-    /// `steps` steps of full-batch gradient descent; returns the cost before each.
+    /// `steps` steps of full-batch gradient descent; returns the cost and the gradient's length before each.
     ///
-    /// With z = Xw + b over m samples, and ŷ and J as [`Loss`] says: e = ŷ − y, ∇w = Xᵀe / m, ∇b = Σe / m,
+    /// With z = Xw + b over m samples, and ŷ and J as [`Loss`] and [`Objective`] say: e = ŷ − y, ∇w = Xᵀe / m + λw, ∇b = Σe / m,
     /// w := w − α∇w, b := b − α∇b. `x` is m × n, `y` m × 1, `weights` n × 1, `bias` 1 × 1. With a scaling, X stands for
     /// the scaled values, and w is for these; X in memory is not changed. A value is taken as x − mean when it is read,
     /// so that means far from 0 cost no digits; the division is of weights and gradient. That rounds each product with a
@@ -249,13 +282,13 @@ pub trait Engine {
     /// Shapes that do not fit, m = 0, labels outside 0 to 1 for [`Loss::LogLoss`], or the engine failed.
     fn descend(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Self::Matrix>,
         weights: &mut Self::Matrix,
         bias: &mut Self::Matrix,
         learning_rate: f64,
         steps: usize,
-    ) -> Result<Vec<f64>>;
+    ) -> Result<Descended>;
 
     /// The cost J of [`Engine::descend`].
     ///
@@ -263,7 +296,7 @@ pub trait Engine {
     /// As [`Engine::descend`].
     fn cost(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Self::Matrix>,
         weights: &Self::Matrix,
         bias: &Self::Matrix,

@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 
 use super::{
-    Activation, Engine, Head, HostMatrix, Layout, Loss, Moments, Precision, Samples, Scaling, Update, check,
+    Activation, Descended, Engine, Head, HostMatrix, Layout, Loss, Moments, Objective, Precision, Samples,
+    Scaling, Update, check,
 };
 use crate::Result;
 
@@ -88,18 +89,20 @@ impl Engine for Loop {
 
     fn descend(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Matrix>,
         weights: &mut Matrix,
         bias: &mut Matrix,
         learning_rate: f64,
         steps: usize,
-    ) -> Result<Vec<f64>> {
+    ) -> Result<Descended> {
+        let objective = objective.into();
+        let Objective { loss, l2 } = objective;
         check::descent(self, "descend", samples, weights, bias)?;
         check::labels("descend", loss, &samples.y.values)?;
         let Samples { x, scaling, y } = *samples;
         let mut gradient = vec![0.0; x.columns];
-        let mut history = Vec::new();
+        let mut descended = Descended::default();
         for _ in 0..steps {
             let mut cost = 0.0;
             let mut bias_gradient = 0.0;
@@ -115,22 +118,30 @@ impl Engine for Loop {
                 }
             }
             let samples = x.rows as f64;
-            history.push(cost / samples);
+            let penalty = objective.penalty(dot(&weights.values, &weights.values));
+            descended.costs.push(cost / samples + penalty);
+            bias_gradient /= samples;
+            let mut squares = bias_gradient * bias_gradient;
             for (weight, sum) in weights.values.iter_mut().zip(&gradient) {
-                *weight -= learning_rate * (sum / samples);
+                let slope = sum / samples + l2 * *weight;
+                squares += slope * slope;
+                *weight -= learning_rate * slope;
             }
-            bias.values[0] -= learning_rate * (bias_gradient / samples);
+            bias.values[0] -= learning_rate * bias_gradient;
+            descended.gradient_norms.push(squares.sqrt());
         }
-        Ok(history)
+        Ok(descended)
     }
 
     fn cost(
         &self,
-        loss: Loss,
+        objective: impl Into<Objective>,
         samples: &Samples<'_, Matrix>,
         weights: &Matrix,
         bias: &Matrix,
     ) -> Result<f64> {
+        let objective = objective.into();
+        let loss = objective.loss;
         check::descent(self, "cost", samples, weights, bias)?;
         check::labels("cost", loss, &samples.y.values)?;
         let Samples { x, scaling, y } = *samples;
@@ -139,7 +150,7 @@ impl Engine for Loop {
             let z = dot(&scaled(x.row(i), scaling), &weights.values) + bias.values[0];
             cost += loss.cost(z, y.values[i]);
         }
-        Ok(cost / x.rows as f64)
+        Ok(cost / x.rows as f64 + objective.penalty(dot(&weights.values, &weights.values)))
     }
 
     fn matrix_vector(

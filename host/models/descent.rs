@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::checkpoint::{Checkpoint, Writer};
-use crate::engine::{Engine, Loss, Scaling};
+use super::training::Ending;
+use crate::engine::{Descended, Engine, Loss, Objective, Scaling};
 use crate::{Error, Result};
 
 /// Batches grow until one takes this long: often enough for a person who watches.
@@ -102,20 +103,22 @@ pub(super) trait Descent<E: Engine> {
     /// The parameters, each with its name in checkpoints.
     fn parameters(&mut self) -> Vec<(String, &mut E::Matrix)>;
 
-    /// Does `count` steps; gives the cost before each.
-    fn steps(&mut self, count: usize) -> Result<Vec<f64>>;
+    /// Does `count` steps; gives the cost and the gradient's length before each.
+    fn steps(&mut self, count: usize) -> Result<Descended>;
 }
 
-/// Does `iterations` steps in batches, from the start or from a checkpoint, and stops at the first batch that diverged.
+/// Does `iterations` steps in batches, from the start or from a checkpoint, and stops at the first batch that diverged, or
+/// at the first step before which the gradient is no longer than `tolerance`.
 ///
-/// How steps are put into batches depends on checkpoints and on the time that they take; what they compute does not.
+/// How steps are put into batches depends on checkpoints and on the time that they take; what they compute does not. That
+/// holds for where they end too: of a batch with a step that is not to be done, those before it are done again.
 pub(super) fn descend<E: Engine>(
     engine: &E,
     descent: &mut impl Descent<E>,
-    iterations: usize,
+    (iterations, tolerance): (usize, Option<f64>),
     checkpoints: Option<(Writer, Option<Checkpoint>)>,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Result<History, Growth>> {
+) -> Result<Result<(History, Ending), Growth>> {
     let mut history = History::new(iterations)?;
     let (mut writer, found) = checkpoints.unzip();
     if let (Some(writer), Some(found)) = (&writer, found.flatten()) {
@@ -128,25 +131,43 @@ pub(super) fn descend<E: Engine>(
         }
     }
     let mut batch = 1;
+    let mut ending = None;
     loop {
         let done = history.costs.len();
+        if done == iterations {
+            ending = ending.or(Some(Ending::Epochs));
+        }
         if let Some(writer) = &mut writer
-            && writer.is_due(done, iterations)
+            && writer.is_due(done, if ending.is_some() { done } else { iterations })
         {
             writer.write(engine, descent, &history.costs)?;
         }
-        if done == iterations {
-            return Ok(Ok(history));
+        if let Some(ending) = ending {
+            return Ok(Ok((history, ending)));
         }
         let left = writer.as_ref().map_or(usize::MAX, |writer| writer.steps_left(done));
         let count = batch.min(iterations - done).min(left);
         let start = Instant::now();
-        let costs = descent.steps(count)?;
+        let before = tolerance.map(|_| parameters(engine, descent)).transpose()?;
+        let Descended { mut costs, gradient_norms } = descent.steps(count)?;
+        let short = |norm: &f64| tolerance.is_some_and(|tolerance| *norm <= tolerance);
+        let last = gradient_norms.iter().position(short);
+        if let Some(last) = last {
+            costs.truncate(last);
+        }
         if let Err(growth) = history.extend(&costs) {
             return Ok(Err(growth));
         }
+        if let (Some(last), Some(before)) = (last, before) {
+            for ((_, matrix), values) in descent.parameters().into_iter().zip(before) {
+                let (rows, columns) = engine.shape(matrix);
+                *matrix = engine.restore(rows, columns, &values)?;
+            }
+            descent.steps(last)?;
+            ending = Some(Ending::Tolerance);
+        }
         if let Some(&cost) = costs.last() {
-            progress(Progress { iteration: done + count, iterations, cost });
+            progress(Progress { iteration: history.costs.len(), iterations, cost });
         }
         if start.elapsed() < BATCH_TIME {
             batch = (2 * batch).min(LARGEST_BATCH);
@@ -154,10 +175,15 @@ pub(super) fn descend<E: Engine>(
     }
 }
 
-/// A learning rate with which descent converges on `x` (samples × features): about 1/(cλ), in two digits, where λ is the
+/// The parameters' values.
+fn parameters<E: Engine>(engine: &E, descent: &mut impl Descent<E>) -> Result<Vec<Vec<f64>>> {
+    descent.parameters().into_iter().map(|(_, matrix)| engine.read(matrix)).collect()
+}
+
+/// A learning rate with which descent converges on `x` (samples × features): about 1/(cλ + l2), in two digits, where λ is the
 /// largest eigenvalue of AᵀA/m and A is X, scaled, with a column of ones for the bias. c is the largest second derivative of
-/// a sample's loss by z: 1 for the squared error, 1/4 for the log loss. (With cost of curvature at most cλ, any rate
-/// below 2/(cλ) lowers it in each step. For the squared error that is also the limit: beyond it the error along λ's
+/// a sample's loss by z: 1 for the squared error, 1/4 for the log loss. (J's curvature is at most cλ + l2, so any rate
+/// below twice that lowers it in each step. For the squared error that is also the limit: beyond it the error along λ's
 /// eigenvector grows.) `None` if λ is not a number that is finite.
 ///
 /// λ is found by power iteration with the engine's own products, from a fixed start, and so from below.
@@ -165,7 +191,7 @@ pub(super) fn rate_that_would_do<E: Engine>(
     engine: &E,
     x: &E::Matrix,
     scaling: Option<&Scaling<E::Matrix>>,
-    loss: Loss,
+    Objective { loss, l2 }: Objective,
 ) -> Result<Option<f64>> {
     let (samples, features) = engine.shape(x);
     let ones = engine.upload(samples, 1, &vec![1.0; samples])?;
@@ -197,7 +223,7 @@ pub(super) fn rate_that_would_do<E: Engine>(
         Loss::SquaredError => 1.0,
         Loss::LogLoss => 0.25,
     };
-    let limit = two_digits(1.0 / (curvature * eigenvalue));
+    let limit = two_digits(1.0 / (curvature * eigenvalue + l2));
     Ok((limit.is_finite() && limit >= f64::from(f32::MIN_POSITIVE)).then_some(limit))
 }
 
@@ -225,8 +251,9 @@ mod tests {
             Vec::new()
         }
 
-        fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
-            Ok((self.0)(count))
+        fn steps(&mut self, count: usize) -> Result<Descended> {
+            let costs = (self.0)(count);
+            Ok(Descended { gradient_norms: vec![1.0; costs.len()], costs })
         }
     }
 
@@ -264,7 +291,7 @@ mod tests {
 
     #[test]
     fn more_costs_than_memory_are_refused() {
-        let refused = descend(&Loop, &mut Costs(|_| unreachable!()), usize::MAX, None, &mut |_| ());
+        let refused = descend(&Loop, &mut Costs(|_| unreachable!()), (usize::MAX, None), None, &mut |_| ());
         assert!(refused.err().unwrap().to_string().contains("choose fewer"));
     }
 
@@ -276,13 +303,50 @@ mod tests {
             next += steps as f64;
             costs
         });
-        let history = descend(&Loop, &mut costs, 10_000, None, &mut |progress| {
+        let history = descend(&Loop, &mut costs, (10_000, None), None, &mut |progress| {
             assert!(progress.iteration > last && progress.iterations == 10_000);
             last = progress.iteration;
         });
-        let costs = history.unwrap().unwrap().into_costs().unwrap();
+        let costs = history.unwrap().unwrap().0.into_costs().unwrap();
         assert_eq!((costs.len(), last), (10_000, 10_000));
         assert!(costs.windows(2).all(|pair| pair[1] < pair[0]));
+    }
+
+    /// Descent of w²/2 by hand, with a gradient of the length |w|.
+    struct Parabola(HostMatrix<f64>);
+
+    impl Descent<Loop> for Parabola {
+        fn parameters(&mut self) -> Vec<(String, &mut HostMatrix<f64>)> {
+            vec![("w".to_owned(), &mut self.0)]
+        }
+
+        fn steps(&mut self, count: usize) -> Result<Descended> {
+            let mut descended = Descended::default();
+            for _ in 0..count {
+                let w = self.0.values()[0];
+                descended.costs.push(w * w / 2.0);
+                descended.gradient_norms.push(w.abs());
+                self.0.values_mut()[0] = w / 2.0;
+            }
+            Ok(descended)
+        }
+    }
+
+    #[test]
+    fn the_tolerance_ends_descent_before_the_first_step_that_is_not_needed() {
+        let ends = |tolerance, iterations| {
+            let mut descent = Parabola(Loop.upload(1, 1, &[1.0]).unwrap());
+            let run = descend(&Loop, &mut descent, (iterations, Some(tolerance)), None, &mut |_| ());
+            let (history, ending) = run.unwrap().unwrap();
+            (history.costs.len(), ending, descent.0.values()[0])
+        };
+        // Within batches of 1, 2, 4, 8 and 16 steps, at their begin, within them and at their end.
+        for steps in 0..20 {
+            let w = 0.5_f64.powi(steps);
+            assert_eq!(ends(w, 100), (steps as usize, Ending::Tolerance, w));
+            assert_eq!(ends(1.5 * w, 100), (steps as usize, Ending::Tolerance, w));
+        }
+        assert_eq!(ends(1e-9, 7), (7, Ending::Epochs, 0.5_f64.powi(7)));
     }
 
     #[test]
@@ -296,7 +360,7 @@ mod tests {
                 vec![1.0; steps - 1].into_iter().chain([0.75]).collect()
             });
             let progress = &mut |progress: Progress| said.push((progress.iteration, progress.cost));
-            descend(&Loop, &mut costs, iterations, None, progress).unwrap().unwrap();
+            descend(&Loop, &mut costs, (iterations, None), None, progress).unwrap().unwrap();
             (sizes, said)
         }
         let (sizes, said) = batches(50_000, || ());
@@ -319,9 +383,11 @@ mod tests {
     fn the_rate_is_one_over_the_largest_eigenvalue() {
         // AᵀA/m of [[3, 1], [-3, 1]] is diag(9, 1).
         let x = Loop.upload(2, 1, &[3.0, -3.0]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x, None, Loss::SquaredError).unwrap(), Some(0.11));
+        assert_eq!(rate_that_would_do(&Loop, &x, None, Loss::SquaredError.into()).unwrap(), Some(0.11));
+        let with = |loss, l2| rate_that_would_do(&Loop, &x, None, Objective { loss, l2 }).unwrap();
+        assert_eq!((with(Loss::LogLoss, 0.0), with(Loss::SquaredError, 1.0)), (Some(0.44), Some(0.1)));
         let x = Loop.upload(2, 1, &[0.0, 0.0]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x, None, Loss::SquaredError).unwrap(), Some(1.0));
+        assert_eq!(rate_that_would_do(&Loop, &x, None, Loss::SquaredError.into()).unwrap(), Some(1.0));
     }
 
     #[test]
@@ -357,10 +423,10 @@ mod tests {
     fn an_eigenvalue_at_a_right_angle_to_the_start_is_found() {
         // The larger eigenvalue, 1.57, is twice the other, and its share of the start is a millionth.
         let x = Loop.upload(2, 1, &[0.757_604_4, -1.458_35]).unwrap();
-        assert_eq!(rate_that_would_do(&Loop, &x, None, Loss::SquaredError).unwrap(), Some(0.63));
+        assert_eq!(rate_that_would_do(&Loop, &x, None, Loss::SquaredError.into()).unwrap(), Some(0.63));
         let x = Loop.upload(2, 1, &[1e20, -1e20]).unwrap();
         assert_eq!(
-            rate_that_would_do(&Loop, &x, None, Loss::SquaredError).unwrap(),
+            rate_that_would_do(&Loop, &x, None, Loss::SquaredError.into()).unwrap(),
             None,
             "no rate that f32 holds is small enough"
         );

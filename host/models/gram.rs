@@ -335,7 +335,8 @@ mod tests {
         let mut weights = Loop.upload(n, 1, &vec![0.0; n]).unwrap();
         let mut bias = Loop.upload(1, 1, &[0.0]).unwrap();
         let over = Samples { x, scaling, y: &y };
-        let costs = Loop.descend(Loss::SquaredError, &over, &mut weights, &mut bias, rate, steps).unwrap();
+        let costs =
+            Loop.descend(Loss::SquaredError, &over, &mut weights, &mut bias, rate, steps).unwrap().costs;
         ([Loop.read(&weights).unwrap(), Loop.read(&bias).unwrap()].concat(), costs)
     }
 

@@ -10,7 +10,7 @@ use super::gram::Compressed;
 use super::training::{About, Ending, Training};
 use super::{Method, Progress, Scale, Scaler, Settings, Solver, descent};
 use crate::data::{Dataset, Encoding, Table};
-use crate::engine::{Engine, Loss, Samples, Scaling};
+use crate::engine::{Descended, Engine, Loss, Objective, Samples, Scaling};
 use crate::{Error, Result};
 
 /// Steps with which a learning rate is tried before it is suggested.
@@ -20,7 +20,7 @@ const TRIAL_STEPS: usize = 10;
 pub(super) fn check(settings: &Settings) -> Result<()> {
     settings.check()?;
     let plain = settings.is_plain_descent() && settings.solver == Solver::Descent;
-    match plain && settings.l2 == 0.0 && settings.tolerance.is_none() {
+    match plain {
         true => Ok(()),
         false => Err(Error::Setting(
             "linear and logistic regression are trained by full-batch descent with a constant learning rate"
@@ -209,6 +209,7 @@ pub(super) fn descend<E: Engine>(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained> {
     let Task { settings, loss, encoding, .. } = *task;
+    let objective = Objective { loss, l2: settings.l2 };
     let Prepared { x, scaling, y, scaler, constant } = &prepared;
     let over = &Samples { x, scaling: scaling.as_ref(), y };
     let columns = encoding.features();
@@ -221,30 +222,31 @@ pub(super) fn descend<E: Engine>(
     let begin = |learning_rate| {
         let weights = engine.upload(n, 1, &narrow(&start.weights))?;
         let bias = engine.upload(1, 1, &narrow(&start.bias))?;
-        Ok::<_, Error>(Steps { engine, over, loss, weights, bias, learning_rate })
+        Ok::<_, Error>(Steps { engine, over, objective, weights, bias, learning_rate })
     };
     let mut descent = begin(settings.learning_rate)?;
-    let run = descent::descend(engine, &mut descent, settings.epochs, checkpoints, progress)?;
+    let run =
+        descent::descend(engine, &mut descent, (settings.epochs, settings.tolerance), checkpoints, progress)?;
     let Steps { weights, bias, .. } = descent;
     // The cost after the last step is watched as the others are.
     let run = match run {
-        Ok(mut history) => {
-            let last = engine.cost(loss, over, &weights, &bias)?;
-            history.extend(&[last]).and_then(|()| history.into_costs())
+        Ok((mut history, ending)) => {
+            let last = engine.cost(objective, over, &weights, &bias)?;
+            history.extend(&[last]).and_then(|()| history.into_costs()).map(|costs| (costs, ending))
         }
         Err(growth) => Err(growth),
     };
-    let history = match run {
-        Ok(history) => history,
+    let (history, ending) = match run {
+        Ok(ended) => ended,
         Err(growth) if growth.iteration == 0 => {
             let when = format!("the cost is {} before the first step", growth.cost);
             return Err(task.too_large(&when));
         }
         Err(growth) => {
-            let suggestion = descent::rate_that_would_do(engine, x, scaling.as_ref(), loss)?;
+            let suggestion = descent::rate_that_would_do(engine, x, scaling.as_ref(), objective)?;
             // A rate is only suggested if it does: sums of a huge target overflow with any.
             if let Some(rate) = suggestion {
-                let costs = begin(rate)?.steps(TRIAL_STEPS)?;
+                let Descended { costs, .. } = begin(rate)?.steps(TRIAL_STEPS)?;
                 if History::default().extend(&costs).is_err() {
                     let (first, cost) = (growth.first_cost, growth.cost);
                     return Err(task.too_large(&format!(
@@ -262,7 +264,6 @@ pub(super) fn descend<E: Engine>(
         }
     };
     let affine = Affine { weights: engine.read(&weights)?, bias: engine.read(&bias)? };
-    let ending = Ending::Epochs;
     task.trained(engine, prepared.scaler, &prepared.constant, affine, ending, history)
 }
 
@@ -318,7 +319,7 @@ impl Task<'_> {
 struct Steps<'a, E: Engine> {
     engine: &'a E,
     over: &'a Samples<'a, E::Matrix>,
-    loss: Loss,
+    objective: Objective,
     weights: E::Matrix, // (n)
     bias: E::Matrix,    // (1)
     learning_rate: f64,
@@ -329,8 +330,8 @@ impl<E: Engine> Descent<E> for Steps<'_, E> {
         vec![("weights".to_owned(), &mut self.weights), ("bias".to_owned(), &mut self.bias)]
     }
 
-    fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
-        let Steps { engine, over, loss, weights, bias, learning_rate } = self;
-        engine.descend(*loss, over, weights, bias, *learning_rate, count)
+    fn steps(&mut self, count: usize) -> Result<Descended> {
+        let Steps { engine, over, objective, weights, bias, learning_rate } = self;
+        engine.descend(*objective, over, weights, bias, *learning_rate, count)
     }
 }

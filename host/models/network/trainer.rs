@@ -21,7 +21,7 @@ use super::super::checkpoint::{Checkpoint, Writer};
 use super::super::descent::Descent;
 use super::super::training::Ending;
 use super::super::{Progress, Settings};
-use crate::engine::{Activation, Engine, Head, Layout, Precision, Samples, Update};
+use crate::engine::{Activation, Descended, Engine, Head, Layout, Precision, Samples, Update};
 use crate::{Error, Result};
 
 /// Epochs between looks at the costs grow until they take this long.
@@ -101,7 +101,7 @@ pub(in super::super) fn train<E: Engine>(
         }
         let left = writer.as_ref().map_or(usize::MAX, |writer| writer.steps_left(done));
         let start = Instant::now();
-        let costs = trainer.steps(many.min(epochs - done).min(left))?;
+        let Descended { costs, .. } = trainer.steps(many.min(epochs - done).min(left))?;
         watch.check(done, &costs)?;
         history.extend(costs);
         if let Some(&cost) = history.last() {
@@ -490,8 +490,8 @@ impl<E: Engine> Descent<E> for Trainer<'_, E> {
         all
     }
 
-    /// Does `count` epochs, or fewer if training ends; gives the cost of each.
-    fn steps(&mut self, count: usize) -> Result<Vec<f64>> {
+    /// Does `count` epochs, or fewer if training ends; gives the cost of each. Lengths of gradients stay here.
+    fn steps(&mut self, count: usize) -> Result<Descended> {
         let engine = self.task.engine;
         let (batches, layers, before) = (self.batches.count(), self.layers.len(), self.done);
         let mut costs = zeros(engine, (count * batches, 1))?;
@@ -509,7 +509,8 @@ impl<E: Engine> Descent<E> for Trainer<'_, E> {
             |b: usize| self.batches.size().min(samples - b * self.batches.size()) as f64 / samples as f64;
         let mean = |costs: &[f64]| costs.iter().enumerate().map(|(b, cost)| share(b) * cost).sum::<f64>();
         let epochs = costs.chunks(batches).zip(penalties.chunks(layers)).take(self.done - before);
-        Ok(epochs.map(|(costs, penalties)| mean(costs) + self.penalty_of(penalties)).collect())
+        let costs = epochs.map(|(costs, penalties)| mean(costs) + self.penalty_of(penalties)).collect();
+        Ok(Descended { costs, gradient_norms: Vec::new() })
     }
 }
 
@@ -636,7 +637,7 @@ mod tests {
             let mut bias = Loop.upload(1, 1, &values(1, 20)).unwrap();
             let outcome = train(task(&Loop, &data, head, &settings), begin, None, &mut |_| ()).unwrap();
             let over = Samples { x: &data.x, scaling: None, y: &data.y };
-            let mut costs = Loop.descend(loss, &over, &mut weights, &mut bias, 0.3, 40).unwrap();
+            let mut costs = Loop.descend(loss, &over, &mut weights, &mut bias, 0.3, 40).unwrap().costs;
             costs.push(Loop.cost(loss, &over, &weights, &bias).unwrap());
             assert_eq!(outcome.history.len(), 41);
             let all = |costs: &[f64], weights: &Wide, bias: &Wide| {

@@ -48,7 +48,7 @@ table! {
     squared_error_step_narrow: (u32, u32, In, In, In, In, In, In, Out) = descent::fused::SQUARED_ERROR_STEP_NARROW;
     log_loss_step: (u32, u32, In, In, In, In, In, In, Out) = descent::fused::LOG_LOSS_STEP;
     log_loss_step_narrow: (u32, u32, In, In, In, In, In, In, Out) = descent::fused::LOG_LOSS_STEP_NARROW;
-    descent_finish: (u32, u32, u32, u32, f32, In, In, Out, Out, Out, GlobalMut<u32>) = descent::finish::DESCENT_FINISH;
+    descent_finish: (u32, u32, u32, u32, f32, f32, In, In, Out, Out, Out, Out, GlobalMut<u32>) = descent::finish::DESCENT_FINISH;
     matmul_naive: (u32, u32, u32, In, In, Out) = matmul::naive::MATMUL_NAIVE;
     matmul_naive_tn: (u32, u32, u32, In, In, Out) = matmul::naive::MATMUL_NAIVE_TN;
     matmul_naive_nt: (u32, u32, u32, In, In, Out) = matmul::naive::MATMUL_NAIVE_NT;

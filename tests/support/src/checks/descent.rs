@@ -386,27 +386,49 @@ pub fn descent_finish<D: Device>(case: &mut Case<D>, [m, n, blocks]: Shape) -> R
     let (partials, weights) = (source.numbers(data, blocks * (n + 2)), source.numbers(data, n));
     let bias = source.number(data);
     let samples = m.max(1) as f64;
+    let l2: f32 = if data == Data::Integers { 0.25 } else { 0.3 };
     // m is rounded, and so are the quotients by it and by σ.
     let depth = strip::depth(blocks, 1) + 3;
     let sum_of = |column: usize| sums((0..blocks).map(|block| f64::from(partials[block * (n + 2) + column])));
-    let moved = |from: f32, column: usize, deviation: f32| {
+    // The slope along a weight or, past them, along the bias, and the size of its terms.
+    let slope = |column: usize| {
         let (sum, size) = sum_of(column);
-        let by = f64::from(rate) / (f64::from(deviation) * samples);
-        Expected::rounded(data, f64::from(from) - by * sum, by * size, depth)
+        let (deviation, weight) = if column < n { (deviation[column], weights[column]) } else { (1.0, 0.0) };
+        let (by, penalty) = (f64::from(deviation) * samples, f64::from(l2) * f64::from(weight));
+        (sum / by + penalty, size / by + penalty.abs())
     };
-    let expected_weights: Vec<_> = (0..n).map(|j| moved(weights[j], j, deviation[j])).collect();
-    let expected_bias = [moved(bias, n, 1.0)];
+    let moved = |from: f32, column: usize| {
+        let ((slope, size), rate) = (slope(column), f64::from(rate));
+        Expected::rounded(data, f64::from(from) - rate * slope, rate * size, depth + 1)
+    };
+    let expected_weights: Vec<_> = (0..n).map(|j| moved(weights[j], j)).collect();
+    let expected_bias = [moved(bias, n)];
     let (sum, size) = sum_of(n + 1);
     let mut expected_history = [Expected::exact(f64::from(UNTOUCHED)); STEPS];
+    let strips = finish::grid(n)[0] as usize;
+    let mut expected_squares = vec![Expected::exact(f64::from(UNTOUCHED)); 2 * strips * STEPS];
     if now < STEPS {
         expected_history[now] = Expected::rounded(data, sum / samples, size / samples, depth);
+        for strip in 0..strips {
+            let columns = strip * strip::COLUMNS as usize..(n + 1).min((strip + 1) * strip::COLUMNS as usize);
+            let slopes = columns.clone().map(slope).fold((0.0, 0.0), |(squares, sizes), (slope, size)| {
+                (squares + slope * slope, sizes + size * size)
+            });
+            let weights: f64 =
+                columns.filter(|j| *j < n).map(|j| f64::from(weights[j]).powi(2)).fold(0.0, |a, b| a + b);
+            let at = 2 * (now * strips + strip);
+            // A square has the error of its factor twice, and five additions. Squares of integers over m need not fit.
+            expected_squares[at] = Expected::rounded(Data::Reals, slopes.0, slopes.1, 2 * (depth + 1) + 6);
+            expected_squares[at + 1] = Expected::rounded(Data::Reals, weights, weights, 6);
+        }
     }
 
     let (partials, deviation) = (rig.upload(&partials)?, rig.upload(&deviation)?);
     let (mut weights, mut bias) = (rig.upload(&weights)?, rig.upload(&[bias])?);
     let mut history = rig.upload(&[UNTOUCHED; STEPS])?;
+    let mut squares = rig.upload(&vec![UNTOUCHED; expected_squares.len()])?;
     let device = &rig.device;
-    let mut step = device.upload(&[now as u32]).map_err(|error| error.to_string())?;
+    let mut step = device.upload(&vec![now as u32; strips]).map_err(|error| error.to_string())?;
     let sizes = (m as u32, n as u32, blocks as u32);
     let arguments = (
         sizes.0,
@@ -414,11 +436,13 @@ pub fn descent_finish<D: Device>(case: &mut Case<D>, [m, n, blocks]: Shape) -> R
         sizes.2,
         STEPS as u32,
         rate,
+        l2,
         &partials,
         &deviation,
         &mut weights,
         &mut bias,
         &mut history,
+        &mut squares,
         &mut step,
     );
     rig.launch(kernels.descent_finish, finish::grid(n), arguments)?;
@@ -426,8 +450,10 @@ pub fn descent_finish<D: Device>(case: &mut Case<D>, [m, n, blocks]: Shape) -> R
     tally.compare(&format_args!("{place}: weights"), &rig.download(&weights)?, &expected_weights)?;
     tally.compare(&format_args!("{place}: bias"), &rig.download(&bias)?, &expected_bias)?;
     tally.compare(&format_args!("{place}: history"), &rig.download(&history)?, &expected_history)?;
-    match device.download(&step).map_err(|error| error.to_string())?[..] {
-        [step] if step as usize == (now + 1).min(STEPS) => Ok(()),
-        ref step => Err(format!("{place}: the step after {now} of {STEPS} is {step:?}")),
+    tally.compare(&format_args!("{place}: squares"), &rig.download(&squares)?, &expected_squares)?;
+    let step = device.download(&step).map_err(|error| error.to_string())?;
+    match step.iter().all(|step| *step as usize == (now + 1).min(STEPS)) {
+        true => Ok(()),
+        false => Err(format!("{place}: the step after {now} of {STEPS} is {step:?}")),
     }
 }
