@@ -1,9 +1,12 @@
 //! Models on real data, on every engine that runs on a CPU. References are those of `tests/data/reference.py`, in 64 bits.
 
 use serde_json::Value;
-use tilegrad::data::{Dataset, Table};
+use tilegrad::data::{Dataset, Output, Table};
 use tilegrad::engine::{Cpu, Emulator, Engine, Loop, Loss, Objective, Samples};
-use tilegrad::models::{Ending, FittedLogistic, LinearRegression, LogisticRegression, Method, Model, Scale};
+use tilegrad::models::{
+    Checkpoints, EarlyStopping, Ending, FittedLogistic, LinearRegression, LogisticRegression, Method, Model,
+    Optimiser, Scale, Solver,
+};
 
 fn data(name: &str) -> String {
     format!("{}/tests/data/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -246,4 +249,271 @@ fn a_rate_that_is_too_large_for_the_log_loss_is_refused_with_one_that_does() {
     let tilegrad::Error::Diverged { suggestion: Some(rate), .. } = error else { panic!("{error:?}") };
     let costs = settings.learning_rate(rate).fit(&Loop, &breast_cancer()).unwrap().history().to_vec();
     assert!(costs.windows(2).all(|pair| pair[1] <= pair[0] * (1.0 + 1e-12)), "{rate}");
+}
+
+fn normal() -> LinearRegression {
+    LinearRegression::new().solver(Solver::Normal)
+}
+
+fn newton() -> LogisticRegression {
+    LogisticRegression::new().solver(Solver::Newton)
+}
+
+/// The condition of the correlations is some 500, and sums are in 64 bits; what is left is that the file's numbers are
+/// rounded to 32 bits, u = 6·10⁻⁸ of each: 3·10⁻⁵ at most.
+#[test]
+fn the_normal_equations_give_least_squares() {
+    let (data, reference) = (diabetes(), reference("diabetes_linear")["least_squares"].take());
+    let (expected, bias) = (numbers(&reference["weights"]), reference["bias"].as_f64().unwrap());
+    for scale in [Scale::ZScore, Scale::None] {
+        let model = normal().scale(scale).fit(&Cpu, &data).unwrap();
+        let (weights, ours) = model.raw();
+        let relative = weights.iter().zip(&expected).map(|(a, b)| (a / b - 1.0).abs()).fold(0.0, f64::max);
+        assert!(relative < 1e-4 && (ours / bias - 1.0).abs() < 1e-4, "{weights:?}, {ours}");
+        assert_eq!((model.training().ending, model.training().iterations), (Ending::Cholesky, 0));
+        assert!((model.score(&Loop, &data).unwrap() - reference["r2"].as_f64().unwrap()).abs() < 1e-6);
+        let y = data.y().iter().map(|&y| f64::from(y));
+        let errors =
+            model.predict(&Loop, data.features()).unwrap().into_iter().zip(y).map(|(p, y)| (p - y).powi(2));
+        let cost = errors.sum::<f64>() / (2 * data.samples()) as f64;
+        assert!((model.training().cost / cost - 1.0).abs() < 1e-6);
+    }
+}
+
+#[test]
+fn the_normal_equations_of_blocks_are_those_of_all_samples() {
+    let data = diabetes();
+    let n = data.features().columns().len();
+    let blocks = data.features().values().chunks(100 * n).zip(data.y().chunks(100)).map(|(x, y)| {
+        let table = Table::new(data.features().columns().to_vec(), x.to_vec())?;
+        Dataset::new(table, data.target(), y.to_vec())
+    });
+    let whole = normal().fit(&Loop, &data).unwrap();
+    assert_eq!(normal().fit_blocks(&Loop, blocks).unwrap().weights(), whole.weights());
+}
+
+/// Twice a, a + b, and a constant, beside a and b.
+fn collinear() -> Dataset {
+    let columns = ["a", "b", "twice a", "a + b", "c"].map(str::to_owned).to_vec();
+    let (a, b) = (random(60, 1), random(60, 2));
+    // Sums of multiples of 2⁻¹⁰ are exact.
+    let round = |value: f32| (value * 1024.0).round() / 1024.0;
+    let rows = a.iter().zip(&b).map(|(a, b)| (round(*a), round(*b)));
+    let x = rows.clone().flat_map(|(a, b)| [a, b, 2.0 * a, a + b, 7.0]).collect();
+    let y = rows.zip(random(60, 3)).map(|((a, b), noise)| 3.0 * a - b + 2.0 + 0.1 * noise).collect();
+    Dataset::new(Table::new(columns, x).unwrap(), "y", y).unwrap()
+}
+
+#[test]
+fn dependent_columns_go_to_qr_and_have_the_shortest_weights() {
+    let data = collinear();
+    let model = normal().fit(&Loop, &data).unwrap();
+    assert_eq!(model.training().ending, Ending::Qr { rank: 2 });
+    assert_eq!(model.weights()[4], 0.0);
+    assert!(
+        (model.weights()[0] - model.weights()[2]).abs() < 1e-9,
+        "one column twice: {:?}",
+        model.weights()
+    );
+    // Descent from 0 stays among the combinations of samples, and so goes to the shortest weights too.
+    let descent = LinearRegression::new().learning_rate(0.3).iterations(20_000).fit(&Loop, &data).unwrap();
+    assert!(off(model.weights(), descent.weights()) < 1e-6, "{:?} {:?}", model.weights(), descent.weights());
+    assert!((model.training().cost - descent.training().cost).abs() < 1e-9);
+    let refused = normal().fit_blocks(&Loop, [Ok(data.clone())]).unwrap_err().to_string();
+    assert!(refused.contains("depend on each other") && refused.contains("L2"), "{refused}");
+    let ridge = normal().l2(0.01).fit_blocks(&Loop, [Ok(data)]).unwrap();
+    assert_eq!(ridge.training().ending, Ending::Cholesky);
+}
+
+#[test]
+fn a_penalty_has_the_same_minimum_by_the_normal_equations_and_by_descent() {
+    let x = Table::new(vec!["a".into(), "b".into()], random(80, 11)).unwrap();
+    let two = Dataset::new(x, "y", random(40, 12)).unwrap();
+    for (data, scale, l2) in
+        [(collinear(), Scale::ZScore, 0.05), (collinear(), Scale::ZScore, 1e-9), (two, Scale::None, 0.05)]
+    {
+        let solved = normal().l2(l2).scale(scale).fit(&Loop, &data).unwrap();
+        let steps = LinearRegression::new().l2(l2).scale(scale).learning_rate(0.2).iterations(20_000);
+        let descended = steps.fit(&Loop, &data).unwrap();
+        let difference = off(solved.weights(), descended.weights());
+        assert!(difference < 1e-5, "{scale}, {l2}: {difference}");
+        assert!((solved.training().cost - descended.training().cost).abs() < 1e-9);
+    }
+}
+
+/// The length of J's gradient at a model of two classes, by the loop.
+fn gradient_norm(model: &FittedLogistic, data: &Dataset, l2: f64) -> f64 {
+    let (m, n) = (data.samples(), model.weights().len());
+    let x = Loop.upload(m, n, data.features().values()).unwrap();
+    let y = Loop.upload(m, 1, data.y()).unwrap();
+    let scaling = model.scaler().on(&Loop).unwrap();
+    let (mut weights, mut bias) =
+        (Loop.restore(n, 1, model.weights()).unwrap(), Loop.restore(1, 1, model.bias()).unwrap());
+    let over = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
+    let objective = Objective { loss: Loss::LogLoss, l2 };
+    Loop.descend(objective, &over, &mut weights, &mut bias, 1.0, 1).unwrap().gradient_norms[0]
+}
+
+/// Two classes that overlap.
+fn overlapping() -> Dataset {
+    let (x, noise) = (random(200, 4), random(100, 5));
+    let y =
+        x.chunks(2).zip(&noise).map(|(x, noise)| f32::from(x[0] - 0.5 * x[1] + 0.7 * noise > 0.0)).collect();
+    Dataset::new(Table::new(vec!["a".into(), "b".into()], x).unwrap(), "y", y).unwrap()
+}
+
+#[test]
+fn newton_ends_where_the_gradient_is_0() {
+    for (data, l2) in [(breast_cancer(), 1e-3), (overlapping(), 0.0), (overlapping(), 0.1)] {
+        let model = newton().l2(l2).fit(&Cpu, &data).unwrap();
+        let training = model.training();
+        assert_eq!(training.ending, Ending::Converged);
+        assert!(training.iterations < 20 && model.history().len() == training.iterations + 1);
+        assert!(model.history().windows(2).all(|pair| pair[1] <= pair[0]), "{:?}", model.history());
+        let norm = gradient_norm(&model, &data, l2);
+        assert!(norm < 1e-9, "{norm}");
+    }
+    let early = newton().tolerance(1e-3).fit(&Cpu, &overlapping()).unwrap();
+    assert_eq!(early.training().ending, Ending::Tolerance);
+    assert!(gradient_norm(&early, &overlapping(), 0.0) <= 1e-3);
+    let warm =
+        newton().warm_start(&newton().fit(&Cpu, &overlapping()).unwrap()).fit(&Cpu, &overlapping()).unwrap();
+    assert!(warm.training().iterations <= 1);
+}
+
+#[test]
+fn newton_refuses_what_has_no_single_minimum_with_the_remedy() {
+    let of = |x: &[f32], y: &[f32]| {
+        let columns = (0..x.len() / y.len()).map(|j| format!("x{j}")).collect();
+        Dataset::new(Table::new(columns, x.to_vec()).unwrap(), "y", y.to_vec()).unwrap()
+    };
+    let told_apart = of(&[1.0, 2.0, 3.0, 4.0], &[0.0, 0.0, 1.0, 1.0]);
+    let all_but_two = of(&[1.0, 2.0, 2.0, 3.0], &[0.0, 0.0, 1.0, 1.0]);
+    let three = of(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]);
+    let twice = of(&[1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0], &[0.0, 1.0, 0.0, 1.0]);
+    let apart = "tell the classes of \"y\" apart";
+    let none = "no single minimum";
+    for (data, words) in [
+        (&told_apart, apart),
+        (&all_but_two, none),
+        (&three, apart),
+        (&breast_cancer(), apart),
+        (&twice, none),
+    ] {
+        let refused = newton().fit(&Loop, data).unwrap_err().to_string();
+        assert!(refused.contains(words) || data.target() == "benign", "{refused}");
+        assert!(refused.contains("set an L2 penalty"), "{refused}");
+        assert_eq!(newton().l2(0.01).fit(&Loop, data).unwrap().training().ending, Ending::Converged);
+    }
+}
+
+/// Three classes that overlap.
+fn three_classes() -> Dataset {
+    let (x, noise) = (random(300, 8), random(150, 9));
+    let y = x
+        .chunks(2)
+        .zip(&noise)
+        .map(|(x, noise)| (1.5 * (1.0 + x[0] + 0.6 * noise)).floor().clamp(0.0, 2.0))
+        .collect();
+    Dataset::new(Table::new(vec!["a".into(), "b".into()], x).unwrap(), "y", y)
+        .unwrap()
+        .with_classes()
+        .unwrap()
+}
+
+/// J of three classes, as its formula is written.
+fn softmax_cost(data: &Dataset, model: &FittedLogistic, weights: &[f64], bias: &[f64], l2: f64) -> f64 {
+    let n = data.features().columns().len();
+    let k = bias.len();
+    let (mean, deviation) = (model.scaler().mean(), model.scaler().standard_deviation());
+    let mut sum = 0.0;
+    for (x, &y) in data.features().values().chunks(n).zip(data.y()) {
+        let z = |class: usize| {
+            (0..n).map(|j| (f64::from(x[j]) - mean[j]) / deviation[j] * weights[j * k + class]).sum::<f64>()
+                + bias[class]
+        };
+        sum += (0..k).map(|class| z(class).exp()).sum::<f64>().ln() - z(y as usize);
+    }
+    sum / data.samples() as f64 + l2 / 2.0 * weights.iter().map(|w| w * w).sum::<f64>()
+}
+
+/// Central differences at h = 10⁻⁵ are right to 10⁻¹⁰, as above.
+#[test]
+fn softmax_by_newton_has_no_slope_left_and_descent_goes_there_too() {
+    const H: f64 = 1e-5;
+    let data = three_classes();
+    for l2 in [0.0, 0.02] {
+        let model = newton().l2(l2).fit(&Loop, &data).unwrap();
+        assert_eq!((model.training().ending, model.weights().len()), (Ending::Converged, 6));
+        let (weights, bias) = (model.weights(), model.bias());
+        let at_end = softmax_cost(&data, &model, weights, bias, l2);
+        assert!((at_end - model.training().cost).abs() < 1e-12);
+        for at in 0..weights.len() + bias.len() {
+            let cost = |h: f64| {
+                let (mut weights, mut bias) = (weights.to_vec(), bias.to_vec());
+                match at < weights.len() {
+                    true => weights[at] += h,
+                    false => bias[at - 6] += h,
+                }
+                softmax_cost(&data, &model, &weights, &bias, l2)
+            };
+            let slope = (cost(H) - cost(-H)) / (2.0 * H);
+            assert!(slope.abs() < 1e-8, "{l2}, {at}: {slope}");
+        }
+        let descent =
+            LogisticRegression::new().l2(l2).learning_rate(1.0).iterations(3000).fit(&Loop, &data).unwrap();
+        assert!(off(weights, descent.weights()) < 1e-4 && off(bias, descent.bias()) < 1e-4);
+        let momentum = LogisticRegression::new().l2(l2).optimiser(Optimiser::momentum()).iterations(1000);
+        assert!(off(weights, momentum.fit(&Cpu, &data).unwrap().weights()) < 1e-3);
+        let read = FittedLogistic::from_bytes(&model.to_bytes().unwrap()).unwrap();
+        let probabilities = read.probabilities(&Cpu, data.features()).unwrap();
+        assert_eq!(probabilities, model.probabilities(&Cpu, data.features()).unwrap());
+        assert!(probabilities.chunks(3).all(|p| (p.iter().sum::<f64>() - 1.0).abs() < 1e-12));
+    }
+}
+
+#[test]
+fn digits_are_told_apart_by_softmax_regression() {
+    let digits = Dataset::read_csv(data("digits.csv"), "digit", None).unwrap();
+    let (train, test) = digits.with_classes().unwrap().split(0.2, 0).unwrap();
+    let settings = LogisticRegression::new().learning_rate(0.01).epochs(20).batch_size(32);
+    let model = settings.optimiser(Optimiser::adam()).fit(&Cpu, &train).unwrap();
+    let accuracy = model.score(&Cpu, &test).unwrap();
+    assert!(accuracy > 0.94, "{accuracy}");
+    assert_eq!(model.evaluate(&Cpu, &test).unwrap().confusion.len(), 10);
+}
+
+#[test]
+fn linear_regression_by_mini_batches_momentum_and_adam_is_near_least_squares() {
+    let data = diabetes();
+    let r2 = normal().fit(&Cpu, &data).unwrap().score(&Cpu, &data).unwrap();
+    for (optimiser, rate) in
+        [(Optimiser::Descent, 0.01), (Optimiser::momentum(), 0.001), (Optimiser::adam(), 1.0)]
+    {
+        let settings =
+            LinearRegression::new().optimiser(optimiser).learning_rate(rate).epochs(200).batch_size(64);
+        let score = settings.fit(&Cpu, &data).unwrap().score(&Cpu, &data).unwrap();
+        assert!(score > r2 - 0.02 && score <= r2 + 1e-9, "{optimiser}: {score}, {r2}");
+    }
+    let stopping = EarlyStopping { validation_share: 0.2, patience: 3 };
+    let settings = LinearRegression::new().learning_rate(0.05).batch_size(16).early_stopping(stopping);
+    assert_eq!(settings.fit(&Cpu, &data).unwrap().training().ending, Ending::Patience);
+}
+
+#[test]
+fn settings_that_do_not_go_together_are_refused() {
+    let (data, classes) = (diabetes(), overlapping());
+    let linear = |settings: LinearRegression| settings.fit(&Loop, &data).unwrap_err().to_string();
+    let logistic = |settings: LogisticRegression| settings.fit(&Loop, &classes).unwrap_err().to_string();
+    let new = LinearRegression::new;
+    assert!(linear(new().solver(Solver::Newton)).contains("newton is for logistic"));
+    assert!(linear(new().method(Method::Gram).batch_size(8)).contains("method gram"));
+    assert!(linear(normal().method(Method::Gram)).contains("method gram"));
+    assert!(logistic(LogisticRegression::new().solver(Solver::Normal)).contains("normal is for linear"));
+    let blocks = new().batch_size(8).fit_blocks(&Loop, [Ok(data.clone())]).unwrap_err().to_string();
+    assert!(blocks.contains("blocks are not kept"), "{blocks}");
+    let folder = tempfile::tempdir().unwrap();
+    let output = Output::new(folder.path().join("checkpoint")).unwrap();
+    let kept = normal().fit_resumable(&Loop, &data, Checkpoints::begin(output).unwrap(), |_| ());
+    assert!(kept.unwrap_err().to_string().contains("no steps to go on from"));
 }

@@ -16,6 +16,7 @@
 //! AᵀA is summed in `f64` of values less their mean in the first rows, so that means far from 0 cost no digits. The
 //! one rounding that is left, of X′ and y′ to `f32`, is as that of the standardised X itself.
 
+use nalgebra::DMatrix;
 use rayon::prelude::*;
 
 use super::scaler::Constants;
@@ -137,6 +138,61 @@ impl Compression {
         let mut r = gram.finish();
         cholesky(&mut r);
         few(&mut r, samples, &shift, scale, &columns, &constants)
+    }
+
+    /// Means and covariances of all columns.
+    ///
+    /// # Errors
+    /// As [`Scaler::fit`].
+    pub(super) fn centred(mut self, scale: Scale) -> Result<Centred> {
+        if self.shift.is_empty() {
+            self.add_first();
+        }
+        let Compression { columns, target, samples, constants, shift, gram, .. } = self;
+        let (n, m) = (columns.len(), samples as f64);
+        let sums = gram.finish();
+        let sum = |i: usize, j: usize| sums.values()[i * (n + 2) + j] / m;
+        let mut covariance = DMatrix::zeros(n + 1, n + 1);
+        for i in 0..=n {
+            for j in i..=n {
+                covariance[(i, j)] = sum(i + 1, j + 1) - sum(0, i + 1) * sum(0, j + 1);
+            }
+        }
+        let mut deviation: Vec<f64> = (0..n).map(|j| covariance[(j, j)].max(0.0).sqrt()).collect();
+        let mean: Vec<f64> = (0..=n).map(|j| shift[j + 1] + sum(0, j + 1)).collect();
+        (0..n).filter(|j| constants.value(*j).is_some()).for_each(|j| deviation[j] = 0.0);
+        let moments = Moments { mean: mean[..n].to_vec(), standard_deviation: deviation.clone() };
+        let scaler = match scale {
+            Scale::ZScore => Scaler::from_moments(moments, &columns, &constants)?.0,
+            Scale::None => Scaler::none(n),
+        };
+        let constant: Vec<usize> = (0..n).filter(|j| deviation[*j] == 0.0).collect();
+        // What rounding left of them.
+        for &j in &constant {
+            covariance.row_mut(j).fill(0.0);
+            covariance.column_mut(j).fill(0.0);
+        }
+        Ok(Centred { target, mean, deviation, covariance, scaler, constant })
+    }
+}
+
+/// Means and covariances of the columns of (X y), in `f64`.
+pub(super) struct Centred {
+    pub target: String,
+    /// Of n + 1 columns.
+    pub mean: Vec<f64>,
+    /// Population standard deviations of the features.
+    pub deviation: Vec<f64>,
+    /// (n + 1) × (n + 1), with the divisor m. The upper triangle is there.
+    pub covariance: DMatrix<f64>,
+    pub scaler: Scaler,
+    /// The numbers of the features that are constant.
+    pub constant: Vec<usize>,
+}
+
+impl Centred {
+    pub(super) fn is_constant(&self, j: usize) -> bool {
+        self.deviation[j] == 0.0
     }
 }
 

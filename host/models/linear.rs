@@ -1,17 +1,22 @@
 //! Linear regression.
 
 use super::checkpoint::Subject;
-use super::gram::Compression;
+use super::gram::{Centred, Compression};
 use super::predictions::{numbers_of, truth};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
 use super::training::{About, about_methods};
-use super::{Checkpoints, Method, Progress, Settings, metrics, stepwise};
+use super::{Checkpoints, Method, Progress, Settings, Solver, metrics, normal, stepwise};
 use crate::data::{Dataset, Encoding, Table};
 use crate::engine::{Engine, Head, Loss};
 use crate::{Error, Result};
 
 /// Linear regression: ŷ = Xw + b with the w and b that make J = Σ(ŷ − y)² / (2m) + λ/2 Σw² small.
+///
+/// **How.** [`Solver::Normal`] takes the minimum from the normal equations, of sums in `f64` over one pass; [`Training`](super::Training) says
+/// whether by Cholesky or, where columns depend on each other so much that this would lose digits, by QR: of several
+/// minima the weights that are shortest, for features measured in their deviations. Otherwise it is descent: over all
+/// samples at a constant rate, or else as a network of one layer.
 ///
 /// [`Method`] says what the steps of full-batch descent go over. Each step is w := w − α (Xᵀe/m + λw), b := b − α Σe/m,
 /// with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The same data and settings give the same
@@ -54,7 +59,8 @@ impl LinearRegression {
     /// Trains on `dataset` on `engine`. The cpu engine reads the data set's own values; others have a copy.
     ///
     /// # Errors
-    /// - [`Error::Setting`]: what [`Settings::check`] refuses, or a warm start from other features.
+    /// - [`Error::Setting`]: what [`Settings::check`] refuses, [`Solver::Newton`], [`Method::Gram`] with anything but plain
+    ///   full-batch descent, or a warm start from other features.
     /// - [`Error::Data`]: a target of classes, or values too large for 32-bit floating point.
     /// - [`Error::Diverged`]: the learning rate is too large, be it by little, so that the cost ends above its lowest;
     ///   says from which iteration, and what rate would do.
@@ -91,7 +97,7 @@ impl LinearRegression {
         self.train(engine, dataset, Some(checkpoints), &mut progress)
     }
 
-    /// Trains with [`Method::Gram`] on samples that come block by block, and are not kept: there may be more of them than
+    /// Trains with [`Method::Gram`], or [`Solver::Normal`], on samples that come block by block, and are not kept: there may be more of them than
     /// fit in memory, which holds one block and (features + 2)² numbers twice. How they are cut into blocks changes no
     /// bit.
     ///
@@ -111,17 +117,22 @@ impl LinearRegression {
     /// ```
     ///
     /// # Errors
-    /// As [`LinearRegression::fit`]; [`Error::Data`]: no blocks, or blocks with other columns; [`Error::Setting`]:
-    /// [`Method::Direct`] was asked for; and the first error among the blocks.
+    /// As [`LinearRegression::fit`]; [`Error::Data`]: no blocks, blocks with other columns, or, with [`Solver::Normal`],
+    /// columns that depend on each other; [`Error::Setting`]: what goes over the samples in each step was asked for; and
+    /// the first error among the blocks.
     pub fn fit_blocks<E: Engine>(
         &self,
         engine: &E,
         blocks: impl IntoIterator<Item = Result<Dataset>>,
     ) -> Result<FittedLinear> {
-        regression::check(&self.settings)?;
-        if self.settings.method == Method::Direct {
+        self.check()?;
+        let settings = &self.settings;
+        if settings.solver == Solver::Descent
+            && (settings.method == Method::Direct || !settings.is_plain_descent())
+        {
             return Err(Error::Setting(
-                "the method direct goes over all samples in each step, and blocks are not kept: take the method gram"
+                "only full-batch descent with the method gram, and the solver normal, need no samples once they have been \
+                 seen, and blocks are not kept: take one of these"
                     .to_owned(),
             ));
         }
@@ -142,7 +153,10 @@ impl LinearRegression {
             compression.add(&block)?;
         }
         let task = self.task(&encoding, &target, samples, Method::Gram);
-        let small = Prepared::few(engine, compression.finish(self.settings.scale)?)?;
+        if settings.solver == Solver::Normal {
+            return self.solve(engine, &task, &compression.centred(settings.scale)?, None);
+        }
+        let small = Prepared::few(engine, compression.finish(settings.scale)?)?;
         regression::descend(engine, &task, small, None, &mut |_| ()).map(FittedLinear::from)
     }
 
@@ -154,17 +168,21 @@ impl LinearRegression {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedLinear> {
         let settings = &self.settings;
-        stepwise::check(settings, 1)?;
+        self.check()?;
         numbers_of(dataset)?;
         let table = dataset.features();
         let (samples, features) = (table.rows(), table.columns().len());
         let found = checkpoints.as_ref().and_then(Checkpoints::found);
         let resumed = found.and_then(|found| found.setting(Settings::METHOD));
-        let method = match stepwise::is_needed(settings, 1) {
+        let method = match settings.solver == Solver::Normal || stepwise::is_needed(settings, 1) {
             true => Method::Direct,
             false => settings.method.resolve(engine, (samples, features), settings.epochs, resumed),
         };
         let task = self.task(dataset.encoding(), dataset.target(), samples, method);
+        if settings.solver == Solver::Normal {
+            task.without_checkpoints(checkpoints)?;
+            return self.solve(engine, &task, &normal::centred(dataset, settings.scale)?, Some(dataset));
+        }
         let checkpoints = checkpoints
             .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, method), settings.epochs))
             .transpose()?;
@@ -187,6 +205,32 @@ impl LinearRegression {
         trained.map(FittedLinear::from)
     }
 
+    /// Refuses settings that make no sense, or not together.
+    fn check(&self) -> Result<()> {
+        let settings = &self.settings;
+        if settings.solver == Solver::Newton {
+            return Err(Error::Setting(
+                "the solver newton is for logistic regression: take normal, or descent, for linear regression".to_owned(),
+            ));
+        }
+        stepwise::check(settings, 1)
+    }
+
+    /// The normal equations.
+    fn solve<E: Engine>(
+        &self,
+        engine: &E,
+        task: &Task<'_>,
+        centred: &Centred,
+        dataset: Option<&Dataset>,
+    ) -> Result<FittedLinear> {
+        let solution = normal::solve(centred, &self.settings, dataset)?;
+        let affine = Affine { weights: solution.weights, bias: vec![solution.bias] }.of_raw(&centred.scaler);
+        let (scaler, history) = (centred.scaler.clone(), vec![solution.cost]);
+        task.trained(engine, scaler, &centred.constant, affine, solution.ending, history)
+            .map(FittedLinear::from)
+    }
+
     fn task<'a>(
         &'a self,
         encoding: &'a Encoding,
@@ -195,7 +239,7 @@ impl LinearRegression {
         method: Method,
     ) -> Task<'a> {
         let (settings, start) = (&self.settings, self.start.as_ref());
-        Task { settings, loss: Loss::SquaredError, encoding, target, samples, method, start }
+        Task { settings, loss: Loss::SquaredError, encoding, target, samples, method, start, outputs: 1 }
     }
 
     /// What decides the bits of each step.

@@ -4,7 +4,7 @@ use super::predictions::{labels, most_probable};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
 use super::training::{About, about_methods};
-use super::{Checkpoints, Method, Progress, Settings, metrics, stepwise};
+use super::{Checkpoints, Method, Progress, Scaler, Settings, Solver, metrics, newton, stepwise};
 use crate::data::{Dataset, Table};
 use crate::engine::{Engine, Head, Loss};
 use crate::{Error, Result};
@@ -16,11 +16,13 @@ use crate::{Error, Result};
 /// b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The same data and settings
 /// give the same bits on the same engine.
 ///
-/// Of **more classes**, W has a column for each, the probabilities are the softmax of z = xW + b, eᶻ / Σeᶻ, and J is the mean of
-/// −ln of that of a sample's own class, and the penalty.
+/// Of **K > 2 classes**, z has a column for each, the probabilities are its softmax, p = eᶻ / Σeᶻ, and J = −Σ ln p of each sample's own
+/// class / m + λ/2 Σw².
 ///
-/// Mini-batches, other optimisers than plain descent, schedules and early stopping go the way of a network of one layer: see
-/// [`MultilayerPerceptron`](super::MultilayerPerceptron) for what the costs are then.
+/// **How.** [`Solver::Newton`] goes to the minimum in some ten steps, on the host in `f64`; it is refused where there is none, as for classes
+/// that weights tell apart without an error, unless there is a penalty. Otherwise it is descent: of two classes over all samples at
+/// a constant rate as said. Mini-batches, other optimisers than plain descent, schedules, early stopping and more classes go the way of a network of
+/// one layer: see [`MultilayerPerceptron`](super::MultilayerPerceptron) for what the costs are then.
 ///
 /// Classes are those of [`Dataset::classes`]; of a data set without, each different value of the target is one.
 ///
@@ -60,10 +62,10 @@ impl LogisticRegression {
     /// Trains on `dataset` on `engine`. The cpu engine reads the data set's own values; others have a copy.
     ///
     /// # Errors
-    /// - [`Error::Setting`]: what [`Settings::check`] refuses, [`Method::Gram`], or a warm start from other features or
-    ///   classes.
-    /// - [`Error::Data`]: fewer than two classes, or values too large for 32-bit floating point.
-    /// - [`Error::Diverged`]: the learning rate is too large, so that the cost grows; says from which iteration, and what
+    /// - [`Error::Setting`]: what [`Settings::check`] refuses, [`Method::Gram`], [`Solver::Normal`], checkpoints with
+    ///   [`Solver::Newton`], or a warm start from other features or classes.
+    /// - [`Error::Data`]: fewer than two classes, with [`Solver::Newton`] a cost that has no single minimum, or values too large for 32-bit floating point.
+    /// - [`Error::Diverged`], or [`Error::Unstable`] as for networks: the learning rate is too large, so that the cost grows; says from which iteration, and what
     ///   rate would do.
     /// - What the engine reports.
     pub fn fit<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<FittedLogistic> {
@@ -113,6 +115,11 @@ impl LogisticRegression {
                     .to_owned(),
             ));
         }
+        if settings.solver == Solver::Normal {
+            return Err(Error::Setting(
+                "the solver normal is for linear regression: take newton, or descent, for logistic regression".to_owned(),
+            ));
+        }
         let dataset = &dataset.clone().with_classes()?;
         let classes = dataset.classes().unwrap_or_default().to_vec();
         check_classes(&classes, dataset.target())?;
@@ -133,20 +140,42 @@ impl LogisticRegression {
             samples: dataset.samples(),
             method: Method::Direct,
             start: self.start.as_ref(),
+            outputs: columns,
         };
+        let of = |Trained { about, affine }: Trained| FittedLogistic { about, classes, affine };
+        if settings.solver == Solver::Newton {
+            task.without_checkpoints(checkpoints)?;
+            return newton(engine, &task, dataset, progress).map(of);
+        }
         let checkpoints = checkpoints
             .map(|checkpoints| checkpoints.of(task.subject("logistic", engine, dataset), settings.epochs))
             .transpose()?;
         let prepared = Prepared::direct(engine, settings.scale, table, dataset.y())?;
-        let Trained { about, affine } = match stepwise::is_needed(settings, columns) {
+        let trained = match stepwise::is_needed(settings, columns) {
             true => {
                 let output = (head, columns);
                 stepwise::descend(engine, &task, output, dataset, prepared, checkpoints, progress)?
             }
             false => regression::descend(engine, &task, prepared, checkpoints, progress)?,
         };
-        Ok(FittedLogistic { about, classes, affine })
+        Ok(of(trained))
     }
+}
+
+/// Newton's method, on the host.
+fn newton<E: Engine>(
+    engine: &E,
+    task: &Task<'_>,
+    dataset: &Dataset,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Trained> {
+    let table = dataset.features();
+    let x = engine.share(table.rows(), table.columns().len(), table.shared_values())?;
+    let (scaler, constant) = Scaler::fit(task.settings.scale, engine, &x, table)?;
+    drop(x);
+    let start = task.begin(&scaler, &constant)?;
+    let (affine, history, ending) = newton::minimise(dataset, &scaler, task.settings, &start, progress)?;
+    task.trained(engine, scaler, &constant, affine, ending, history)
 }
 
 /// Refuses targets of one class.

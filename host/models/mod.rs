@@ -25,6 +25,8 @@ mod method;
 pub mod metrics;
 mod model;
 mod network;
+mod newton;
+mod normal;
 mod optimiser;
 mod predictions;
 mod regression;

@@ -8,26 +8,13 @@ use super::checkpoint::{Checkpoint, Subject, Writer};
 use super::descent::{Descent, History};
 use super::gram::Compressed;
 use super::training::{About, Ending, Training};
-use super::{Method, Progress, Scale, Scaler, Settings, Solver, descent};
+use super::{Method, Progress, Scale, Scaler, Settings, descent};
 use crate::data::{Dataset, Encoding, Table};
 use crate::engine::{Descended, Engine, Loss, Objective, Samples, Scaling};
 use crate::{Error, Result};
 
 /// Steps with which a learning rate is tried before it is suggested.
 const TRIAL_STEPS: usize = 10;
-
-/// Refuses what these models are not trained with.
-pub(super) fn check(settings: &Settings) -> Result<()> {
-    settings.check()?;
-    let plain = settings.is_plain_descent() && settings.solver == Solver::Descent;
-    match plain {
-        true => Ok(()),
-        false => Err(Error::Setting(
-            "linear and logistic regression are trained by full-batch descent with a constant learning rate"
-                .to_owned(),
-        )),
-    }
-}
 
 /// What a model is trained on, in words, and how.
 pub(super) struct Task<'a> {
@@ -38,6 +25,8 @@ pub(super) struct Task<'a> {
     pub samples: usize,
     pub method: Method,
     pub start: Option<&'a Start>,
+    /// Columns of z.
+    pub outputs: usize,
 }
 
 /// What the steps go over, on an engine.
@@ -115,6 +104,19 @@ impl Affine {
         raw
     }
 
+    /// The same for features as `scaler` scales them, if this is for data in their own units.
+    pub(super) fn of_raw(mut self, scaler: &Scaler) -> Affine {
+        let k = self.bias.len();
+        let moments = scaler.mean().iter().zip(scaler.standard_deviation());
+        for (weights, (mean, deviation)) in self.weights.chunks_exact_mut(k).zip(moments) {
+            for (weight, bias) in weights.iter_mut().zip(&mut self.bias) {
+                *bias += *weight * mean;
+                *weight *= deviation;
+            }
+        }
+        self
+    }
+
     /// Whether all weights and biases, and those for raw data, are finite in `f32`.
     pub(super) fn is_finite(&self, scaler: &Scaler) -> bool {
         let raw = self.to_raw(scaler);
@@ -176,17 +178,10 @@ impl Start {
             )));
         }
         let mut affine = self.affine.clone();
-        let k = affine.bias.len();
         if self.scaler != *scaler {
-            affine = affine.to_raw(&self.scaler);
-            for (j, weights) in affine.weights.chunks_exact_mut(k).enumerate() {
-                let (mean, deviation) = (scaler.mean()[j], scaler.standard_deviation()[j]);
-                for (weight, bias) in weights.iter_mut().zip(&mut affine.bias) {
-                    *bias += *weight * mean;
-                    *weight *= deviation;
-                }
-            }
+            affine = affine.to_raw(&self.scaler).of_raw(scaler);
         }
+        let k = affine.bias.len();
         for &j in constant {
             affine.weights[j * k..][..k].fill(0.0);
         }
@@ -212,12 +207,8 @@ pub(super) fn descend<E: Engine>(
     let objective = Objective { loss, l2: settings.l2 };
     let Prepared { x, scaling, y, scaler, constant } = &prepared;
     let over = &Samples { x, scaling: scaling.as_ref(), y };
-    let columns = encoding.features();
-    let n = columns.len();
-    let start = match task.start {
-        Some(start) => start.on(columns, scaler, constant)?,
-        None => Affine { weights: vec![0.0; n], bias: vec![0.0] },
-    };
+    let n = encoding.features().len();
+    let start = task.begin(scaler, constant)?;
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let begin = |learning_rate| {
         let weights = engine.upload(n, 1, &narrow(&start.weights))?;
@@ -268,6 +259,17 @@ pub(super) fn descend<E: Engine>(
 }
 
 impl Task<'_> {
+    /// Where training begins: at the warm start, or at 0.
+    pub(super) fn begin(&self, scaler: &Scaler, constant: &[usize]) -> Result<Affine> {
+        let columns = self.encoding.features();
+        match self.start {
+            Some(start) => start.on(columns, scaler, constant),
+            None => {
+                Ok(Affine { weights: vec![0.0; columns.len() * self.outputs], bias: vec![0.0; self.outputs] })
+            }
+        }
+    }
+
     /// The error for data whose sums overflow.
     fn too_large(&self, when: &str) -> Error {
         let which = match self.loss {
@@ -275,6 +277,17 @@ impl Task<'_> {
             Loss::LogLoss => "values of the features are".to_owned(),
         };
         Error::Data(format!("{when}: {which} too large for 32-bit floating point: use a larger unit"))
+    }
+
+    /// Refuses checkpoints of what is not descent.
+    pub(super) fn without_checkpoints<T>(&self, checkpoints: Option<T>) -> Result<()> {
+        match checkpoints {
+            None => Ok(()),
+            Some(_) => Err(Error::Setting(format!(
+                "the solver {} has no steps to go on from: leave the checkpoint out, or take the solver descent",
+                self.settings.solver
+            ))),
+        }
     }
 
     /// What was trained; `history` has the cost before each step, and after the last.

@@ -169,7 +169,7 @@ impl Constants {
     }
 
     /// The value of column `j` if there is but one.
-    fn value(&self, j: usize) -> Option<f32> {
+    pub(super) fn value(&self, j: usize) -> Option<f32> {
         self.same[j].then(|| self.first[j])
     }
 }

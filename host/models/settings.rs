@@ -362,6 +362,13 @@ macro_rules! builder_methods {
                 self
             }
 
+            /// How the parameters are found.
+            #[must_use]
+            pub fn solver(mut self, solver: $crate::models::Solver) -> Self {
+                self.settings.solver = solver;
+                self
+            }
+
             /// How features are scaled before descent.
             #[must_use]
             pub fn scale(mut self, scale: $crate::models::Scale) -> Self {

@@ -3,35 +3,33 @@
 
 use super::checkpoint::{Checkpoint, Writer};
 use super::network::{Outcome, Parameters, Rows, train};
-use super::regression::{Affine, Prepared, Task, Trained, check as check_plain};
+use super::regression::{Affine, Prepared, Task, Trained};
 use super::{Method, Progress, Settings, Solver, network};
 use crate::data::Dataset;
 use crate::engine::{Activation, Engine, Head, Samples};
 use crate::{Error, Result};
 
-/// Whether these settings, for z of so many columns, are beyond full-batch descent at one rate.
+/// Whether descent with these settings, for z of so many columns, is beyond full-batch descent at one rate.
 pub(super) fn is_needed(settings: &Settings, columns: usize) -> bool {
-    !settings.is_plain_descent() || columns > 1
+    settings.solver == Solver::Descent && (!settings.is_plain_descent() || columns > 1)
 }
 
 /// Refuses settings that make no sense, alone or together.
 pub(super) fn check(settings: &Settings, columns: usize) -> Result<()> {
-    if !is_needed(settings, columns) {
-        return check_plain(settings);
-    }
     settings.check()?;
-    if settings.method == Method::Gram {
+    let (solver, plain) = (settings.solver, settings.is_plain_descent());
+    if settings.method == Method::Gram && (solver != Solver::Descent || !plain || columns > 1) {
         return Err(Error::Setting(
-            "the method gram holds for full-batch descent of linear regression at one rate: take direct with mini-batches, \
-             other optimisers, schedules, early stopping and classes"
+            "the method gram holds for full-batch descent of linear regression at one rate: take direct with other solvers, \
+             mini-batches, other optimisers, schedules, early stopping and classes"
                 .to_owned(),
         ));
     }
-    match settings.solver {
-        Solver::Descent => Ok(()),
-        solver => Err(Error::Setting(format!(
-            "the solver {solver} takes no mini-batches, optimiser, schedule or early stopping, and no more than two classes: \
-             take the solver descent, or leave these out"
+    match solver == Solver::Descent || plain {
+        true => Ok(()),
+        false => Err(Error::Setting(format!(
+            "the solver {solver} takes no mini-batches, optimiser, schedule or early stopping: take the solver descent, or \
+             leave these out"
         ))),
     }
 }
@@ -47,11 +45,8 @@ pub(super) fn descend<E: Engine>(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained> {
     let Prepared { x, scaling, y, scaler, constant } = prepared;
+    let start = task.begin(&scaler, &constant)?;
     let features = task.encoding.features();
-    let start = match task.start {
-        Some(start) => start.on(features, &scaler, &constant)?,
-        None => Affine { weights: vec![0.0; features.len() * columns], bias: vec![0.0; columns] },
-    };
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let layer = Parameters {
         weights: engine.upload(features.len(), columns, &narrow(&start.weights))?,
