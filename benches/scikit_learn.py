@@ -1,6 +1,7 @@
 """tilegrad's estimators beside scikit-learn's, on the three data sets: the same coefficients, and how long each took.
 
     python3 benches/scikit_learn.py [ROUNDS] > result.json
+    python3 benches/scikit_learn.py --table result.json > result.md
 
 Needs the wheel and host/python/requirements.txt. Each round fits both, one after the other, so that both see the same
 seconds; times are medians over the rounds, of `fit` alone, with the data in memory as float64. Both have all cores.
@@ -103,7 +104,7 @@ def logistic(rounds):
     ]
     for what, X, y, C in cases:
         assert np.isfinite(C) or not separable(X, y)
-        ours = tilegrad.LogisticRegression(l2=1 / (C * len(X)), device="cpu")
+        ours = tilegrad.LogisticRegression(l2=1 / (C * len(X)), device="cpu")  # Newton's method
         # At its own tolerance, 1e-4, the coefficients of scikit-learn's default solver are not yet those of the minimum.
         for solver, settings in (("lbfgs", {}), ("newton-cholesky", {"tol": 1e-10})):
             theirs = linear_model.LogisticRegression(C=C, solver=solver, max_iter=10_000, **settings)
@@ -163,7 +164,33 @@ def networks(rounds):
               scikit_learn_test_accuracy=theirs.score(X[test], y[test]))
 
 
+def table(path):
+    """The results as a page."""
+    results = json.load(open(path))
+    machine, versions = results["machine"], results["versions"]
+    print(f"# Beside scikit-learn {versions['scikit-learn']}: {machine['processor']}, {machine['cores']} cores, {results['date']}\n")
+    print(f"Commit {results['commit']}, `{results['command']}`, NumPy {versions['numpy']}: medians of {results['rounds']} fits, in turn.\n")
+    print("| | samples × features | tilegrad, ms | scikit-learn, ms | scikit-learn / tilegrad | coefficients differ by |")
+    print("|---|---|---|---|---|---|")
+    for row in results["results"]:
+        difference = f"{row['difference']:.1e}" if "difference" in row else (
+            f"test accuracy {row['our_test_accuracy']:.3f}, scikit-learn {row['scikit_learn_test_accuracy']:.3f}")
+        print(f"| {row['what']} | {row['samples']} × {row['features']} | {row['our_ms']:.3g} | {row['scikit_learn_ms']:.3g} "
+              f"| {row['scikit_learn_ms'] / row['our_ms']:.2g} | {difference} |")
+    print("\n## Without a penalty, where a plane parts the classes (breast_cancer, all 30 features)\n")
+    print("There is no best model: larger coefficients are always better.\n")
+    for row in results["breast_cancer, no penalty, all 30 features"]:
+        if "tilegrad" in row:
+            print(f"- tilegrad: \"{row['tilegrad']}\"")
+        else:
+            warning = f"warns \"{row['warning']}\"" if row["warning"] else "without a warning"
+            print(f"- scikit-learn, {row['scikit_learn']}: {row['iterations']} iterations, largest coefficient "
+                  f"{row['largest_coefficient']:.3g}, {warning}")
+
+
 def main():
+    if sys.argv[1:2] == ["--table"]:
+        return table(sys.argv[2])
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
     model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), platform.machine())
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()

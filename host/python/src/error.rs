@@ -22,7 +22,7 @@ pub(crate) fn to_python(error: Error) -> PyErr {
             None => PyErr::from(std::io::Error::new(source.kind(), text)),
         },
         Error::Output { .. } => PyOSError::new_err(text),
-        Error::Diverged { .. } => PyArithmeticError::new_err(text),
+        Error::Diverged { .. } | Error::Unstable { .. } => PyArithmeticError::new_err(text),
         _ => PyRuntimeError::new_err(text),
     }
 }
