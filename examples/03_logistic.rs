@@ -10,7 +10,7 @@ fn main() -> tilegrad::Result<()> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/breast_cancer.csv");
     let (train, test) = Reader::new(path).target("benign").classes(true).read_split(0.2, 0)?;
 
-    let model = LogisticRegression::new().learning_rate(0.5).iterations(1000).fit(&Cpu, &train)?;
+    let model = LogisticRegression::new().learning_rate(0.5).iterations(1000).l2(1e-3).fit(&Cpu, &train)?;
 
     let metrics = model.evaluate(&Cpu, &test)?;
     println!("on the {} samples of the test:", test.samples());

@@ -7,8 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from sklearn import linear_model, preprocessing
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
 
 import data
 import tilegrad
@@ -17,6 +19,7 @@ from tilegrad import LinearRegression, LogisticRegression, MLPClassifier, MLPReg
 KINDS = {
     "linear": (LinearRegression(), "diabetes"),
     "logistic, two classes": (LogisticRegression(), "breast_cancer"),
+    "logistic, ten classes": (LogisticRegression(solver="descent", epochs=50), "digits"),
     "network, values": (MLPRegressor(hidden_layers=(8,), epochs=5), "diabetes"),
     "network, two classes": (MLPClassifier(hidden_layers=(8, 4), epochs=5), "breast_cancer"),
     "network, ten classes": (MLPClassifier(hidden_layers=(16,), activation="sigmoid", epochs=5), "digits"),
@@ -49,7 +52,7 @@ def test_a_model_comes_back_from_a_file_bit_for_bit(kind, tmp_path):
     np.testing.assert_array_equal(outputs(read, X), outputs(model, X))
     np.testing.assert_array_equal(read.predict(X), model.predict(X))
     assert list(read.feature_names_in_) == list(X.columns)
-    settings = {name: value for name, value in read.get_params().items() if name in ("epochs", "l2", "seed")}
+    settings = {name: value for name, value in read.get_params().items() if name in ("epochs", "solver", "l2", "seed")}
     assert settings == {name: model.get_params()[name] for name in settings}
 
 
@@ -81,8 +84,9 @@ def clone_of(model, **parameters):
 @pytest.mark.parametrize(
     "arguments, name",
     [
-        (["linear"], "diabetes"),
+        (["linear", "--solver", "normal"], "diabetes"),
         (["logistic", "--iterations", "50"], "breast_cancer"),
+        (["logistic", "--solver", "newton", "--l2", "1e-3"], "digits"),
         (["network", "--layers", "8:relu,1:identity", "--epochs", "3"], "diabetes"),
         (["network", "--layers", "8:relu,1:sigmoid", "--epochs", "3"], "breast_cancer"),
         (["network", "--layers", "8:relu,10:softmax", "--epochs", "3"], "digits"),
@@ -160,6 +164,8 @@ Y = np.arange(6.0)
     "estimator, words",
     [
         (LinearRegression(method="magic"), "the setting method: unknown variant `magic`, expected one of"),
+        (LinearRegression(solver="magic"), "the setting solver: unknown variant `magic`, expected one of"),
+        (LinearRegression(solver="newton"), "normal"),
         (LinearRegression(epochs="many"), "the setting epochs: invalid type"),
         (LinearRegression(epochs=0), "at least 1"),
         (LinearRegression(learning_rate=-1.0), "the learning rate must be a number above 0"),
@@ -194,7 +200,13 @@ def test_a_device_that_cannot_be_used_is_a_runtime_error():
 
 def test_descent_that_diverges_is_an_arithmetic_error_with_the_remedy():
     with pytest.raises(ArithmeticError, match="diverged at iteration .* would do"):
-        LinearRegression(learning_rate=1e3).fit(X, Y)
+        LinearRegression(solver="descent", learning_rate=1e3).fit(X, Y)
+
+
+def test_a_network_whose_cost_grows_without_bounds_is_an_arithmetic_error():
+    network = MLPRegressor(optimiser="descent", learning_rate=1e3, epochs=50, batch_size=None)
+    with pytest.raises(ArithmeticError, match="learning rate"):
+        network.fit(X, Y)
 
 
 def test_files_that_cannot_be_used_are_refused(tmp_path):
@@ -217,6 +229,33 @@ def test_what_is_not_fitted_does_not_predict(tmp_path):
         LinearRegression().predict(X)
     with pytest.raises(NotFittedError):
         LinearRegression().save(tmp_path / "model")
+
+
+def test_classes_that_a_plane_parts_have_no_best_weights_without_a_penalty():
+    X, y = data.load("breast_cancer")
+    with pytest.raises(ValueError, match="penalty"):
+        LogisticRegression(l2=0.0).fit(X, y)
+    assert LogisticRegression(l2=0.0).fit(X.iloc[:, :10], y).score(X.iloc[:, :10], y) > 0.9
+
+
+@pytest.mark.parametrize("name", data.TARGETS)
+def test_weights_are_those_of_scikit_learn(name):
+    """X is rounded to 32 bits, which moves the weights by no more than its condition number, below 10³, times 6e-8."""
+    X, y = data.load(name)
+    theirs = linear_model.LinearRegression().fit(X, y)
+    ours = LinearRegression().fit(X, y)
+    assert within(1e-3, ours.coef_ * X.std(ddof=0), theirs.coef_ * X.std(ddof=0))
+    if name == "diabetes":
+        y = y > y.median()
+    theirs = make_pipeline(
+        preprocessing.StandardScaler(), linear_model.LogisticRegression(C=1.0, solver="newton-cholesky", tol=1e-10)
+    ).fit(X, y)
+    ours = LogisticRegression(l2=1 / len(X)).fit(X, y)
+    assert within(1e-3, ours.coef_ * X.std(ddof=0).to_numpy(), theirs[-1].coef_)
+
+
+def within(share, ours, theirs):
+    return np.abs(ours - theirs).max() <= share * np.abs(theirs).max()
 
 
 def test_a_regression_has_no_probabilities():

@@ -7,7 +7,9 @@ import tilegrad
 
 ESTIMATORS = [
     tilegrad.LinearRegression(),
+    tilegrad.LinearRegression(solver="descent"),
     tilegrad.LogisticRegression(),
+    tilegrad.LogisticRegression(solver="descent"),
     tilegrad.MLPClassifier(),
     tilegrad.MLPRegressor(),
     tilegrad.StandardScaler(),

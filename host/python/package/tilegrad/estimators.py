@@ -135,11 +135,6 @@ class _Classifier(ClassifierMixin, _Model):
         self.classes_, y = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y has 1 class only, {self.classes_[0]!r}: a classifier needs at least two")
-        if len(self.classes_) > 2 and not self.__sklearn_tags__().classifier_tags.multi_class:
-            raise ValueError(
-                "Only binary classification is supported. The type of the target is multiclass. "
-                "MLPClassifier(hidden_layers=()) is the softmax of Xw + b, for any number of classes"
-            )
         return self._train(X, y, target, _class_names(self.classes_))
 
     def predict(self, X):
@@ -167,6 +162,7 @@ class LinearRegression(_Regressor):
 
     Parameters
     ----------
+    solver : "normal" (the minimum of the cost, from the normal equations) or "descent".
     l2 : the penalty.
     scale : "zscore" or "none": how features are scaled on the way. The model takes them as they are.
     learning_rate, epochs, batch_size, optimiser, schedule, tolerance, validation_share, patience, method, seed :
@@ -190,6 +186,7 @@ class LinearRegression(_Regressor):
     def __init__(
         self,
         *,
+        solver="normal",
         l2=0.0,
         scale="zscore",
         learning_rate=0.1,
@@ -204,6 +201,7 @@ class LinearRegression(_Regressor):
         seed=0,
         device="auto",
     ):
+        self.solver = solver
         self.l2 = l2
         self.scale = scale
         self.learning_rate = learning_rate
@@ -225,24 +223,23 @@ class LinearRegression(_Regressor):
 
 
 class LogisticRegression(_Classifier):
-    """Logistic regression of two classes: the sigmoid of Xw + b is the probability of the second.
-
-    `MLPClassifier(hidden_layers=())` is that of more classes.
+    """Logistic regression: of two classes the sigmoid of Xw + b, of more their softmax.
 
     The cost is J = the mean log loss + l2/2 · Σw², w those of the scaled features, so that scikit-learn's
-    `LogisticRegression(C)` on standardised features has C = 1 / (m · l2). Without a penalty there may be no minimum: where
-    a plane parts the classes, larger weights are always better.
+    `LogisticRegression(C)` on standardised features has C = 1 / (m · l2).
 
     Parameters
     ----------
+    solver : "newton" (the minimum of the cost, by Newton's method) or "descent". Without a penalty there may be no
+        minimum: where a plane parts the classes, larger weights are always better. Newton's method refuses that.
     l2 : the penalty.
     scale, learning_rate, epochs, batch_size, optimiser, schedule, tolerance, validation_share, patience, seed, device : as
         those of `LinearRegression`.
 
     Attributes
     ----------
-    coef_ : (1, features) the weights, of features in their own units
-    intercept_ : (1,) the bias
+    coef_ : (1, features) of two classes, else (classes, features): the weights, of features in their own units
+    intercept_ : (1,) or (classes,) the biases
     classes_ : the classes, sorted
     model_ : the trained model, `tilegrad.Model`
     n_features_in_, feature_names_in_, n_iter_ : as scikit-learn has them; n_iter_ counts epochs
@@ -253,7 +250,8 @@ class LogisticRegression(_Classifier):
     def __init__(
         self,
         *,
-        l2=0.0,
+        solver="newton",
+        l2=1e-3,
         scale="zscore",
         learning_rate=0.5,
         epochs=1000,
@@ -266,6 +264,7 @@ class LogisticRegression(_Classifier):
         seed=0,
         device="auto",
     ):
+        self.solver = solver
         self.l2 = l2
         self.scale = scale
         self.learning_rate = learning_rate
@@ -278,11 +277,6 @@ class LogisticRegression(_Classifier):
         self.patience = patience
         self.seed = seed
         self.device = device
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
 
     def _fitted(self, model):
         weights, self.intercept_ = model.raw()
