@@ -131,8 +131,8 @@ impl LinearRegression {
             && (settings.method == Method::Direct || !settings.is_plain_descent())
         {
             return Err(Error::Setting(
-                "only full-batch descent with the method gram, and the solver normal, need no samples once they have been \
-                 seen, and blocks are not kept: take one of these"
+                "descent over all samples needs them in each step, and blocks are not kept: take the method gram with the full \
+                 batch at one rate, or the solver normal"
                     .to_owned(),
             ));
         }

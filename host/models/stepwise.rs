@@ -20,8 +20,8 @@ pub(super) fn check(settings: &Settings, columns: usize) -> Result<()> {
     let (solver, plain) = (settings.solver, settings.is_plain_descent());
     if settings.method == Method::Gram && (solver != Solver::Descent || !plain || columns > 1) {
         return Err(Error::Setting(
-            "the method gram holds for full-batch descent of linear regression at one rate: take direct with other solvers, \
-             mini-batches, other optimisers, schedules, early stopping and classes"
+            "the method gram holds for full-batch descent of linear regression at one rate: take direct with mini-batches, \
+             other optimisers, schedules, early stopping, several classes and other solvers"
                 .to_owned(),
         ));
     }
