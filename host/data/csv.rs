@@ -18,9 +18,9 @@ use super::reader::Separator;
 use crate::Result;
 
 /// Bytes of a chunk, if no line is longer.
-const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 64 << 10;
 /// Chunks for each thread that are read at a time: enough to share the work, and little memory beside the numbers.
-const CHUNKS: usize = 4;
+const CHUNKS: usize = 2;
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Separators that are looked for, the first of those that are there as often.
