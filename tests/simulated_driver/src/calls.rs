@@ -444,7 +444,7 @@ pub unsafe extern "C" fn cuMemFree_v2(address: u64) -> u32 {
 
 /// Page-locked memory of the host. No flags are known here.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cuMemHostAlloc(start: *mut usize, bytes: usize, flags: c_uint) -> u32 {
+pub unsafe extern "C" fn cuMemHostAlloc(start: *mut Handle, bytes: usize, flags: c_uint) -> u32 {
     call("cuMemHostAlloc", Context, |driver| {
         driver.safe_in_capture()?;
         if bytes == 0 || flags != 0 {
@@ -452,10 +452,11 @@ pub unsafe extern "C" fn cuMemHostAlloc(start: *mut usize, bytes: usize, flags: 
         }
         let device = driver.device()?;
         let mut words = vec![0_u32; bytes.div_ceil(4)];
-        let address = words.as_mut_ptr().expose_provenance();
-        driver.objects.insert(address as u64, Object { device, kind: Kind::Pinned(words), offered: false });
+        let memory = words.as_mut_ptr();
+        let address = memory.expose_provenance() as u64;
+        driver.objects.insert(address, Object { device, kind: Kind::Pinned(words), offered: false });
         // SAFETY: the caller gives a place for the address.
-        unsafe { put(start, address) }
+        unsafe { put(start, memory.cast()) }
     })
 }
 
