@@ -5,7 +5,7 @@ use super::gram::{Centred, Compression};
 use super::predictions::{numbers_of, truth};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
-use super::training::{About, about_methods};
+use super::training::{About, about_methods, watched_methods};
 use super::{Checkpoints, Method, Progress, Settings, Solver, metrics, normal, stepwise};
 use crate::data::{Dataset, Encoding, Table};
 use crate::engine::{Engine, Head, Loss};
@@ -35,6 +35,7 @@ pub struct LinearRegression {
 }
 
 builder_methods!(LinearRegression);
+watched_methods!(LinearRegression, FittedLinear);
 
 impl LinearRegression {
     /// What [`Settings::default`] says.
@@ -69,37 +70,9 @@ impl LinearRegression {
         self.fit_watched(engine, dataset, |_| ())
     }
 
-    /// As [`LinearRegression::fit`]; `progress` is called several times a second.
-    ///
-    /// # Errors
-    /// As [`LinearRegression::fit`].
-    pub fn fit_watched<E: Engine>(
-        &self,
-        engine: &E,
-        dataset: &Dataset,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<FittedLinear> {
-        self.train(engine, dataset, None, &mut progress)
-    }
-
-    /// As [`LinearRegression::fit_watched`], with checkpoints, from which training goes on to the same bits.
-    ///
-    /// # Errors
-    /// As [`LinearRegression::fit`]; [`Error::Checkpoint`]: the checkpoint to go on from is of other data, settings or
-    /// engine, or is beyond the iterations; or one cannot be written.
-    pub fn fit_resumable<E: Engine>(
-        &self,
-        engine: &E,
-        dataset: &Dataset,
-        checkpoints: Checkpoints,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<FittedLinear> {
-        self.train(engine, dataset, Some(checkpoints), &mut progress)
-    }
-
-    /// Trains with [`Method::Gram`], or [`Solver::Normal`], on samples that come block by block, and are not kept: there may be more of them than
-    /// fit in memory, which holds one block and (features + 2)² numbers twice. How they are cut into blocks changes no
-    /// bit.
+    /// Trains with [`Method::Gram`], or [`Solver::Normal`], on samples that come block by block, and are not
+    /// kept: there may be more of them than fit in memory, which holds one block and (features + 2)² numbers
+    /// twice. How they are cut into blocks changes no bit.
     ///
     /// ```
     /// use tilegrad::data::{Dataset, Table};

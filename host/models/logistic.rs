@@ -3,7 +3,7 @@
 use super::predictions::{labels, most_probable};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
-use super::training::{About, about_methods};
+use super::training::{About, about_methods, watched_methods};
 use super::{Checkpoints, Method, Progress, Scaler, Settings, Solver, metrics, newton, stepwise};
 use crate::data::{Dataset, Table};
 use crate::engine::{Engine, Head, Loss};
@@ -11,18 +11,19 @@ use crate::{Error, Result};
 
 /// Logistic regression: classes from z = Xw + b.
 ///
-/// Of **two classes**, the second has the probability ŷ = 1 / (1 + e⁻ᶻ), and J = −Σ(y ln ŷ + (1 − y) ln(1 − ŷ)) / m + λ/2 Σw², with
-/// y = 1 for the second class and 0 for the first. Each step of full-batch descent is w := w − α (Xᵀe/m + λw),
-/// b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The same data and settings
-/// give the same bits on the same engine.
+/// Of **two classes**, the second has the probability ŷ = 1 / (1 + e⁻ᶻ), and J = −Σ(y ln ŷ + (1 − y) ln(1 − ŷ)) /
+/// m + λ/2 Σw², with y = 1 for the second class and 0 for the first. Each step of full-batch descent is w := w −
+/// α (Xᵀe/m + λw), b := b − α Σe/m, with e = ŷ − y over all m samples, from w = 0 and b = 0 or a warm start. The
+/// same data and settings give the same bits on the same engine.
 ///
-/// Of **K > 2 classes**, z has a column for each, the probabilities are its softmax, p = eᶻ / Σeᶻ, and J = −Σ ln p of each sample's own
-/// class / m + λ/2 Σw².
+/// Of **K > 2 classes**, z has a column for each, the probabilities are its softmax, p = eᶻ / Σeᶻ, and J = −Σ ln
+/// p of each sample's own class / m + λ/2 Σw².
 ///
-/// **How.** [`Solver::Newton`] goes to the minimum in some ten steps, on the host in `f64`; it is refused where there is none, as for classes
-/// that weights tell apart without an error, unless there is a penalty. Otherwise it is descent: of two classes over all samples at
-/// a constant rate as said. Mini-batches, other optimisers than plain descent, schedules, early stopping and more classes go the way of a network of
-/// one layer: see [`MultilayerPerceptron`](super::MultilayerPerceptron) for what the costs are then.
+/// **How.** [`Solver::Newton`] goes to the minimum in some ten steps, on the host in `f64`; it is refused where
+/// there is none, as for classes that weights tell apart without an error, unless there is a penalty. Otherwise
+/// it is descent: of two classes over all samples at a constant rate as said. Mini-batches, other optimisers than
+/// plain descent, schedules, early stopping and more classes go the way of a network of one layer: see
+/// [`MultilayerPerceptron`](super::MultilayerPerceptron) for what the costs are then.
 ///
 /// Classes are those of [`Dataset::classes`]; of a data set without, each different value of the target is one.
 ///
@@ -45,6 +46,7 @@ pub struct LogisticRegression {
 }
 
 builder_methods!(LogisticRegression);
+watched_methods!(LogisticRegression, FittedLogistic);
 
 impl LogisticRegression {
     /// What [`Settings::default`] says.
@@ -64,40 +66,13 @@ impl LogisticRegression {
     /// # Errors
     /// - [`Error::Setting`]: what [`Settings::check`] refuses, [`Method::Gram`], [`Solver::Normal`], checkpoints with
     ///   [`Solver::Newton`], or a warm start from other features or classes.
-    /// - [`Error::Data`]: fewer than two classes, with [`Solver::Newton`] a cost that has no single minimum, or values too large for 32-bit floating point.
-    /// - [`Error::Diverged`], or [`Error::Unstable`] as for networks: the learning rate is too large, so that the cost grows; says from which iteration, and what
-    ///   rate would do.
+    /// - [`Error::Data`]: fewer than two classes, with [`Solver::Newton`] a cost that has no single minimum,
+    ///   or values too large for 32-bit floating point.
+    /// - [`Error::Diverged`], or [`Error::Unstable`] as for networks: the learning rate is too large, so that
+    ///   the cost grows; says from which iteration, and what rate would do.
     /// - What the engine reports.
     pub fn fit<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<FittedLogistic> {
         self.fit_watched(engine, dataset, |_| ())
-    }
-
-    /// As [`LogisticRegression::fit`]; `progress` is called several times a second.
-    ///
-    /// # Errors
-    /// As [`LogisticRegression::fit`].
-    pub fn fit_watched<E: Engine>(
-        &self,
-        engine: &E,
-        dataset: &Dataset,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<FittedLogistic> {
-        self.train(engine, dataset, None, &mut progress)
-    }
-
-    /// As [`LogisticRegression::fit_watched`], with checkpoints, from which training goes on to the same bits.
-    ///
-    /// # Errors
-    /// As [`LogisticRegression::fit`]; [`Error::Checkpoint`]: the checkpoint to go on from is of other data, settings or
-    /// engine, or is beyond the iterations; or one cannot be written.
-    pub fn fit_resumable<E: Engine>(
-        &self,
-        engine: &E,
-        dataset: &Dataset,
-        checkpoints: Checkpoints,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<FittedLogistic> {
-        self.train(engine, dataset, Some(checkpoints), &mut progress)
     }
 
     fn train<E: Engine>(

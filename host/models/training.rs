@@ -123,3 +123,40 @@ macro_rules! about_methods {
     };
 }
 pub(super) use about_methods;
+
+/// Ways to train that all estimators have, for one that has a method `train` and gives a model of this type.
+macro_rules! watched_methods {
+    ($estimator:ty, $model:ty) => {
+        impl $estimator {
+            /// As [`Self::fit`]; `progress` is called several times a second, or after each epoch that takes longer.
+            ///
+            /// # Errors
+            /// As [`Self::fit`].
+            pub fn fit_watched<E: $crate::engine::Engine>(
+                &self,
+                engine: &E,
+                dataset: &$crate::data::Dataset,
+                mut progress: impl FnMut($crate::models::Progress),
+            ) -> $crate::Result<$model> {
+                self.train(engine, dataset, None, &mut progress)
+            }
+
+            /// As [`Self::fit_watched`], with checkpoints, from which training goes on to the same bits. With mini-batches
+            /// they are between epochs.
+            ///
+            /// # Errors
+            /// As [`Self::fit`]; [`Error::Checkpoint`](crate::Error::Checkpoint): the checkpoint to go on from is of other
+            /// data, settings or engine, or is beyond the iterations; or one cannot be written.
+            pub fn fit_resumable<E: $crate::engine::Engine>(
+                &self,
+                engine: &E,
+                dataset: &$crate::data::Dataset,
+                checkpoints: $crate::models::Checkpoints,
+                mut progress: impl FnMut($crate::models::Progress),
+            ) -> $crate::Result<$model> {
+                self.train(engine, dataset, Some(checkpoints), &mut progress)
+            }
+        }
+    };
+}
+pub(super) use watched_methods;

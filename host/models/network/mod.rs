@@ -12,7 +12,7 @@ pub use layers::{DenseLayer, DenseNetwork};
 
 use super::checkpoint::Subject;
 use super::settings::builder_methods;
-use super::training::About;
+use super::training::{About, watched_methods};
 use super::{Checkpoints, Method, Optimiser, Progress, Scaler, Settings, Solver, Training};
 use crate::data::{Dataset, held_back};
 use crate::engine::{Activation, Engine, Head, Samples};
@@ -54,6 +54,7 @@ pub struct MultilayerPerceptron {
 }
 
 builder_methods!(MultilayerPerceptron);
+watched_methods!(MultilayerPerceptron, FittedNetwork);
 
 impl Default for MultilayerPerceptron {
     fn default() -> Self {
@@ -118,35 +119,6 @@ impl MultilayerPerceptron {
     /// - What the engine reports.
     pub fn fit<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<FittedNetwork> {
         self.fit_watched(engine, dataset, |_| ())
-    }
-
-    /// As [`MultilayerPerceptron::fit`]; `progress` is called several times a second, or after each epoch.
-    ///
-    /// # Errors
-    /// As [`MultilayerPerceptron::fit`].
-    pub fn fit_watched<E: Engine>(
-        &self,
-        engine: &E,
-        dataset: &Dataset,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<FittedNetwork> {
-        self.train(engine, dataset, None, &mut progress)
-    }
-
-    /// As [`MultilayerPerceptron::fit_watched`], with checkpoints, from which training goes on to the same bits. They are
-    /// between epochs.
-    ///
-    /// # Errors
-    /// As [`MultilayerPerceptron::fit`]; [`Error::Checkpoint`]: the checkpoint to go on from is of other data, settings or
-    /// engine, or is beyond the epochs; or one cannot be written.
-    pub fn fit_resumable<E: Engine>(
-        &self,
-        engine: &E,
-        dataset: &Dataset,
-        checkpoints: Checkpoints,
-        mut progress: impl FnMut(Progress),
-    ) -> Result<FittedNetwork> {
-        self.train(engine, dataset, Some(checkpoints), &mut progress)
     }
 
     fn train<E: Engine>(
