@@ -4,19 +4,22 @@
 //! once, at the end. Every sum is added up in an order that the shapes alone decide, so the same operands give the
 //! same bits.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+mod descent;
+mod network;
 
-use cuda_std::{Arguments, Buffer, Device, Global, GlobalMut, Kernel, Parameters};
-use kernels::dense::network;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cuda_std::{Arguments, Buffer, Device, Kernel, Parameters};
+use kernels::descent::{finish, gradient};
 use kernels::matmul::split_k;
 use kernels::training::{backward, gather, output_error, softmax, update};
-use kernels::{descent, elementwise, reduce};
+use kernels::{elementwise, reduce};
 
 use super::product::{self, Rung};
 use super::{
-    Activation, Descended, Engine, Head, Layer, Layout, Loss, Moments, Objective, Precision, Samples,
-    Scaling, Update, check,
+    Activation, Descended, Engine, Head, Layer, Layout, Moments, Objective, Precision, Samples, Scaling,
+    Update, check,
 };
 use crate::cuda::Version;
 use crate::{Error, Result};
@@ -116,40 +119,6 @@ fn long_enough<D: Device, const N: usize>(
     Ok(())
 }
 
-type In = Global<f32>;
-type Out = GlobalMut<f32>;
-type OnePass = Kernel<(u32, u32, In, In, In, In, In, In, Out)>;
-type Errors = Kernel<(u32, In, In, Out, Out)>;
-
-/// What steps of gradient descent work on, on the device, for `x` of m × n.
-struct Steps<'a, D: Device> {
-    x: &'a DeviceMatrix<D>,
-    y: &'a DeviceMatrix<D>,
-    mean: &'a Buffer<f32, D>,      // (n)
-    deviation: &'a Buffer<f32, D>, // (n)
-    pass: Pass<D>,
-    /// Blocks that share the rows.
-    blocks: u32,
-    partials: Buffer<f32, D>, // (blocks × (n + 2))
-    history: Buffer<f32, D>,  // (steps)
-    squares: Buffer<f32, D>,  // (steps × strips × 2)
-    step: Buffer<u32, D>,     // (strips): the next one
-}
-
-/// How a step goes over X.
-enum Pass<D: Device> {
-    /// Once.
-    One(&'static OnePass),
-    /// Twice, as a row does not fit into a block.
-    Two {
-        error: &'static Errors,
-        weights: Buffer<f32, D>, // (n), divided by the deviations
-        z: Buffer<f32, D>,       // (m)
-        errors: Buffer<f32, D>,  // (m)
-        losses: Buffer<f32, D>,  // (m)
-    },
-}
-
 impl<D: Device> DeviceEngine<D>
 where
     Error: From<D::Error>,
@@ -205,152 +174,6 @@ where
     /// A column of n equal values.
     fn filled(&self, value: f32, n: u32) -> Result<Buffer<f32, D>> {
         Ok(self.device.upload(&vec![value; n as usize])?)
-    }
-
-    /// Prepares `count` steps over samples that were checked.
-    fn steps<'a>(
-        &self,
-        operation: &'static str,
-        loss: Loss,
-        samples: &Samples<'a, DeviceMatrix<D>>,
-        [mean, deviation]: [&'a Buffer<f32, D>; 2],
-        count: usize,
-    ) -> Result<Steps<'a, D>> {
-        use descent::{error, fused, gradient};
-        let &Samples { x, y, .. } = samples;
-        let (steps, _) = sides(operation, (count, 1))?; // the history is a column of that many costs
-        if loss == Loss::LogLoss {
-            check::labels(operation, loss, &self.device.download(&y.buffer)?)?;
-        }
-        let (m, n) = x.shape();
-        let one = |teams: fused::Teams, squared_error, log_loss| {
-            let kernel = if loss == Loss::SquaredError { squared_error } else { log_loss };
-            (Pass::One(kernel), teams.blocks(m))
-        };
-        let (pass, blocks) = if n <= fused::NARROW {
-            one(fused::Teams::narrow(n), &fused::SQUARED_ERROR_STEP_NARROW, &fused::LOG_LOSS_STEP_NARROW)
-        } else if n <= fused::WIDEST {
-            one(fused::Teams::wide(n), &fused::SQUARED_ERROR_STEP, &fused::LOG_LOSS_STEP)
-        } else {
-            let error = if loss == Loss::SquaredError { &error::SQUARED_ERROR } else { &error::LOG_LOSS };
-            let [z, errors, losses] = [self.allocate(m)?, self.allocate(m)?, self.allocate(m)?];
-            let pass = Pass::Two { error, weights: self.allocate(n)?, z, errors, losses };
-            (pass, gradient::row_blocks(m, n))
-        };
-        let partials = self.allocate(blocks * (n + 2))?;
-        let (steps, strips) = (steps as usize, descent::finish::grid(n)[0] as usize);
-        let (history, squares) = (self.allocate(steps)?, self.allocate(2 * strips * steps)?);
-        let step = self.device.upload(&vec![0_u32; strips])?;
-        Ok(Steps { x, y, mean, deviation, pass, blocks: blocks as u32, partials, history, squares, step })
-    }
-
-    /// The sums of a step from these weights.
-    fn run_pass(
-        &self,
-        steps: &mut Steps<'_, D>,
-        weights: &Buffer<f32, D>,
-        bias: &Buffer<f32, D>,
-    ) -> Result<()> {
-        let &mut Steps { x, y, mean, deviation, ref mut pass, blocks, ref mut partials, .. } = steps;
-        let (m, n) = (x.rows, x.columns);
-        long_enough("descend", [(&y.buffer, m as usize), (weights, n as usize), (bias, 1)])?;
-        match pass {
-            Pass::One(kernel) => {
-                let arguments = (m, n, &x.buffer, &y.buffer, mean, deviation, weights, bias, partials);
-                // SAFETY: x is m × n, the others were compared with it, and the partial sums made for the grid.
-                unsafe { self.launch(kernel, [blocks, 1, 1], arguments) }
-            }
-            Pass::Two { error, weights: folded, z, errors, losses } => {
-                self.run_fold(weights, deviation, folded)?;
-                self.run_matrix_vector(x, mean, folded, bias, z)?;
-                let arguments = (m, &*z, &y.buffer, &mut *errors, &mut *losses);
-                // SAFETY: as above; these were made for m samples.
-                unsafe { self.launch(error, descent::error::grid(m as usize), arguments) }?;
-                self.run_gradient(x, mean, errors, losses, partials)
-            }
-        }
-    }
-
-    /// The rest of the step, with a learning rate and λ of the penalty. `deviation` has a value for each of the weights.
-    fn run_finish(
-        &self,
-        steps: &mut Steps<'_, D>,
-        [learning_rate, l2]: [f32; 2],
-        weights: &mut Buffer<f32, D>,
-        bias: &mut Buffer<f32, D>,
-    ) -> Result<()> {
-        let Steps { x, deviation, blocks, partials, history, squares, step, .. } = steps;
-        long_enough("descend", [(weights, x.columns as usize), (bias, 1)])?;
-        let (grid, count) = (descent::finish::grid(x.columns as usize), history.len() as u32);
-        let arguments = (
-            x.rows,
-            x.columns,
-            *blocks,
-            count,
-            learning_rate,
-            l2,
-            &*partials,
-            *deviation,
-            weights,
-            bias,
-            history,
-            squares,
-            step,
-        );
-        // SAFETY: x is m × n; the others were made for it, for the grid and for so many steps, or compared with it.
-        unsafe { self.launch(&descent::finish::DESCENT_FINISH, grid, arguments) }
-    }
-
-    /// folded = weights ⊘ deviation.
-    fn run_fold(
-        &self,
-        weights: &Buffer<f32, D>,
-        deviation: &Buffer<f32, D>,
-        folded: &mut Buffer<f32, D>,
-    ) -> Result<()> {
-        let n = folded.len();
-        long_enough("divide", [(weights, n), (deviation, n)])?;
-        // SAFETY: the others were compared with the result.
-        unsafe {
-            self.launch(&elementwise::DIVIDE, elementwise::grid(n), (n as u32, weights, deviation, folded))
-        }
-    }
-
-    /// out = (X − mean) weights + bias.
-    fn run_matrix_vector(
-        &self,
-        x: &DeviceMatrix<D>,
-        mean: &Buffer<f32, D>,
-        weights: &Buffer<f32, D>,
-        bias: &Buffer<f32, D>,
-        out: &mut Buffer<f32, D>,
-    ) -> Result<()> {
-        let (m, n) = (x.rows, x.columns);
-        let (rows, columns) = x.shape();
-        long_enough("matrix_vector", [(mean, columns), (weights, columns), (bias, 1), (out, rows)])?;
-        let grid = descent::matrix_vector::grid(rows);
-        let arguments = (m, n, &x.buffer, mean, weights, bias, out);
-        // SAFETY: x is m × n; the others were compared with it.
-        unsafe { self.launch(&descent::matrix_vector::MATRIX_VECTOR, grid, arguments) }
-    }
-
-    /// Each row block's Σ error (X − mean), Σ error and Σ losses.
-    fn run_gradient(
-        &self,
-        x: &DeviceMatrix<D>,
-        mean: &Buffer<f32, D>,
-        error: &Buffer<f32, D>,
-        losses: &Buffer<f32, D>,
-        partials: &mut Buffer<f32, D>,
-    ) -> Result<()> {
-        let (m, n) = (x.rows, x.columns);
-        let (rows, columns) = x.shape();
-        let sums = descent::gradient::row_blocks(rows, columns) * (columns + 2);
-        long_enough("gradient", [(mean, columns), (error, rows), (losses, rows), (partials, sums)])?;
-        let grid = descent::gradient::grid(rows, columns);
-        let arguments = (m, n, &x.buffer, mean, error, losses, partials);
-        // SAFETY: x is m × n; the others were compared with it and the grid.
-        unsafe { self.launch(&descent::gradient::GRADIENT, grid, arguments) }
     }
 }
 
@@ -502,16 +325,16 @@ where
         check::gradient(self, x, scaling, e)?;
         self.own("gradient", [x, e])?;
         let (rows, columns) = x.shape();
-        let blocks = descent::gradient::row_blocks(rows, columns);
+        let blocks = gradient::row_blocks(rows, columns);
         let mut partials = self.allocate(blocks * (columns + 2))?;
         // 0 − (−1) ∇w; the bias and the cost, here of the errors, are not wanted.
         let mut gradient = self.upload(columns, 1, &vec![0.0; columns])?;
         let (mut bias, mut history) = (self.filled(0.0, 1)?, self.allocate(1)?);
-        let strips = descent::finish::grid(columns)[0] as usize;
+        let strips = finish::grid(columns)[0] as usize;
         let (mut squares, mut step) = (self.allocate(2 * strips)?, self.device.upload(&vec![0_u32; strips])?);
         self.with_scaling("gradient", scaling, x.columns, |mean, deviation| {
             self.run_gradient(x, mean, &e.buffer, &e.buffer, &mut partials)?;
-            let grid = descent::finish::grid(columns);
+            let grid = finish::grid(columns);
             let out = &mut gradient.buffer;
             let arguments = (
                 x.rows,
@@ -529,7 +352,7 @@ where
                 &mut step,
             );
             // SAFETY: x is m × n; the others were made for it and the grid, or compared with it.
-            unsafe { self.launch(&descent::finish::DESCENT_FINISH, grid, arguments) }
+            unsafe { self.launch(&finish::DESCENT_FINISH, grid, arguments) }
         })?;
         Ok(gradient)
     }
@@ -616,7 +439,7 @@ where
         while !layers.is_empty() {
             let input = output.as_ref().unwrap_or(input);
             let (done, rest) = match layers {
-                [first, second, third, rest @ ..] if together(input, [first, second, third]) => {
+                [first, second, third, rest @ ..] if network::together(input, [first, second, third]) => {
                     (self.three_layers(input, [first, second, third])?, rest)
                 }
                 [layer, rest @ ..] => (layer.of(self, input, precision)?, rest),
@@ -787,77 +610,6 @@ where
             }
             _ => unreachable!("the number of states was checked"),
         }
-    }
-}
-
-/// Whether three layers are done in one launch: where they are so small that launches are most of their time. **Not
-/// measured**: estimates.
-fn together<D: Device>(input: &DeviceMatrix<D>, layers: [&Layer<'_, DeviceMatrix<D>>; 3]) -> bool {
-    const MOST_ROWS: u32 = 64;
-    const MOST_UNITS: u32 = 1024;
-    (1..=MOST_ROWS).contains(&input.rows)
-        && layers.iter().all(|layer| layer.weights.rows.max(layer.weights.columns) <= MOST_UNITS)
-}
-
-impl<D: Device> DeviceEngine<D>
-where
-    Error: From<D::Error>,
-{
-    fn three_layers(
-        &self,
-        input: &DeviceMatrix<D>,
-        layers: [&Layer<'_, DeviceMatrix<D>>; 3],
-    ) -> Result<DeviceMatrix<D>> {
-        /// The emulator has a stack for each thread of such a launch.
-        const EMULATED_BLOCKS: usize = 8;
-        let mut shape = input.shape();
-        for layer in layers {
-            check::dense(shape, layer.weights.shape(), layer.bias.shape())?;
-            self.own("network", [input, layer.weights, layer.bias])?;
-            shape.1 = layer.weights.shape().1;
-        }
-        let [first, second, third] = layers;
-        let batch = input.shape().0;
-        let [n1, n2, n3] = layers.map(|layer| layer.weights.shape().1);
-        let mut hidden = self.allocate(network::hidden_elements(batch, [n1, n2]))?;
-        let mut out = self.matrix("network", (batch, n3))?;
-        // What is behind the lock is valid at any time.
-        let mut kept = self.barrier.lock().unwrap_or_else(PoisonError::into_inner);
-        // Taken out, and put back when nothing went wrong: a kernel that failed leaves a barrier that is not as it was.
-        let mut barrier = match kept.take() {
-            Some(barrier) => barrier,
-            None => self.device.upload(&[0; network::BARRIER])?,
-        };
-        let code = |layer: &Layer<'_, DeviceMatrix<D>>| match layer.activation {
-            Activation::Identity => network::IDENTITY,
-            Activation::Relu => network::RELU,
-            Activation::Sigmoid => network::SIGMOID,
-        };
-        let activations = code(first) | code(second) << 8 | code(third) << 16;
-        let blocks = if self.architecture.is_some() { network::BLOCKS } else { EMULATED_BLOCKS };
-        let arguments = (
-            input.rows,
-            input.columns,
-            first.weights.columns,
-            second.weights.columns,
-            third.weights.columns,
-            activations,
-            &input.buffer,
-            &first.weights.buffer,
-            &first.bias.buffer,
-            &second.weights.buffer,
-            &second.bias.buffer,
-            &third.weights.buffer,
-            &third.bias.buffer,
-            &mut barrier,
-            &mut hidden,
-            &mut out.buffer,
-        );
-        // SAFETY: the layers fit together and their buffers are as large as their shapes say, as was checked; `hidden` and
-        // `out` were made for them.
-        unsafe { self.launch(&network::NETWORK, network::grid(batch, [n1, n2, n3], blocks), arguments) }?;
-        *kept = Some(barrier);
-        Ok(out)
     }
 }
 
@@ -1099,7 +851,7 @@ mod tests {
         short(multiply(3, 3, 0, 2), 0, 1);
         short(multiply(3, 3, 1, 1), 1, 2);
         let tall = engine.upload(3000, 3, &[1.0; 9000]).unwrap();
-        let row_blocks = descent::gradient::row_blocks(3000, 3);
+        let row_blocks = gradient::row_blocks(3000, 3);
         assert!(row_blocks > 1);
         let add_up = |mean, error, losses, partials: usize| {
             let [mean, error, losses] = [mean, error, losses].map(buffer);
