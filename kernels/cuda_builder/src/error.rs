@@ -112,17 +112,6 @@ impl Error {
         let path = path.to_path_buf();
         move |source| Error::Io { what, path, source }
     }
-
-    /// The error in one line, for a warning: of the compiler's messages only the first error.
-    pub fn summary(&self) -> String {
-        match self {
-            Error::Compile { arch, compiler, messages } => {
-                let first = messages.lines().find(|line| line.starts_with("error")).unwrap_or("no message");
-                format!("the kernels do not compile for {arch} with {compiler}: {first}")
-            }
-            other => other.to_string().lines().next().unwrap_or_default().to_string(),
-        }
-    }
 }
 
 fn list(candidates: &[Candidate]) -> String {

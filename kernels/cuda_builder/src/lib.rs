@@ -1,8 +1,8 @@
 //! Compiles the kernels to PTX with rustc's NVPTX target.
 //!
 //! [`CudaBuilder`] compiles a crate of kernels for one architecture. [`prepare`] is what the host's build script
-//! does with it: PTX from source where a compiler can be had, else the prebuilt PTX, whose [`Manifest`] tells
-//! what it was made from. [`candidates`] says which compilers this machine has, and why each can or cannot be used.
+//! does with it: the prebuilt PTX, whose [`Manifest`] tells what it was made from, or where the sources have changed since,
+//! PTX from source. [`candidates`] says which compilers this machine has, and why each can or cannot be used.
 //!
 //! The program of this package, `cargo xtask`, refreshes the prebuilt PTX, runs ptxas over it, and bundles the
 //! project for a GPU machine without Rust.

@@ -1,4 +1,4 @@
-//! What the build script of the host's crate does: PTX from source if it can be, else the prebuilt.
+//! What the build script of the host's crate does: the prebuilt PTX if it is of these sources, else PTX from source.
 
 use std::env;
 use std::path::Path;
@@ -9,13 +9,13 @@ use crate::compiler::{Compiler, Search};
 use crate::manifest::Manifest;
 use crate::sources::source_hash;
 
-/// The environment variable that chooses: `prebuilt`, `build`, or unset for whichever can be had.
+/// The environment variable that chooses: `prebuilt`, `build`, or unset for the prebuilt if it is of the sources.
 pub const PTX_VARIABLE: &str = "TILEGRAD_PTX";
 
 /// Where the PTX is to come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Choice {
-    /// From source if there is a compiler, else prebuilt.
+    /// Prebuilt if that was made from these sources; else, or if a compiler was named, from source.
     #[default]
     Auto,
     /// Prebuilt, also with a compiler.
@@ -65,12 +65,11 @@ pub struct Prepared {
 
 /// PTX of the crate in folder `kernels`, whose prebuilt PTX is in its folder `ptx`, for each of `archs`.
 ///
-/// Without a compiler the prebuilt PTX is taken, even if it is older than the sources or not there at all: a build
-/// without a GPU does not need it. [`Prepared::is_stale`] then keeps it from being launched.
+/// Where it has to be made from source and there is no compiler, the prebuilt PTX is taken, older than the sources or not there
+/// at all: a build without a GPU does not need it. [`Prepared::is_stale`] then keeps it from being launched.
 ///
 /// # Errors
-/// The kernels do not compile and the prebuilt PTX is not of these sources; what was asked for by name cannot be had;
-/// the sources cannot be read.
+/// The kernels do not compile; what was asked for by name cannot be had; the sources cannot be read.
 pub fn prepare(
     kernels: &Path,
     archs: &[&str],
@@ -79,24 +78,22 @@ pub fn prepare(
     search: &Search,
 ) -> Result<Prepared, Error> {
     let hash = source_hash(kernels)?;
-    if choice == Choice::Prebuilt {
-        return Ok(prebuilt(kernels, &hash, None));
+    match choice {
+        Choice::Prebuilt => return Ok(prebuilt(kernels, &hash, None)),
+        Choice::Auto if search.variable.is_none() => {
+            let prepared = prebuilt(kernels, &hash, None);
+            if !prepared.is_stale {
+                return Ok(prepared);
+            }
+        }
+        Choice::Auto | Choice::Build => (),
     }
-    let build = |compiler| built(kernels, archs, target_folder, &hash, &compiler);
-    let error = match search.find().and_then(build) {
-        Ok(prepared) => return Ok(prepared),
-        Err(error) => error,
-    };
-    match (choice, &error) {
-        (Choice::Build, _) | (_, Error::NotUsable { .. }) => Err(error),
-        (_, Error::NoCompiler { .. }) => {
+    match search.find().and_then(|compiler| built(kernels, archs, target_folder, &hash, &compiler)) {
+        Err(Error::NoCompiler { .. }) if choice == Choice::Auto => {
             let reason = "no compiler on this machine can compile the kernels (`tilegrad doctor` lists them)";
             Ok(prebuilt(kernels, &hash, Some(reason)))
         }
-        _ => match prebuilt(kernels, &hash, Some(&error.summary())) {
-            prepared if prepared.is_stale => Err(error),
-            prepared => Ok(prepared),
-        },
+        result => result,
     }
 }
 
@@ -117,7 +114,7 @@ fn built(
     Ok(Prepared { modules, provenance, is_stale: false, warning: None })
 }
 
-/// The prebuilt PTX, taken because of `reason`; none if it was asked for.
+/// The prebuilt PTX, taken because of `reason` although it is not of these sources; none if that is for the caller to see.
 fn prebuilt(kernels: &Path, hash: &str, reason: Option<&str>) -> Prepared {
     let folder = kernels.join("ptx");
     let read = || {
@@ -133,31 +130,26 @@ fn prebuilt(kernels: &Path, hash: &str, reason: Option<&str>) -> Prepared {
     match read() {
         Ok((manifest, modules)) => {
             let is_stale = !manifest.is_current(hash);
-            let (age, warning) = if is_stale {
-                let warning = format!(
-                    "{because}the prebuilt PTX in kernels/ptx is older than the kernels' sources, so --device cuda will \
-                     refuse it: run `cargo xtask kernels` where there is a compiler for it"
-                );
-                (", older than these sources", Some(warning))
-            } else {
-                (
-                    "",
-                    reason.map(|_| {
-                        format!("{because}using the prebuilt PTX in kernels/ptx, made from these sources")
-                    }),
-                )
+            let (age, warning) = match is_stale {
+                false => ("", None),
+                true => (
+                    ", older than these sources",
+                    Some(format!(
+                        "{because}the prebuilt PTX in kernels/ptx is older than the kernels' sources, so --device cuda will \
+                         refuse it: run `cargo xtask kernels` where there is a compiler for it"
+                    )),
+                ),
             };
             let Manifest { compiler, sources, .. } = manifest;
             let provenance = format!("prebuilt by {compiler}, sources {}{age}", short(&sources));
             Prepared { modules, provenance, is_stale, warning }
         }
         Err(error) => {
-            let error: Error = error;
-            let warning = format!(
-                "{because}no prebuilt PTX either ({}), so --device cuda will not run",
-                error.summary()
-            );
-            let provenance = format!("none: {}", error.summary());
+            let text = Error::to_string(&error);
+            let problem = text.lines().next().unwrap_or_default();
+            let warning =
+                format!("{because}no prebuilt PTX either ({problem}), so --device cuda will not run");
+            let provenance = format!("none: {problem}");
             Prepared { modules: Vec::new(), provenance, is_stale: true, warning: Some(warning) }
         }
     }
