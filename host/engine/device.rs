@@ -616,7 +616,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Emulator;
+    use crate::engine::{Emulator, Loss};
 
     fn text<T>(result: Result<T>) -> String {
         result.err().map_or_else(|| "no error".to_owned(), |error| error.to_string())
