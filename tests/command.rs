@@ -112,6 +112,8 @@ fn main() {
         shares_that_make_no_sense_are_refused
         settings_that_make_no_sense_are_refused
         a_warm_start_goes_on_from_a_model
+        early_stopping_shows_the_validation_cost_of_every_kind_of_model
+        a_solver_without_steps_says_how_it_ended_and_no_learning_rate
         a_network_learns_digits
         networks_predict_numbers_and_two_classes
         a_file_is_trained_on_block_by_block
@@ -366,7 +368,7 @@ fn json_has_exactly_the_promised_keys() {
     let out = json(&place.succeeds(&train("data.csv", &["--json"])));
     let keys: Vec<&str> = out.as_object().expect("an object").keys().map(String::as_str).collect();
     let mut promised = words(
-        "model device method samples features target iterations learning_rate cost weights bias weights_standardised bias_standardised seconds train",
+        "model device method samples features target solver iterations ending learning_rate cost weights bias weights_standardised bias_standardised seconds train",
     );
     promised.sort_unstable();
     assert_eq!(keys, promised);

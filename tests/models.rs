@@ -497,7 +497,9 @@ fn linear_regression_by_mini_batches_momentum_and_adam_is_near_least_squares() {
     }
     let stopping = EarlyStopping { validation_share: 0.2, patience: 3 };
     let settings = LinearRegression::new().learning_rate(0.05).batch_size(16).early_stopping(stopping);
-    assert_eq!(settings.fit(&Cpu, &data).unwrap().training().ending, Ending::Patience);
+    let model = settings.fit(&Cpu, &data).unwrap();
+    assert_eq!(model.training().ending, Ending::Patience);
+    assert_eq!(model.validation_history().len(), model.training().iterations);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde::Serialize;
 use tilegrad::data::{Blocks, Column, Dataset};
 use tilegrad::engine::{Choice, Device, Engine, Head, Job};
 use tilegrad::models::{
-    Checkpoint, Checkpoints, Ending, Layers, LinearRegression, LogisticRegression, Model as Fitted,
-    MultilayerPerceptron, Progress, Settings, Solver,
+    Checkpoint, Checkpoints, EarlyStopping, Ending, Layers, LinearRegression, LogisticRegression,
+    Model as Fitted, MultilayerPerceptron, Progress, Settings, Solver,
 };
 use tilegrad::report::{Page, Picture, Plot, TextTable, duration, significant};
 use tilegrad::{Error, Result};
@@ -384,35 +384,38 @@ impl Common {
         let mut page = Page::new(format!("{} of {}", output::kind(model.kind()), model.target()));
         let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
         page.section("Settings");
-        if let Some(layers) = layers(model) {
-            page.pairs([("layers", layers)]);
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        pairs.extend(layers(model).map(|layers| ("layers", layers)));
+        pairs.push(("solver", settings.solver.to_string()));
+        if settings.solver == Solver::Descent {
+            let batch = settings.batch_size.map_or("all samples".to_owned(), |size| count(size, "sample"));
+            let stopping = settings.early_stopping.map(|EarlyStopping { validation_share, patience }| {
+                format!("on a share of {validation_share}, patience {}", count(patience, "epoch"))
+            });
+            pairs.extend([
+                ("learning rate", settings.learning_rate.to_string()),
+                ("batch", batch),
+                ("optimiser", settings.optimiser.to_string()),
+                ("schedule of the learning rate", settings.schedule.to_string()),
+                ("early stopping", or_none(stopping)),
+                ("method", training.method.to_string()),
+            ]);
         }
-        page.pairs([
-            ("solver", settings.solver.to_string()),
-            ("learning rate", settings.learning_rate.to_string()),
-            ("passes over the samples, at most", settings.epochs.to_string()),
-            ("passes that were done", training.iterations.to_string()),
-            ("batch", settings.batch_size.map_or("all samples".to_owned(), |size| count(size, "sample"))),
-            ("optimiser", settings.optimiser.to_string()),
-            ("schedule of the learning rate", settings.schedule.to_string()),
+        if settings.solver != Solver::Normal {
+            pairs.extend([
+                ("passes over the samples, at most", settings.epochs.to_string()),
+                ("passes that were done", training.iterations.to_string()),
+                ("tolerance", or_none(settings.tolerance.map(|tolerance| tolerance.to_string()))),
+            ]);
+        }
+        pairs.extend([
             ("L2 penalty", settings.l2.to_string()),
-            ("tolerance", or_none(settings.tolerance.map(|tolerance| tolerance.to_string()))),
-            (
-                "early stopping",
-                or_none(settings.early_stopping.map(|stopping| {
-                    format!(
-                        "on a share of {}, patience {}",
-                        stopping.validation_share,
-                        count(stopping.patience, "epoch")
-                    )
-                })),
-            ),
             ("scale", settings.scale.to_string()),
-            ("method", training.method.to_string()),
             ("seed", settings.seed.to_string()),
             ("device", device.titled(engine)),
             ("time", duration(*time)),
         ]);
+        page.pairs(pairs);
         self.describe_data(&mut page, trained);
         page.section("Metrics").text(match &trained.test {
             Some(_) => "The test share was held back: neither weights nor scaling nor means are of it.",
@@ -482,7 +485,7 @@ impl Common {
 
 /// The costs as CSV: before each step and after the last, and beside them, if there are, those on the validation share.
 fn history(model: &Fitted) -> String {
-    let validation = validation(model);
+    let validation = model.validation_history();
     let mut csv = match validation {
         [] => "iteration,cost\n".to_owned(),
         _ => "iteration,cost,validation_cost\n".to_owned(),
@@ -499,14 +502,6 @@ fn history(model: &Fitted) -> String {
         csv.push('\n');
     }
     csv
-}
-
-/// The costs on the validation share after each epoch.
-fn validation(model: &Fitted) -> &[f64] {
-    match model {
-        Fitted::Network(model) => model.validation_history(),
-        _ => &[],
-    }
 }
 
 /// Mean and standard deviation of each feature, in `f64`.
@@ -607,8 +602,13 @@ struct Summary<'a> {
     target: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<&'a [String]>,
+    solver: Solver,
     iterations: usize,
-    learning_rate: f64,
+    /// Why training ended.
+    ending: Ending,
+    /// That of descent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    learning_rate: Option<f64>,
     cost: f64,
     #[serde(flatten)]
     weights: Option<Weights>,
@@ -694,6 +694,7 @@ impl<'a> Summary<'a> {
     fn new(trained: &'a Trained, device: &'a str) -> Self {
         let Trained { model, time, train, test, .. } = trained;
         let training = model.training();
+        let solver = training.settings.solver;
         Summary {
             model: model.kind(),
             device,
@@ -702,8 +703,10 @@ impl<'a> Summary<'a> {
             features: model.features(),
             target: model.target(),
             classes: model.classes(),
+            solver,
             iterations: training.iterations,
-            learning_rate: training.settings.learning_rate,
+            ending: training.ending,
+            learning_rate: (solver == Solver::Descent).then_some(training.settings.learning_rate),
             cost: training.cost,
             weights: Weights::of(model),
             layers: layers(model),
@@ -724,7 +727,7 @@ impl Trained {
         let training = self.model.history().to_vec();
         let history = (training.len() > 1).then(|| Plot::CostHistory {
             training,
-            validation: validation(&self.model).to_vec(),
+            validation: self.model.validation_history().to_vec(),
             step,
         });
         let (name, evaluation) = match &self.test {
@@ -739,18 +742,22 @@ impl Trained {
     fn text(&self) -> String {
         let Trained { model, engine, time, train, test, .. } = self;
         let training = model.training();
+        let steps = match (training.settings.solver, training.settings.batch_size) {
+            (Solver::Normal, _) => "by the normal equations".to_owned(),
+            (_, Some(_)) => count(training.iterations, "epoch"),
+            (_, None) => count(training.iterations, "step"),
+        };
+        let gram =
+            training.method == tilegrad::models::Method::Gram && training.settings.solver == Solver::Descent;
         let mut text = format!(
-            "{}: {}, {}, {} in {} on {engine}{}\n",
+            "{}: {}, {}, {steps} in {} on {engine}{}\n",
             output::kind(model.kind()),
             count(training.samples, "sample"),
             count(model.features().len(), "feature"),
-            count(training.iterations, if training.settings.batch_size.is_some() { "epoch" } else { "step" }),
             duration(*time),
-            match training.method {
-                tilegrad::models::Method::Gram if training.settings.solver == Solver::Descent => {
-                    format!(", over {} samples with the same gradient", model.features().len() + 2)
-                }
-                _ => String::new(),
+            match gram {
+                true => format!(", over {} samples with the same gradient", model.features().len() + 2),
+                false => String::new(),
             },
         );
         if self.dropped > 0 {

@@ -261,7 +261,7 @@ fn network(
         dense.push(layer.map_err(|error| FORMAT.damaged(error))?);
         inputs = units;
     }
-    Ok(FittedNetwork { about, classes, layers: dense, head, validation: Vec::new() })
+    Ok(FittedNetwork { about, classes, layers: dense, head })
 }
 
 /// What every model has beside its numbers.
@@ -275,7 +275,8 @@ fn about(metadata: Metadata, tensors: &Tensors<'_>) -> Result<About, String> {
     let divisor = |value: f64| in_f32(value) && value as f32 > 0.0;
     let standard_deviation = tensors.numbers("standard_deviation", n, divisor)?;
     let scaler = Scaler::from_parts(scale, mean, standard_deviation);
-    Ok(About { encoding, target, scaler, training, history: Vec::new() })
+    let (history, validation) = (Vec::new(), Vec::new());
+    Ok(About { encoding, target, scaler, training, history, validation })
 }
 
 fn affine(about: &About, tensors: &Tensors<'_>, columns: usize) -> Result<Affine, String> {
@@ -306,7 +307,8 @@ mod tests {
             constant_features: vec!["a".to_owned()],
         };
         let encoding = Encoding::new(columns.to_vec()).unwrap();
-        About { encoding, target: "y".to_owned(), scaler, training, history: Vec::new() }
+        let (target, history, validation) = ("y".to_owned(), Vec::new(), Vec::new());
+        About { encoding, target, scaler, training, history, validation }
     }
 
     fn model() -> FittedLinear {

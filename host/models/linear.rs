@@ -5,7 +5,7 @@ use super::gram::{Centred, Compression};
 use super::predictions::{numbers_of, truth};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
-use super::training::{About, about_methods, watched_methods};
+use super::training::{About, Run, about_methods, watched_methods};
 use super::{Checkpoints, Method, Progress, Settings, Solver, metrics, normal, stepwise};
 use crate::data::{Dataset, Encoding, Table};
 use crate::engine::{Engine, Head, Loss};
@@ -199,9 +199,8 @@ impl LinearRegression {
     ) -> Result<FittedLinear> {
         let solution = normal::solve(centred, &self.settings, dataset)?;
         let affine = Affine { weights: solution.weights, bias: vec![solution.bias] }.of_raw(&centred.scaler);
-        let (scaler, history) = (centred.scaler.clone(), vec![solution.cost]);
-        task.trained(engine, scaler, &centred.constant, affine, solution.ending, history)
-            .map(FittedLinear::from)
+        let run = Run::new(vec![solution.cost], solution.ending);
+        task.trained(engine, centred.scaler.clone(), &centred.constant, affine, run).map(FittedLinear::from)
     }
 
     fn task<'a>(

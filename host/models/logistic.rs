@@ -3,7 +3,7 @@
 use super::predictions::{labels, most_probable};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
-use super::training::{About, about_methods, watched_methods};
+use super::training::{About, Run, about_methods, watched_methods};
 use super::{Checkpoints, Method, Progress, Scaler, Settings, Solver, metrics, newton, stepwise};
 use crate::data::{Dataset, Table};
 use crate::engine::{Engine, Head, Loss};
@@ -150,7 +150,7 @@ fn newton<E: Engine>(
     drop(x);
     let start = task.begin(&scaler, &constant)?;
     let (affine, history, ending) = newton::minimise(dataset, &scaler, task.settings, &start, progress)?;
-    task.trained(engine, scaler, &constant, affine, ending, history)
+    task.trained(engine, scaler, &constant, affine, Run::new(history, ending))
 }
 
 /// Refuses targets of one class.

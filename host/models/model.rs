@@ -80,6 +80,16 @@ impl Model {
         }
     }
 
+    /// The cost, without the penalty, on the validation share after each epoch. Empty without early stopping, and for a
+    /// model from a file.
+    pub fn validation_history(&self) -> &[f64] {
+        match self {
+            Model::Linear(model) => model.validation_history(),
+            Model::Logistic(model) => model.validation_history(),
+            Model::Network(model) => model.validation_history(),
+        }
+    }
+
     /// What it predicts for each row of `x`.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::checkpoint::{Checkpoint, Subject, Writer};
 use super::descent::{Descent, History};
 use super::gram::Compressed;
-use super::training::{About, Ending, Training};
+use super::training::{About, Run, Training};
 use super::{Method, Progress, Scale, Scaler, Settings, descent};
 use crate::data::{Dataset, Encoding, Table};
 use crate::engine::{Descended, Engine, Loss, Objective, Samples, Scaling};
@@ -255,7 +255,7 @@ pub(super) fn descend<E: Engine>(
         }
     };
     let affine = Affine { weights: engine.read(&weights)?, bias: engine.read(&bias)? };
-    task.trained(engine, prepared.scaler, &prepared.constant, affine, ending, history)
+    task.trained(engine, prepared.scaler, &prepared.constant, affine, Run::new(history, ending))
 }
 
 impl Task<'_> {
@@ -290,15 +290,14 @@ impl Task<'_> {
         }
     }
 
-    /// What was trained; `history` has the cost before each step, and after the last.
+    /// What was trained.
     pub(super) fn trained<E: Engine>(
         &self,
         engine: &E,
         scaler: Scaler,
         constant: &[usize],
         affine: Affine,
-        ending: Ending,
-        history: Vec<f64>,
+        Run { history, validation, ending }: Run,
     ) -> Result<Trained> {
         if !affine.is_finite(&scaler) {
             return Err(Error::Data("the weights are beyond floating point: use other units".to_owned()));
@@ -314,7 +313,7 @@ impl Task<'_> {
             constant_features: constant.iter().map(|&j| self.encoding.features()[j].clone()).collect(),
         };
         let (encoding, target) = (self.encoding.clone(), self.target.to_owned());
-        Ok(Trained { about: About { encoding, target, scaler, training, history }, affine })
+        Ok(Trained { about: About { encoding, target, scaler, training, history, validation }, affine })
     }
 
     /// What decides the bits of each step.

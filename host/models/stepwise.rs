@@ -56,9 +56,9 @@ pub(super) fn descend<E: Engine>(
     let Rows { training, validation } = Rows::of(dataset, task.settings)?;
     let samples = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
     let work = network::Task { engine, samples, head, settings: task.settings, training, validation };
-    let Outcome { layers, history, ending, .. } = train(work, vec![layer], checkpoints, progress)?;
+    let Outcome { layers, run } = train(work, vec![layer], checkpoints, progress)?;
     let affine = Affine { weights: engine.read(&layers[0].weights)?, bias: engine.read(&layers[0].bias)? };
-    task.trained(engine, scaler, &constant, affine, ending, history)
+    task.trained(engine, scaler, &constant, affine, run)
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(super) struct About {
     pub scaler: Scaler,
     pub training: Training,
     pub history: Vec<f64>,
+    /// The cost, without the penalty, on the validation share after each epoch.
+    pub validation: Vec<f64>,
 }
 
 impl About {
@@ -83,6 +85,22 @@ impl About {
              the model was trained on",
             row + 1
         ))
+    }
+}
+
+/// How training went, with the costs on its way.
+pub(super) struct Run {
+    /// The cost before each step, and after the last.
+    pub history: Vec<f64>,
+    /// The cost, without the penalty, on the validation share after each epoch.
+    pub validation: Vec<f64>,
+    pub ending: Ending,
+}
+
+impl Run {
+    /// One without early stopping.
+    pub(super) fn new(history: Vec<f64>, ending: Ending) -> Self {
+        Run { history, validation: Vec::new(), ending }
     }
 }
 
@@ -118,6 +136,12 @@ macro_rules! about_methods {
             /// The cost before each step, and after the last: iterations + 1 values. Empty for a model from a file.
             pub fn history(&self) -> &[f64] {
                 &self.about.history
+            }
+
+            /// The cost, without the penalty, on the validation share after each epoch. Empty without early stopping, and for a
+            /// model from a file.
+            pub fn validation_history(&self) -> &[f64] {
+                &self.about.validation
             }
         }
     };

@@ -295,6 +295,46 @@ pub fn a_warm_start_goes_on_from_a_model() {
     place.refuses(2, &["feature"], &train("other.csv", &["--warm-start", "half"]));
 }
 
+pub fn early_stopping_shows_the_validation_cost_of_every_kind_of_model() {
+    let place = fruit();
+    place.write("data.csv", SMALL);
+    for model in [
+        "linear --data data.csv --target y",
+        "logistic --data fruit.csv --target kind",
+        "network --data fruit.csv --target kind --layers 1:sigmoid",
+    ] {
+        let options = "--validation-share 0.3 --epochs 4 --history h.csv --plot p.svg --device cpu";
+        place.succeeds(&words(&format!("train {model} {options}")));
+        let csv = place.read("h.csv");
+        assert!(csv.starts_with("iteration,cost,validation_cost\n0,"), "{model}: {csv}");
+        let costs: Vec<&str> =
+            csv.lines().skip(2).map(|line| line.rsplit(',').next().unwrap_or("")).collect();
+        assert!(costs.len() == 4 && costs.iter().all(|cost| cost.parse::<f64>().is_ok()), "{model}: {csv}");
+        assert!(place.read("p.svg").contains(">\nvalidation\n<"), "{model}");
+    }
+}
+
+pub fn a_solver_without_steps_says_how_it_ended_and_no_learning_rate() {
+    let place = fruit();
+    let normal = format!("{DIABETES} --solver normal --device cpu");
+    let out = json(&place.succeeds(&words(&format!("{normal} --json --report r.html"))));
+    assert_eq!((&out["solver"], &out["ending"]), (&"normal".into(), &"cholesky".into()));
+    assert!(out.get("learning_rate").is_none(), "{out}");
+    let page = place.read("r.html");
+    assert!(page.contains("<td>normal</td>") && !page.contains("learning rate"));
+    let text = place.succeeds(&words(&normal));
+    assert!(text.contains("10 features, by the normal equations in "), "{text}");
+    assert!(text.contains("solved: the normal equations, by a Cholesky factorisation"), "{text}");
+
+    let newton = words("--solver newton --l2 0.1 --json");
+    let out = json(&place.succeeds(&logistic(&newton)));
+    assert_eq!((&out["solver"], &out["ending"]), (&"newton".into(), &"converged".into()));
+    assert!(out.get("learning_rate").is_none(), "{out}");
+    let out = json(&place.succeeds(&logistic(&["--json"])));
+    assert_eq!((&out["solver"], &out["ending"]), (&"descent".into(), &"epochs".into()));
+    assert_eq!(out["learning_rate"], 0.1);
+}
+
 pub fn a_network_learns_digits() {
     let place = Place::with("digits.csv", data("digits.csv"));
     let out = json(&place.succeeds(&words(

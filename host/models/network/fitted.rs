@@ -21,7 +21,6 @@ pub struct FittedNetwork {
     /// The last one with the identity, for the head.
     pub(in super::super) layers: Vec<DenseLayer>,
     pub(in super::super) head: Head,
-    pub(in super::super) validation: Vec<f64>,
 }
 
 about_methods!(FittedNetwork);
@@ -47,12 +46,6 @@ impl FittedNetwork {
     /// What the last layer's outputs are.
     pub fn head(&self) -> Head {
         self.head
-    }
-
-    /// The cost, without the penalty, on the validation share after each epoch. Empty without early stopping, and for a
-    /// model from a file.
-    pub fn validation_history(&self) -> &[f64] {
-        &self.validation
     }
 
     /// What the network predicts for each row of `x`: the target in its own units, or the probabilities of the classes.

@@ -12,7 +12,7 @@ pub use layers::{DenseLayer, DenseNetwork};
 
 use super::checkpoint::Subject;
 use super::settings::builder_methods;
-use super::training::{About, watched_methods};
+use super::training::{About, Run, watched_methods};
 use super::{Checkpoints, Method, Optimiser, Progress, Scaler, Settings, Solver, Training};
 use crate::data::{Dataset, held_back};
 use crate::engine::{Activation, Engine, Head, Samples};
@@ -162,7 +162,7 @@ impl MultilayerPerceptron {
         let task = Task { engine, samples, head, settings, training, validation };
         let outcome = train(task, begin, checkpoints, progress)?;
 
-        let Outcome { layers, mut history, mut validation, ending } = outcome;
+        let Outcome { layers, run: Run { mut history, mut validation, ending } } = outcome;
         let square = unit.deviation * unit.deviation;
         history.iter_mut().chain(&mut validation).for_each(|cost| *cost *= square);
         let mut layers = layers.iter().map(|layer| read(engine, layer)).collect::<Result<Vec<_>>>()?;
@@ -180,8 +180,8 @@ impl MultilayerPerceptron {
             constant_features: constant.iter().map(|&j| table.columns()[j].clone()).collect(),
         };
         let (encoding, target) = (dataset.encoding().clone(), dataset.target().to_owned());
-        let about = About { encoding, target, scaler, training, history };
-        Ok(FittedNetwork { about, classes, layers, head, validation })
+        let about = About { encoding, target, scaler, training, history, validation };
+        Ok(FittedNetwork { about, classes, layers, head })
     }
 
     fn check(&self) -> Result<()> {

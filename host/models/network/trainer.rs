@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::super::batches::Batches;
 use super::super::checkpoint::{Checkpoint, Writer};
 use super::super::descent::Descent;
-use super::super::training::Ending;
+use super::super::training::{Ending, Run};
 use super::super::{Progress, Settings};
 use crate::engine::{Activation, Descended, Engine, Head, Layout, Precision, Samples, Update};
 use crate::{Error, Result};
@@ -61,11 +61,8 @@ pub(in super::super) struct Task<'a, E: Engine> {
 pub(in super::super) struct Outcome<M> {
     /// The layers after the last step or, with early stopping, those of the lowest validation cost.
     pub layers: Vec<Parameters<M>>,
-    /// The cost of each epoch, and last that of the layers.
-    pub history: Vec<f64>,
-    /// The cost, without the penalty, on the validation rows after each epoch; none without early stopping.
-    pub validation: Vec<f64>,
-    pub ending: Ending,
+    /// Costs are of each epoch, and last that of the layers.
+    pub run: Run,
 }
 
 /// Trains `layers` from where they are.
@@ -455,7 +452,7 @@ impl<'a, E: Engine> Trainer<'a, E> {
         };
         let ending = self.ending.unwrap_or(Ending::Epochs);
         let layers = self.layers.into_iter().map(plain).collect();
-        Ok(Outcome { layers, history, validation: self.validation, ending })
+        Ok(Outcome { layers, run: Run { history, validation: self.validation, ending } })
     }
 }
 
@@ -639,12 +636,12 @@ mod tests {
             let over = Samples { x: &data.x, scaling: None, y: &data.y };
             let mut costs = Loop.descend(loss, &over, &mut weights, &mut bias, 0.3, 40).unwrap().costs;
             costs.push(Loop.cost(loss, &over, &weights, &bias).unwrap());
-            assert_eq!(outcome.history.len(), 41);
+            assert_eq!(outcome.run.history.len(), 41);
             let all = |costs: &[f64], weights: &Wide, bias: &Wide| {
                 [costs, weights.values(), bias.values()].concat()
             };
             let layer = &outcome.layers[0];
-            let ours = all(&outcome.history, &layer.weights, &layer.bias);
+            let ours = all(&outcome.run.history, &layer.weights, &layer.bias);
             for (ours, theirs) in ours.iter().zip(all(&costs, &weights, &bias)) {
                 assert!((ours - theirs).abs() < 1e-13, "{head}: {ours}, {theirs}");
             }
@@ -659,6 +656,7 @@ mod tests {
         let cost = |settings: &Settings| {
             train(task(&Loop, &data, Head::Softmax, settings), layers(&Loop, &of), None, &mut |_| ())
                 .unwrap()
+                .run
                 .history[0]
         };
         let full = cost(&plain(1e-30, 1));
@@ -719,8 +717,8 @@ mod tests {
         };
         let tolerance = Some(0.01);
         let ended = run(&Settings { tolerance, l2: 0.1, ..plain(0.5, 500) });
-        assert_eq!(ended.ending, Ending::Tolerance);
-        let steps = ended.history.len() - 1;
+        assert_eq!(ended.run.ending, Ending::Tolerance);
+        let steps = ended.run.history.len() - 1;
         assert!(steps > 3 && steps < 400, "{steps}");
         // Descent moves by α times the gradient: the step not done would have moved that little, the one before more.
         let after = |steps| {
@@ -735,9 +733,12 @@ mod tests {
         assert_eq!([ended.layers[0].weights.values(), ended.layers[0].bias.values()].concat(), after(steps));
         // One batch of all samples: the same gradients, seen after their steps.
         let batches = run(&Settings { tolerance, l2: 0.1, batch_size: Some(ROWS), ..plain(0.5, 500) });
-        assert_eq!((batches.ending, batches.history.len()), (Ending::Tolerance, ended.history.len() + 1));
+        assert_eq!(
+            (batches.run.ending, batches.run.history.len()),
+            (Ending::Tolerance, ended.run.history.len() + 1)
+        );
         let never = run(&Settings { tolerance: Some(1e-30), ..plain(0.5, 20) });
-        assert_eq!((never.ending, never.history.len()), (Ending::Epochs, 21));
+        assert_eq!((never.run.ending, never.run.history.len()), (Ending::Epochs, 21));
     }
 
     #[test]
@@ -753,18 +754,22 @@ mod tests {
             train(task, layers(&Loop, &of), None, &mut |_| ()).unwrap()
         };
         let stopped = run(10_000, 6);
-        let lowest = best(&stopped.validation);
-        assert_eq!(stopped.ending, Ending::Patience);
-        assert_eq!((stopped.validation.len(), stopped.history.len()), (lowest + 6, lowest + 7));
+        let lowest = best(&stopped.run.validation);
+        assert_eq!(stopped.run.ending, Ending::Patience);
+        assert_eq!((stopped.run.validation.len(), stopped.run.history.len()), (lowest + 6, lowest + 7));
         let at_best = run(lowest, 6);
-        assert_eq!(at_best.validation, stopped.validation[..lowest]);
+        assert_eq!(at_best.run.validation, stopped.run.validation[..lowest]);
         for (kept, best) in stopped.layers.iter().zip(&at_best.layers) {
             assert_eq!(
                 (kept.weights.values(), kept.bias.values()),
                 (best.weights.values(), best.bias.values())
             );
         }
-        assert_eq!(stopped.history.last(), at_best.history.last(), "the cost is that of the layers kept");
+        assert_eq!(
+            stopped.run.history.last(),
+            at_best.run.history.last(),
+            "the cost is that of the layers kept"
+        );
     }
 
     #[test]
