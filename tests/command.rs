@@ -117,6 +117,9 @@ fn main() {
         a_network_learns_digits
         networks_predict_numbers_and_two_classes
         a_file_is_trained_on_block_by_block
+        the_normal_equations_take_one_pass
+        mini_batches_of_a_file_that_is_not_kept_give_the_model_of_training_in_memory
+        streamed_training_goes_on_from_its_checkpoint
         training_is_drawn
         evaluation_is_drawn
         a_page_has_everything_and_fetches_nothing

@@ -1,5 +1,5 @@
 //! The memory of a training on the cpu engine: X once, and a tenth of it for all else, from the library and from the
-//! command, with both methods; and in blocks, a quarter of the file.
+//! command, with both methods; and in blocks, in one pass and in mini-batches, a quarter of the file.
 //!
 //! What the library asks for is counted byte by byte. Of the command there is the peak of its resident set, on Linux, less
 //! that of a training on a few numbers. `realloc` counts as the difference: the system moves the pages of what is large.
@@ -14,7 +14,7 @@ use kernel_suite::Counting;
 use tilegrad::Result;
 use tilegrad::data::{Dataset, Reader, Table};
 use tilegrad::engine::{Cpu, Engine};
-use tilegrad::models::{LinearRegression, Method};
+use tilegrad::models::{LinearRegression, LogisticRegression, Method};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -46,11 +46,11 @@ fn write_csv(path: &Path, samples: usize, features: usize) -> std::io::Result<()
     file.write_all(b"y\n")?;
     let texts: Vec<String> = (0..100).map(|number| format!("{}.{},", number / 10, number % 10)).collect();
     let mut numbers = numbers();
-    for _ in 0..samples {
+    for sample in 0..samples {
         for number in numbers.by_ref().take(features) {
             file.write_all(texts[number as usize % texts.len()].as_bytes())?;
         }
-        file.write_all(b"1.5\n")?;
+        file.write_all(if sample % 3 == 0 { b"0.5\n" } else { b"1.5\n" })?;
     }
     file.flush()
 }
@@ -75,6 +75,18 @@ fn stream(file: &Path) -> Result<()> {
     assert!(peak <= allowed, "in blocks has {peak} bytes at a time, {allowed} are allowed");
     let whole = settings(Method::Gram).fit(&Cpu, &reader.read()?)?;
     assert_eq!(streamed?.raw(), whole.raw());
+    Ok(())
+}
+
+/// The same in mini-batches, which are shuffled within the blocks.
+fn stream_batches(file: &Path) -> Result<()> {
+    let allowed = std::fs::metadata(file).expect("it is there").len().cast_signed() as isize / 4;
+    let reader = Reader::new(file).target("y").classes(true);
+    let settings = LogisticRegression::new().epochs(1).batch_size(64).shuffle_buffer(BLOCK);
+    let (streamed, peak) = Counting::peak_of(|| settings.fit_stream(&Cpu, &reader.blocks(BLOCK)?));
+    println!("in mini-batches: {:.3} of the file", peak as f64 / (4 * allowed) as f64);
+    assert!(peak <= allowed, "in mini-batches has {peak} bytes at a time, {allowed} are allowed");
+    assert_eq!(streamed?, settings.fit(&Cpu, &reader.read()?)?);
     Ok(())
 }
 
@@ -141,5 +153,10 @@ fn main() {
         }
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS).build().expect("there are threads");
-    pool.install(|| library(&large).and_then(|()| stream(&large))).expect("the data are good");
+    pool.install(|| {
+        library(&large)?;
+        stream(&large)?;
+        stream_batches(&large)
+    })
+    .expect("the data are good");
 }

@@ -1,5 +1,8 @@
 //! Models on real data, on every engine that runs on a CPU. References are those of `tests/data/reference.py`, in 64 bits.
 
+#[path = "models/streaming.rs"]
+mod streaming;
+
 use serde_json::Value;
 use tilegrad::data::{Dataset, Output, Table};
 use tilegrad::engine::{Cpu, Emulator, Engine, Loop, Loss, Objective, Samples};

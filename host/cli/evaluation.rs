@@ -6,7 +6,7 @@ use serde::Serialize;
 use tilegrad::Result;
 use tilegrad::data::{Blocks, Dataset};
 use tilegrad::engine::{Engine, Job};
-use tilegrad::models::metrics::Regression;
+use tilegrad::models::metrics::{Classification, Regression};
 use tilegrad::models::{Metrics, Model, Predictions};
 use tilegrad::report::{Page, Plot, TextTable, significant};
 
@@ -44,7 +44,7 @@ impl Job for Evaluate<'_> {
     }
 }
 
-/// Evaluation of a regression on samples that come block by block, on any engine.
+/// Evaluation on samples that come block by block, on any engine.
 pub(super) struct EvaluateBlocks<'a> {
     pub model: &'a Model,
     pub blocks: &'a Blocks,
@@ -55,21 +55,60 @@ impl Job for EvaluateBlocks<'_> {
     type Output = (Evaluation, usize);
 
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
-        let mut sums = Sums::default();
+        let (mut sums, mut counts) = (Sums::default(), Counts::default());
         let mut dropped = 0;
         for block in self.blocks {
             let block = block?;
             dropped += block.dropped();
-            if let Metrics::Regression(metrics) = self.model.evaluate(engine, &block)? {
-                sums.add(&metrics, block.y());
+            match self.model.evaluate(engine, &block)? {
+                Metrics::Regression(metrics) => sums.add(&metrics, block.y()),
+                Metrics::Classification(metrics) => counts.add(metrics),
             }
         }
-        let metrics = Metrics::Regression(sums.metrics());
+        let metrics = match counts.metrics() {
+            Some(metrics) => Metrics::Classification(metrics),
+            None => Metrics::Regression(sums.metrics()),
+        };
         Ok((Evaluation { metrics, predictions: None, actual: Vec::new() }, dropped))
     }
 }
 
-/// What the metrics of all blocks are made of.
+/// What the metrics of a classification of all blocks are made of.
+#[derive(Default)]
+struct Counts {
+    samples: usize,
+    log_losses: f64,
+    confusion: Vec<Vec<usize>>,
+}
+
+impl Counts {
+    fn add(&mut self, metrics: Classification) {
+        self.samples += metrics.samples;
+        self.log_losses += metrics.samples as f64 * metrics.log_loss;
+        if self.confusion.is_empty() {
+            self.confusion = metrics.confusion;
+            return;
+        }
+        let counts = self.confusion.iter_mut().flatten();
+        counts.zip(metrics.confusion.iter().flatten()).for_each(|(all, more)| *all += more);
+    }
+
+    /// Without the area under the curve, for which all predictions must be there at once. None if there was nothing.
+    fn metrics(self) -> Option<Classification> {
+        let Counts { samples, log_losses, confusion } = self;
+        let m = samples as f64;
+        let right: usize = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
+        (samples > 0).then(|| Classification {
+            samples,
+            accuracy: right as f64 / m,
+            log_loss: log_losses / m,
+            confusion,
+            auc: None,
+        })
+    }
+}
+
+/// What the metrics of a regression of all blocks are made of.
 #[derive(Default)]
 struct Sums {
     samples: usize,
@@ -247,5 +286,26 @@ mod tests {
         ] {
             assert!((one - other).abs() <= 1e-12 * other.abs(), "{one}, {other}");
         }
+    }
+
+    #[test]
+    fn blocks_have_the_counts_of_all_samples_together() {
+        let labels: Vec<usize> = (0..50).map(|i| i * i % 3).collect();
+        let probabilities: Vec<f64> = (0..50)
+            .flat_map(|i| {
+                let first = f64::from(i * 17 % 50) / 50.0;
+                [first, (1.0 - first) / 4.0, (1.0 - first) * 0.75]
+            })
+            .collect();
+        let mut counts = Counts::default();
+        for (labels, probabilities) in labels.chunks(7).zip(probabilities.chunks(21)) {
+            counts.add(metrics::classification(labels, probabilities, 3).unwrap());
+        }
+        let (together, whole) =
+            (counts.metrics().unwrap(), metrics::classification(&labels, &probabilities, 3).unwrap());
+        assert_eq!((together.samples, &together.confusion), (50, &whole.confusion));
+        assert_eq!(together.accuracy, whole.accuracy);
+        assert!((together.log_loss - whole.log_loss).abs() <= 1e-12 * whole.log_loss);
+        assert_eq!(Counts::default().metrics(), None);
     }
 }

@@ -9,6 +9,15 @@ use tilegrad::data::{Blocks, Dataset, Format, Missing, Reader, Separator};
 /// Samples of a block: 1000 features take 64 MiB.
 const BLOCK: usize = 16_384;
 
+/// The most samples that are shuffled together, and the most values of features in them (64 MiB), where that is not said.
+const SHUFFLED: (usize, usize) = (65_536, 1 << 24);
+
+/// How many samples with so many features are shuffled together if they come block by block: at least a batch.
+pub(super) fn shuffle_buffer(features: usize, batch: usize) -> usize {
+    let (samples, values) = SHUFFLED;
+    samples.min(values / features.max(1)).max(batch)
+}
+
 /// A file, and how it is read.
 #[derive(Args)]
 #[command(next_help_heading = "Data")]
@@ -106,7 +115,8 @@ pub(super) struct Lesson {
     /// Decides which samples are held back, their order in mini-batches, and a network's first weights
     #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
     pub seed: u64,
-    /// Go through the file block by block, for files larger than memory: linear regression alone, by the method gram
+    /// Go through the file block by block, for files larger than memory: in one pass for linear regression without
+    /// mini-batches, else once for each epoch
     #[arg(long)]
     pub stream: bool,
 }
@@ -141,9 +151,9 @@ impl Lesson {
         }
     }
 
-    /// The file, to be gone through block by block.
-    pub(super) fn blocks(&self) -> Result<Blocks> {
-        self.reader(false).blocks(BLOCK)
+    /// The file, to be gone through block by block: with `classes`, the target is one of several.
+    pub(super) fn blocks(&self, classes: bool) -> Result<Blocks> {
+        self.reader(classes).blocks(BLOCK)
     }
 
     /// Reads the file.

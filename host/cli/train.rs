@@ -18,7 +18,7 @@ use tilegrad::{Error, Result};
 use super::count;
 use super::evaluation::{self, Evaluate, EvaluateBlocks, Evaluation, Measured, plain};
 use super::output::{self, Files, Outputs};
-use super::source::{Lesson, Shares};
+use super::source::{self, Lesson, Shares};
 use super::training::Training;
 
 /// Significant digits of weights.
@@ -37,6 +37,7 @@ pub(super) enum Model {
   tilegrad train linear --data houses.csv --target price --categorical town --missing mean --test-share 0.2
   tilegrad train linear --data houses.csv --target price --test-share 0.2 --plot price.svg --report price.html
   tilegrad train linear --data larger-than-memory.csv --target price --stream --model price.safetensors
+  tilegrad train linear --data larger-than-memory.csv --target price --stream --batch-size 256 --epochs 5
   tilegrad train linear --data houses.csv --target price --device emulator --iterations 100 --json
   tilegrad train linear --data houses.csv --target price --checkpoint price.checkpoint --resume
 
@@ -53,7 +54,8 @@ whose probability the weights are for.
 Examples:
   tilegrad train logistic --data tests/data/breast_cancer.csv --target benign --learning-rate 0.5
   tilegrad train logistic --data flowers.csv --target species --test-share 0.2 --model species.safetensors
-  tilegrad train logistic --data flowers.csv --target species --test-share 0.2 --plot species.png --json"
+  tilegrad train logistic --data flowers.csv --target species --test-share 0.2 --plot species.png --json
+  tilegrad train logistic --data larger-than-memory.csv --target clicked --stream --batch-size 256 --epochs 5"
     )]
     Logistic(Logistic),
     /// Dense network: a number or a class, through layers of units, by back-propagation
@@ -216,11 +218,33 @@ impl Estimator {
         }
     }
 
-    /// Training on samples that come block by block.
-    fn fit_blocks<E: Engine>(&self, engine: &E, blocks: &Blocks) -> Result<Fitted> {
-        match self {
-            Estimator::Linear(estimator) => estimator.fit_blocks(engine, blocks).map(Fitted::from),
-            _ => Err(Error::Setting("--stream is for linear regression: leave it out".to_owned())),
+    /// Training on a file that is gone through block by block.
+    fn fit_stream<E: Engine>(
+        &self,
+        engine: &E,
+        blocks: &Blocks,
+        checkpoints: Option<Checkpoints>,
+        watch: impl FnMut(Progress),
+    ) -> Result<Fitted> {
+        match (self, checkpoints) {
+            (Estimator::Linear(estimator), None) => {
+                estimator.fit_stream_watched(engine, blocks, watch).map(Fitted::from)
+            }
+            (Estimator::Linear(estimator), Some(checkpoints)) => {
+                estimator.fit_stream_resumable(engine, blocks, checkpoints, watch).map(Fitted::from)
+            }
+            (Estimator::Logistic(estimator), None) => {
+                estimator.fit_stream_watched(engine, blocks, watch).map(Fitted::from)
+            }
+            (Estimator::Logistic(estimator), Some(checkpoints)) => {
+                estimator.fit_stream_resumable(engine, blocks, checkpoints, watch).map(Fitted::from)
+            }
+            (Estimator::Network(_, estimator), None) => {
+                estimator.fit_stream_watched(engine, blocks, watch).map(Fitted::from)
+            }
+            (Estimator::Network(_, estimator), Some(checkpoints)) => {
+                estimator.fit_stream_resumable(engine, blocks, checkpoints, watch).map(Fitted::from)
+            }
         }
     }
 
@@ -287,9 +311,16 @@ impl Common {
             estimator = estimator.warm_start(&Fitted::load(path)?)?;
         }
         let samples = match self.lesson.stream {
-            true => Samples::Blocks(self.lesson.blocks()?),
+            true => Samples::Blocks(self.lesson.blocks(estimator.classifies())?),
             false => Samples::Whole(self.lesson.read(estimator.classifies())?),
         };
+        if let Samples::Blocks(blocks) = &samples {
+            let mut settings = estimator.settings().clone();
+            let features = blocks.encoding().features().len();
+            let buffer = settings.batch_size.map(|batch| source::shuffle_buffer(features, batch));
+            settings.shuffle_buffer = settings.shuffle_buffer.or(buffer);
+            estimator = estimator.with_settings(settings);
+        }
         let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
         let job = Fit {
             bar: bar(estimator.settings().epochs, done),
@@ -340,13 +371,18 @@ impl Common {
         if !self.lesson.stream {
             return Ok(());
         }
-        let descends = settings.solver == Solver::Descent;
-        let problem = if !(matches!(estimator, Estimator::Linear(_)) && descends) {
-            "is for linear regression by descent, whose samples need to be seen once: leave it out"
+        let (linear, batches) = (matches!(estimator, Estimator::Linear(_)), settings.batch_size.is_some());
+        let problem = if settings.solver == Solver::Newton {
+            "keeps no samples, and --solver newton goes over all of them at once: take --solver descent with --batch-size"
+        } else if !linear && !batches {
+            "keeps no samples, and the full batch takes all of them in each step: give --batch-size"
         } else if self.lesson.test_share.is_some() {
             "holds no samples back: leave --test-share out, and evaluate the model on another file"
-        } else if self.outputs.checkpoint.is_some() {
-            "has no checkpoints, as its steps go over few samples and take little time: leave --checkpoint out"
+        } else if settings.early_stopping.is_some() {
+            "holds no samples back: leave --validation-share out; --tolerance ends training early too"
+        } else if self.outputs.checkpoint.is_some() && !batches {
+            "has no checkpoints without mini-batches, as the steps go over few samples and take little time: leave --checkpoint \
+             out, or give --batch-size"
         } else {
             return Ok(());
         };
@@ -389,12 +425,18 @@ impl Common {
         pairs.push(("solver", settings.solver.to_string()));
         if settings.solver == Solver::Descent {
             let batch = settings.batch_size.map_or("all samples".to_owned(), |size| count(size, "sample"));
+            let shuffled = match (settings.batch_size, settings.shuffle_buffer) {
+                (None, _) => "none".to_owned(),
+                (Some(_), None) => "all".to_owned(),
+                (Some(_), Some(samples)) => samples.to_string(),
+            };
             let stopping = settings.early_stopping.map(|EarlyStopping { validation_share, patience }| {
                 format!("on a share of {validation_share}, patience {}", count(patience, "epoch"))
             });
             pairs.extend([
                 ("learning rate", settings.learning_rate.to_string()),
                 ("batch", batch),
+                ("samples that are shuffled together", shuffled),
                 ("optimiser", settings.optimiser.to_string()),
                 ("schedule of the learning rate", settings.schedule.to_string()),
                 ("early stopping", or_none(stopping)),
@@ -541,22 +583,23 @@ impl Job for Fit<'_> {
 
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
         let start = Instant::now();
-        let Shares { train, test } = match self.samples {
-            Samples::Whole(shares) => shares,
-            Samples::Blocks(blocks) => {
-                let model = self.estimator.fit_blocks(engine, blocks)?;
-                let time = start.elapsed();
-                let (train, dropped) = EvaluateBlocks { model: &model, blocks }.run(engine)?;
-                return Ok(Trained { model, engine: engine.description(), time, dropped, train, test: None });
-            }
-        };
         let watch = |progress: Progress| {
             self.bar.set_message(significant(progress.cost, 6));
             self.bar.set_position(progress.iteration as u64);
         };
-        let fitted = self.estimator.fit(engine, train, self.checkpoints, watch);
+        let fitted = match self.samples {
+            Samples::Whole(shares) => self.estimator.fit(engine, &shares.train, self.checkpoints, watch),
+            Samples::Blocks(blocks) => self.estimator.fit_stream(engine, blocks, self.checkpoints, watch),
+        };
         self.bar.finish_and_clear();
         let (model, time) = (fitted?, start.elapsed());
+        let Shares { train, test } = match self.samples {
+            Samples::Whole(shares) => shares,
+            Samples::Blocks(blocks) => {
+                let (train, dropped) = EvaluateBlocks { model: &model, blocks }.run(engine)?;
+                return Ok(Trained { model, engine: engine.description(), time, dropped, train, test: None });
+            }
+        };
         // A picture shows what was held back, if anything was.
         let evaluate = |dataset, predictions| Evaluate { model: &model, dataset, predictions }.run(engine);
         let test = test.as_ref().map(|test| evaluate(test, self.predictions)).transpose()?;

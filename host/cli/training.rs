@@ -27,6 +27,10 @@ pub(super) struct Training {
     /// Samples of a mini-batch, or all [default: all; of a network 32]
     #[arg(long, value_name = "N", value_parser = batch, allow_hyphen_values = true)]
     batch_size: Option<Batch>,
+    /// Samples that are shuffled together for mini-batches: each stretch of so many, as they are in the file, in an order
+    /// of its own in each epoch [default: all; with --stream 65536, or as many as take 64 MiB]
+    #[arg(long, value_name = "SAMPLES", value_parser = super::at_least_1, allow_hyphen_values = true)]
+    shuffle_buffer: Option<usize>,
     /// How weights go down along the gradient [default: descent; of a network adam]
     #[arg(long, visible_alias = "optimizer", value_enum, value_name = "OPTIMISER")]
     optimiser: Option<OptimiserName>,
@@ -125,6 +129,7 @@ impl Training {
                 Some(Batch::All) => None,
                 Some(Batch::Of(samples)) => Some(samples),
             },
+            shuffle_buffer: self.shuffle_buffer.or(settings.shuffle_buffer),
             scale: self.scale.into(),
             optimiser,
             schedule: self.schedule.unwrap_or(settings.schedule),
@@ -141,6 +146,7 @@ impl Training {
         let options = [
             ("--learning-rate", self.learning_rate.is_some()),
             ("--batch-size", self.batch_size.is_some()),
+            ("--shuffle-buffer", self.shuffle_buffer.is_some()),
             ("--optimiser", self.optimiser.is_some()),
             ("--schedule", self.schedule.is_some()),
             ("--validation-share", self.validation_share.is_some()),

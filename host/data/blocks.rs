@@ -1,5 +1,7 @@
 //! A file that is gone through block by block, as often as is needed.
 
+use std::path::Path;
+
 use super::plan::{
     ColumnSums, Extent, Plan, Rows, Sorted, Source, Vocabulary, check_levels, encoding, no_rows,
 };
@@ -7,7 +9,8 @@ use super::{Dataset, Encoding, Missing, Reader};
 use crate::{Error, Result};
 
 /// A file that is gone through block by block, in its order, as often as is needed: each iteration begins at its first
-/// sample. Memory holds a block, and some MiB of the file around it.
+/// sample. Memory holds a block, and some MiB of the file around it. Training in mini-batches goes through it once in each epoch
+/// (see [`fit_stream`](crate::models::LogisticRegression::fit_stream)).
 ///
 /// ```no_run
 /// use tilegrad::data::Reader;
@@ -54,6 +57,24 @@ impl Blocks {
         self.classes.as_deref()
     }
 
+    /// The target's name.
+    ///
+    /// # Errors
+    /// [`Error::Setting`]: the reader has none.
+    pub fn target(&self) -> Result<&str> {
+        self.reader.target_name()
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        self.reader.path()
+    }
+
+    /// The file in blocks of so many samples, at least one, rather than what they were asked for.
+    pub(crate) fn of(&self, samples: usize) -> BlocksIter<'_> {
+        BlocksIter { blocks: self, samples: samples.max(1), state: State::Begin }
+    }
+
     /// The most samples that a block has: each but the last has as many.
     pub fn samples(&self) -> usize {
         self.samples
@@ -88,13 +109,15 @@ impl<'a> IntoIterator for &'a Blocks {
     type IntoIter = BlocksIter<'a>;
 
     fn into_iter(self) -> BlocksIter<'a> {
-        BlocksIter { blocks: self, state: State::Begin }
+        self.of(self.samples)
     }
 }
 
 /// The blocks of [`Blocks`], from the first on. After an error there are no more.
 pub struct BlocksIter<'a> {
     blocks: &'a Blocks,
+    /// Those of each block, but for the last.
+    samples: usize,
     state: State,
 }
 
@@ -108,7 +131,7 @@ struct Reading {
     source: Box<dyn Source + Send>,
     plan: Plan,
     rows: Rows,
-    /// Rows that were handed out.
+    /// Rows at the begin that were handed out.
     taken: usize,
 }
 
@@ -122,19 +145,19 @@ impl Reading {
     }
 
     /// The next block; none at the end.
-    fn block(&mut self, blocks: &Blocks) -> Result<Option<Dataset>> {
+    fn block(&mut self, blocks: &Blocks, samples: usize) -> Result<Option<Dataset>> {
         let mut more = true;
         // One more than the block has, so that rows that are dropped at the end belong to the last block.
-        while more && self.rows.count(&self.plan) - self.taken <= blocks.samples {
+        while more && self.rows.count(&self.plan) - self.taken <= samples {
             self.rows.forget(&self.plan, std::mem::take(&mut self.taken));
             more = self.rows.read(&mut *self.source, &self.plan)?;
         }
-        let count = blocks.samples.min(self.rows.count(&self.plan) - self.taken);
+        let count = samples.min(self.rows.count(&self.plan) - self.taken);
         if count == 0 {
             return Ok(None);
         }
-        let rows = self.rows.copy(&self.plan, self.taken..self.taken + count);
-        self.taken += count;
+        let (rows, taken) = self.rows.take(&self.plan, self.taken..self.taken + count);
+        self.taken = taken;
         let mut encoded = rows.encode(self.source.header())?;
         encoded.fill(blocks.encoding.clone());
         Ok(Some(encoded.into_dataset(blocks.reader.target_name()?)?))
@@ -156,7 +179,7 @@ impl Iterator for BlocksIter<'_> {
             }
         }
         let State::Reading(reading) = &mut self.state else { return None };
-        let block = match reading.block(self.blocks) {
+        let block = match reading.block(self.blocks, self.samples) {
             Ok(None) if first => Err(no_rows(reading.source.header(), reading.rows.dropped)),
             Ok(block) => Ok(block?),
             Err(error) => Err(error),

@@ -333,13 +333,27 @@ impl Rows {
         Ok(())
     }
 
-    /// Some of the rows, and the rows dropped since the last that were copied.
-    pub(super) fn copy(&mut self, plan: &Plan, rows: std::ops::Range<usize>) -> Rows {
-        let features = plan.features();
-        let values = self.values[rows.start * features..rows.end * features].to_vec();
-        let y = if plan.target { self.y[rows].to_vec() } else { Vec::new() };
+    /// Some of the rows, and the rows dropped since the last that were taken. Also how many are to be left out before more are
+    /// read. A block that is most of what is there is taken with its memory, so that it is there once.
+    pub(super) fn take(&mut self, plan: &Plan, rows: std::ops::Range<usize>) -> (Rows, usize) {
+        let (from, to) = (rows.start, rows.end);
+        let most = 2 * rows.len() >= self.count(plan);
+        let part = |values: &mut Vec<f32>, width: usize| {
+            let (from, to) = (from * width, to * width);
+            if !most {
+                return values[from..to].to_vec();
+            }
+            let rest = values.split_off(to);
+            let mut taken = std::mem::replace(values, rest);
+            taken.drain(..from);
+            taken.shrink_to_fit();
+            taken
+        };
+        let values = part(&mut self.values, plan.features());
+        let y = part(&mut self.y, usize::from(plan.target));
         let dropped = std::mem::take(&mut self.dropped);
-        Rows { vocabulary: self.vocabulary.clone(), values, y, dropped, extent: Extent::Block }
+        let taken = Rows { vocabulary: self.vocabulary.clone(), values, y, dropped, extent: Extent::Block };
+        (taken, if most { 0 } else { to })
     }
 
     /// Leaves the first `count` rows out.

@@ -198,8 +198,43 @@ pub(super) struct Subject {
     target: String,
     features: Vec<String>,
     samples: usize,
-    /// SHA-256 of the features' values and the target's, in hexadecimal digits.
+    /// [`Fingerprint`] of the samples.
     data: String,
+}
+
+/// What tells samples from others: SHA-256 of that of the features' values and that of the target's, in hexadecimal
+/// digits. However they are cut into blocks, it is the same.
+#[derive(Default)]
+pub(super) struct Fingerprint {
+    features: Sha256,
+    target: Sha256,
+}
+
+impl Fingerprint {
+    pub(super) fn of(dataset: &Dataset) -> String {
+        let mut fingerprint = Self::default();
+        fingerprint.add(dataset);
+        fingerprint.finish()
+    }
+
+    /// Adds the samples of a block.
+    pub(super) fn add(&mut self, block: &Dataset) {
+        self.features.update(bytemuck::cast_slice(block.features().values()));
+        self.target.update(bytemuck::cast_slice(block.y()));
+    }
+
+    pub(super) fn finish(self) -> String {
+        let both = Sha256::new().chain_update(self.features.finalize()).chain_update(self.target.finalize());
+        both.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The samples of a training.
+pub(super) struct Given<'a> {
+    pub target: &'a str,
+    pub features: &'a [String],
+    pub samples: usize,
+    pub fingerprint: String,
 }
 
 impl Subject {
@@ -208,20 +243,17 @@ impl Subject {
         model: &str,
         settings: Vec<(&str, Value)>,
         engine: &impl Engine,
-        dataset: &Dataset,
+        given: Given<'_>,
     ) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(bytemuck::cast_slice(dataset.features().values()));
-        hash.update(bytemuck::cast_slice(dataset.y()));
         Subject {
             tilegrad: env!("CARGO_PKG_VERSION").to_owned(),
             model: model.to_owned(),
             engine: engine.arithmetic(),
             settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            target: dataset.target().to_owned(),
-            features: dataset.features().columns().to_vec(),
-            samples: dataset.samples(),
-            data: hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+            target: given.target.to_owned(),
+            features: given.features.to_vec(),
+            samples: given.samples,
+            data: given.fingerprint,
         }
     }
 

@@ -84,7 +84,7 @@ impl Compression {
             )));
         }
         self.samples += block.samples();
-        self.constants.add(block.features());
+        self.constants.add(block.features().values().chunks_exact(columns.len()));
         let (x, y, n) = (block.features().values(), block.y(), columns.len());
         let mut held = 0;
         if self.shift.is_empty() {

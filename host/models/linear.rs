@@ -1,13 +1,14 @@
 //! Linear regression.
 
-use super::checkpoint::Subject;
+use super::checkpoint::{Fingerprint, Subject};
 use super::gram::{Centred, Compression};
-use super::predictions::{numbers_of, truth};
+use super::predictions::{numbers_not, numbers_of, truth};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
+use super::source::{Facts, Source, Wanted};
 use super::training::{About, Run, about_methods, watched_methods};
 use super::{Checkpoints, Method, Progress, Settings, Solver, metrics, normal, stepwise};
-use crate::data::{Dataset, Encoding, Table};
+use crate::data::{Blocks, Dataset, Encoding, Table};
 use crate::engine::{Engine, Head, Loss};
 use crate::{Error, Result};
 
@@ -105,7 +106,7 @@ impl LinearRegression {
         {
             return Err(Error::Setting(
                 "descent over all samples needs them in each step, and blocks are not kept: take the method gram with the full \
-                 batch at one rate, or the solver normal"
+                 batch at one rate, the solver normal, or mini-batches of a file, with a batch size"
                     .to_owned(),
             ));
         }
@@ -143,11 +144,16 @@ impl LinearRegression {
         let settings = &self.settings;
         self.check()?;
         numbers_of(dataset)?;
+        if stepwise::is_needed(settings, 1) {
+            let wanted = Wanted { unit: false, fingerprint: checkpoints.is_some() };
+            let over = Source::whole(engine, dataset, settings, wanted)?;
+            return self.by_steps(engine, over, checkpoints, progress);
+        }
         let table = dataset.features();
         let (samples, features) = (table.rows(), table.columns().len());
         let found = checkpoints.as_ref().and_then(Checkpoints::found);
         let resumed = found.and_then(|found| found.setting(Settings::METHOD));
-        let method = match settings.solver == Solver::Normal || stepwise::is_needed(settings, 1) {
+        let method = match settings.solver == Solver::Normal {
             true => Method::Direct,
             false => settings.method.resolve(engine, (samples, features), settings.epochs, resumed),
         };
@@ -168,14 +174,45 @@ impl LinearRegression {
             }
             _ => Prepared::direct(engine, settings.scale, table, dataset.y())?,
         };
-        let trained = match stepwise::is_needed(settings, 1) {
-            true => {
-                let output = (Head::Identity, 1);
-                stepwise::descend(engine, &task, output, dataset, prepared, checkpoints, progress)
-            }
-            false => regression::descend(engine, &task, prepared, checkpoints, progress),
-        };
-        trained.map(FittedLinear::from)
+        regression::descend(engine, &task, prepared, checkpoints, progress).map(FittedLinear::from)
+    }
+
+    fn train_stream<E: Engine>(
+        &self,
+        engine: &E,
+        blocks: &Blocks,
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLinear> {
+        let settings = &self.settings;
+        self.check()?;
+        numbers_not(blocks.classes(), blocks.target()?)?;
+        if settings.batch_size.is_some() {
+            let wanted = Wanted { unit: false, fingerprint: checkpoints.is_some() };
+            let over = Source::streamed(engine, blocks, settings, wanted)?;
+            return self.by_steps(engine, over, checkpoints, progress);
+        }
+        match checkpoints {
+            None => self.fit_blocks(engine, blocks),
+            Some(_) => Err(Error::Setting(
+                "one pass over a file has no checkpoints, as the steps go over few samples and take little time: leave the \
+                 checkpoint out, or set a batch size for mini-batches"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// As a network of one layer.
+    fn by_steps<E: Engine>(
+        &self,
+        engine: &E,
+        (source, facts): (Source<'_, E>, Facts),
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLinear> {
+        let task = self.task(&facts.encoding, &facts.target, facts.samples, Method::Direct);
+        stepwise::descend(engine, &task, Head::Identity, (&source, &facts), checkpoints, progress)
+            .map(FittedLinear::from)
     }
 
     /// Refuses settings that make no sense, or not together.
@@ -211,13 +248,14 @@ impl LinearRegression {
         method: Method,
     ) -> Task<'a> {
         let (settings, start) = (&self.settings, self.start.as_ref());
-        Task { settings, loss: Loss::SquaredError, encoding, target, samples, method, start, outputs: 1 }
+        let (model, loss) = ("linear", Loss::SquaredError);
+        Task { model, settings, loss, encoding, target, samples, method, start, outputs: 1 }
     }
 
     /// What decides the bits of each step.
     pub(super) fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset, method: Method) -> Subject {
         let task = self.task(dataset.encoding(), dataset.target(), dataset.samples(), method);
-        task.subject("linear", engine, dataset)
+        task.subject(engine, Fingerprint::of(dataset))
     }
 }
 

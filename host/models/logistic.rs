@@ -1,11 +1,13 @@
 //! Logistic regression.
 
-use super::predictions::{labels, most_probable};
+use super::checkpoint::Fingerprint;
+use super::predictions::{labels, most_probable, numbers_without_classes};
 use super::regression::{self, Affine, Prepared, Start, Task, Trained};
 use super::settings::builder_methods;
+use super::source::{Facts, Source, Wanted};
 use super::training::{About, Run, about_methods, watched_methods};
 use super::{Checkpoints, Method, Progress, Scaler, Settings, Solver, metrics, newton, stepwise};
-use crate::data::{Dataset, Table};
+use crate::data::{Blocks, Dataset, Encoding, Table};
 use crate::engine::{Engine, Head, Loss};
 use crate::{Error, Result};
 
@@ -82,58 +84,105 @@ impl LogisticRegression {
         checkpoints: Option<Checkpoints>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedLogistic> {
+        self.check()?;
         let settings = &self.settings;
-        settings.check()?;
-        if settings.method == Method::Gram {
+        let dataset = &dataset.clone().with_classes()?;
+        let classes = dataset.classes().unwrap_or_default();
+        let (head, outputs) = self.output(classes, dataset.target())?;
+        if stepwise::is_needed(settings, outputs) {
+            let wanted = Wanted { unit: false, fingerprint: checkpoints.is_some() };
+            let over = Source::whole(engine, dataset, settings, wanted)?;
+            return self.by_steps(engine, over, (head, outputs, classes), checkpoints, progress);
+        }
+        let task = self.task(dataset.encoding(), dataset.target(), dataset.samples(), outputs);
+        let trained = match settings.solver {
+            Solver::Newton => {
+                task.without_checkpoints(checkpoints)?;
+                newton(engine, &task, dataset, progress)?
+            }
+            _ => {
+                let subject = || task.subject(engine, Fingerprint::of(dataset));
+                let checkpoints =
+                    checkpoints.map(|checkpoints| checkpoints.of(subject(), settings.epochs)).transpose()?;
+                let prepared = Prepared::direct(engine, settings.scale, dataset.features(), dataset.y())?;
+                regression::descend(engine, &task, prepared, checkpoints, progress)?
+            }
+        };
+        Ok(FittedLogistic::of(trained, classes))
+    }
+
+    fn train_stream<E: Engine>(
+        &self,
+        engine: &E,
+        blocks: &Blocks,
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLogistic> {
+        self.check()?;
+        let target = blocks.target()?;
+        let classes = blocks.classes().ok_or_else(|| numbers_without_classes(target))?;
+        let (head, outputs) = self.output(classes, target)?;
+        let wanted = Wanted { unit: false, fingerprint: checkpoints.is_some() };
+        let over = Source::streamed(engine, blocks, &self.settings, wanted)?;
+        self.by_steps(engine, over, (head, outputs, classes), checkpoints, progress)
+    }
+
+    /// As a network of one layer.
+    fn by_steps<E: Engine>(
+        &self,
+        engine: &E,
+        (source, facts): (Source<'_, E>, Facts),
+        (head, outputs, classes): (Head, usize, &[String]),
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedLogistic> {
+        let task = self.task(&facts.encoding, &facts.target, facts.samples, outputs);
+        let trained = stepwise::descend(engine, &task, head, (&source, &facts), checkpoints, progress)?;
+        Ok(FittedLogistic::of(trained, classes))
+    }
+
+    /// Refuses settings that make no sense, or are not for this model.
+    fn check(&self) -> Result<()> {
+        self.settings.check()?;
+        if self.settings.method == Method::Gram {
             return Err(Error::Setting(
                 "the method gram holds for the squared error alone: take direct for logistic regression"
                     .to_owned(),
             ));
         }
-        if settings.solver == Solver::Normal {
-            return Err(Error::Setting(
-                "the solver normal is for linear regression: take newton, or descent, for logistic regression".to_owned(),
-            ));
+        match self.settings.solver == Solver::Normal {
+            false => Ok(()),
+            true => Err(Error::Setting(
+                "the solver normal is for linear regression: take newton, or descent, for logistic regression"
+                    .to_owned(),
+            )),
         }
-        let dataset = &dataset.clone().with_classes()?;
-        let classes = dataset.classes().unwrap_or_default().to_vec();
-        check_classes(&classes, dataset.target())?;
-        let (head, columns) = match classes.len() {
+    }
+
+    /// What z of these classes is, and its columns; refuses classes that do not fit.
+    fn output(&self, classes: &[String], target: &str) -> Result<(Head, usize)> {
+        check_classes(classes, target)?;
+        let (head, outputs) = match classes.len() {
             2 => (Head::Sigmoid, 1),
             count => (Head::Softmax, count),
         };
-        stepwise::check(settings, columns)?;
+        stepwise::check(&self.settings, outputs)?;
         if let Some(start) = &self.start {
-            start.check_classes(&classes)?;
+            start.check_classes(classes)?;
         }
-        let table = dataset.features();
-        let task = Task {
-            settings,
-            loss: Loss::LogLoss,
-            encoding: dataset.encoding(),
-            target: dataset.target(),
-            samples: dataset.samples(),
-            method: Method::Direct,
-            start: self.start.as_ref(),
-            outputs: columns,
-        };
-        let of = |Trained { about, affine }: Trained| FittedLogistic { about, classes, affine };
-        if settings.solver == Solver::Newton {
-            task.without_checkpoints(checkpoints)?;
-            return newton(engine, &task, dataset, progress).map(of);
-        }
-        let checkpoints = checkpoints
-            .map(|checkpoints| checkpoints.of(task.subject("logistic", engine, dataset), settings.epochs))
-            .transpose()?;
-        let prepared = Prepared::direct(engine, settings.scale, table, dataset.y())?;
-        let trained = match stepwise::is_needed(settings, columns) {
-            true => {
-                let output = (head, columns);
-                stepwise::descend(engine, &task, output, dataset, prepared, checkpoints, progress)?
-            }
-            false => regression::descend(engine, &task, prepared, checkpoints, progress)?,
-        };
-        Ok(of(trained))
+        Ok((head, outputs))
+    }
+
+    fn task<'a>(
+        &'a self,
+        encoding: &'a Encoding,
+        target: &'a str,
+        samples: usize,
+        outputs: usize,
+    ) -> Task<'a> {
+        let (settings, start) = (&self.settings, self.start.as_ref());
+        let (model, loss, method) = ("logistic", Loss::LogLoss, Method::Direct);
+        Task { model, settings, loss, encoding, target, samples, method, start, outputs }
     }
 }
 
@@ -177,6 +226,10 @@ pub struct FittedLogistic {
 about_methods!(FittedLogistic);
 
 impl FittedLogistic {
+    fn of(Trained { about, affine }: Trained, classes: &[String]) -> Self {
+        FittedLogistic { about, classes: classes.to_vec(), affine }
+    }
+
     /// The classes' names, in the order of their numbers.
     pub fn classes(&self) -> &[String] {
         &self.classes

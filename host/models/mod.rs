@@ -32,6 +32,7 @@ mod predictions;
 mod regression;
 mod scaler;
 mod settings;
+mod source;
 mod stepwise;
 mod training;
 

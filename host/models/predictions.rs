@@ -73,15 +73,27 @@ pub(super) fn labels(about: &About, classes: &[String], dataset: &Dataset) -> Re
 
 /// Refuses classes where numbers are needed.
 pub(super) fn numbers_of(dataset: &Dataset) -> Result<()> {
-    match dataset.classes() {
+    numbers_not(dataset.classes(), dataset.target())
+}
+
+/// Refuses these classes of a target, where numbers are needed.
+pub(super) fn numbers_not(classes: Option<&[String]>, target: &str) -> Result<()> {
+    match classes {
         None => Ok(()),
         Some(classes) => Err(Error::Data(format!(
-            "the target {:?} is one of {} classes, and a regression needs numbers: train a classifier, or read the \
+            "the target {target:?} is one of {} classes, and a regression needs numbers: train a classifier, or read the \
              target as numbers",
-            dataset.target(),
             classes.len()
         ))),
     }
+}
+
+/// The error for a file's target of numbers, where classes are needed before the first block.
+pub(super) fn numbers_without_classes(target: &str) -> Error {
+    Error::Data(format!(
+        "the target {target:?} is read as numbers, and its classes must be known before the first block: have the reader take \
+         it as classes"
+    ))
 }
 
 fn same_target(about: &About, dataset: &Dataset) -> Result<()> {

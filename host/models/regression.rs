@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::checkpoint::{Checkpoint, Subject, Writer};
+use super::checkpoint::{Checkpoint, Given, Subject, Writer};
 use super::descent::{Descent, History};
 use super::gram::Compressed;
 use super::training::{About, Run, Training};
 use super::{Method, Progress, Scale, Scaler, Settings, descent};
-use crate::data::{Dataset, Encoding, Table};
+use crate::data::{Encoding, Table};
 use crate::engine::{Descended, Engine, Loss, Objective, Samples, Scaling};
 use crate::{Error, Result};
 
@@ -18,6 +18,8 @@ const TRIAL_STEPS: usize = 10;
 
 /// What a model is trained on, in words, and how.
 pub(super) struct Task<'a> {
+    /// The kind of model.
+    pub model: &'static str,
     pub settings: &'a Settings,
     pub loss: Loss,
     pub encoding: &'a Encoding,
@@ -317,13 +319,14 @@ impl Task<'_> {
     }
 
     /// What decides the bits of each step.
-    pub(super) fn subject<E: Engine>(&self, model: &str, engine: &E, dataset: &Dataset) -> Subject {
+    pub(super) fn subject<E: Engine>(&self, engine: &E, fingerprint: String) -> Subject {
         let mut settings = self.settings.entries(self.method);
         settings.push(("loss", self.loss.to_string().into()));
         if let Some(start) = self.start {
             settings.push(("model to start from", start.fingerprint().into()));
         }
-        Subject::new(model, settings, engine, dataset)
+        let (target, features, samples) = (self.target, self.encoding.features(), self.samples);
+        Subject::new(self.model, settings, engine, Given { target, features, samples, fingerprint })
     }
 }
 

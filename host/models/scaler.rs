@@ -55,7 +55,7 @@ impl Scaler {
         match scale {
             Scale::ZScore => {
                 let mut constants = Constants::default();
-                constants.add(table);
+                constants.add(table.values().chunks_exact(table.columns().len()));
                 Self::from_moments(engine.column_moments(x)?, table.columns(), &constants)
             }
             Scale::None => Ok((Self::none(table.columns().len()), Vec::new())),
@@ -137,6 +137,41 @@ impl Scaler {
     }
 }
 
+/// The moments of columns that come in parts, put together as by T. Chan, G. Golub and R. LeVeque, "Algorithms for computing
+/// the sample variance" (1983): each part adds to the error of a deviation a few units in its last place, however far the mean
+/// is from 0. Those of one part are left as they are.
+#[derive(Default)]
+pub(super) struct Merged {
+    samples: usize,
+    moments: Option<Moments>,
+}
+
+impl Merged {
+    /// Adds the moments of `samples` more samples, at least one.
+    pub(super) fn add(&mut self, samples: usize, part: Moments) {
+        self.samples += samples;
+        let Some(all) = &mut self.moments else {
+            self.moments = Some(part);
+            return;
+        };
+        let share = samples as f64 / self.samples as f64;
+        let columns = all.mean.iter_mut().zip(&mut all.standard_deviation);
+        for ((mean, deviation), (of_part, spread)) in
+            columns.zip(part.mean.iter().zip(&part.standard_deviation))
+        {
+            let difference = of_part - *mean;
+            *mean += difference * share;
+            let within = (1.0 - share) * *deviation * *deviation + share * spread * spread;
+            *deviation = (within + difference * difference * share * (1.0 - share)).sqrt();
+        }
+    }
+
+    /// Those of all samples; none, if there were no parts.
+    pub(super) fn finish(self) -> Option<Moments> {
+        self.moments
+    }
+}
+
 /// For each column, whether all its values so far are the same.
 #[derive(Default)]
 pub(super) struct Constants {
@@ -146,13 +181,11 @@ pub(super) struct Constants {
 
 impl Constants {
     /// Looks at more rows.
-    pub(super) fn add(&mut self, table: &Table) {
-        let columns = table.columns().len();
-        let mut rows = table.values().chunks_exact(columns);
+    pub(super) fn add<'a>(&mut self, mut rows: impl Iterator<Item = &'a [f32]>) {
         if self.first.is_empty()
             && let Some(first) = rows.next()
         {
-            (self.first, self.same) = (first.to_vec(), vec![true; columns]);
+            (self.first, self.same) = (first.to_vec(), vec![true; first.len()]);
         }
         let mut left = self.same.iter().filter(|same| **same).count();
         for row in rows {
@@ -199,6 +232,29 @@ mod tests {
             Loop.read(&column).unwrap().into_iter().enumerate().for_each(|(i, x)| all[i * columns + j] = x);
         }
         all
+    }
+
+    /// Each of the 40 parts adds a few u of `f64` to a deviation, and as many to the difference of two means, which is
+    /// beside a mean of 10⁶ deviations 10⁶ times as much of a deviation.
+    #[test]
+    fn moments_of_parts_are_those_of_all() {
+        let values: Vec<f32> = (0..400).map(|i| 1e6 + ((i * i % 101) as f32 - 50.0) / 32.0).collect();
+        let moments =
+            |values: &[f32]| Loop.column_moments(&Loop.upload(values.len() / 2, 2, values).unwrap()).unwrap();
+        let mut merged = Merged::default();
+        for part in values.chunks(10) {
+            merged.add(part.len() / 2, moments(part));
+        }
+        let (merged, whole) = (merged.finish().unwrap(), moments(&values));
+        for j in 0..2 {
+            assert!((merged.mean[j] - whole.mean[j]).abs() <= 1e6 * 40.0 * f64::EPSILON);
+            let (one, other) = (merged.standard_deviation[j], whole.standard_deviation[j]);
+            assert!((one - other).abs() <= 1e6 * 160.0 * f64::EPSILON, "{one}, {other}");
+        }
+        let mut one = Merged::default();
+        one.add(200, moments(&values));
+        assert_eq!(one.finish(), Some(whole));
+        assert_eq!(Merged::default().finish(), None);
     }
 
     #[test]

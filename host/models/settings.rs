@@ -208,6 +208,10 @@ pub struct Settings {
     pub epochs: usize,
     /// Samples of a mini-batch, at least 1; `None`: all samples in each step.
     pub batch_size: Option<usize>,
+    /// Samples that are shuffled together in each epoch of mini-batches, at least a batch: each stretch of so many consecutive
+    /// ones in an order of its own, one stretch after the other, and no batch goes over the end of one. `None`: all samples
+    /// or, of a file that is gone through in blocks, each block.
+    pub shuffle_buffer: Option<usize>,
     /// How features are scaled before descent.
     pub scale: Scale,
     /// What each step of full-batch descent of linear regression goes over.
@@ -235,6 +239,7 @@ impl Default for Settings {
             learning_rate: 0.1,
             epochs: 1000,
             batch_size: None,
+            shuffle_buffer: None,
             scale: Scale::ZScore,
             method: Method::Auto,
             optimiser: Optimiser::Descent,
@@ -268,6 +273,22 @@ impl Settings {
         }
         if self.batch_size == Some(0) {
             return refuse("a batch must have at least 1 sample".to_owned());
+        }
+        match (self.shuffle_buffer, self.batch_size) {
+            (None, _) => {}
+            (Some(_), None) => {
+                return refuse(
+                    "a shuffle buffer is for mini-batches, and the full batch is not shuffled: set a batch size, or leave the \
+                     shuffle buffer out"
+                        .to_owned(),
+                );
+            }
+            (Some(buffer), Some(size)) if buffer < size => {
+                return refuse(format!(
+                    "a shuffle buffer of {buffer} samples holds no batch of {size}: set at least that many, or smaller batches"
+                ));
+            }
+            (Some(_), Some(_)) => {}
         }
         if !(self.l2 >= 0.0 && (self.l2 as f32).is_finite()) {
             return refuse(format!("the L2 penalty must be a number of at least 0, not {}", self.l2));
@@ -311,6 +332,7 @@ impl Settings {
         ];
         let set = [
             ("batch size", self.batch_size.map(Value::from)),
+            ("shuffle buffer", self.shuffle_buffer.map(Value::from)),
             ("tolerance", self.tolerance.map(Value::from)),
             ("optimiser", (self.optimiser != Optimiser::Descent).then(|| self.optimiser.to_string().into())),
             ("schedule", (self.schedule != Schedule::Constant).then(|| self.schedule.to_string().into())),
@@ -359,6 +381,14 @@ macro_rules! builder_methods {
             #[must_use]
             pub fn batch_size(mut self, samples: usize) -> Self {
                 self.settings.batch_size = Some(samples);
+                self
+            }
+
+            /// The number of consecutive samples that are shuffled together in each epoch of mini-batches: at least a batch.
+            /// See [`Settings`](crate::models::Settings::shuffle_buffer).
+            #[must_use]
+            pub fn shuffle_buffer(mut self, samples: usize) -> Self {
+                self.settings.shuffle_buffer = Some(samples);
                 self
             }
 
@@ -469,6 +499,9 @@ mod tests {
             (Settings { learning_rate: f64::NAN, ..fine() }, "learning rate"),
             (Settings { epochs: 0, ..fine() }, "at least 1 iteration"),
             (Settings { batch_size: Some(0), ..fine() }, "at least 1 sample"),
+            (Settings { shuffle_buffer: Some(8), ..fine() }, "the full batch is not shuffled"),
+            (Settings { batch_size: Some(8), shuffle_buffer: Some(7), ..fine() }, "holds no batch of 8"),
+            (Settings { batch_size: Some(8), shuffle_buffer: Some(0), ..fine() }, "holds no batch of 8"),
             (Settings { l2: -1.0, ..fine() }, "L2 penalty"),
             (Settings { l2: f64::NAN, ..fine() }, "L2 penalty"),
             (Settings { l2: 1e300, ..fine() }, "L2 penalty"),

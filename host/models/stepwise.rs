@@ -1,12 +1,11 @@
 //! Linear and logistic regression in mini-batches, with other optimisers, schedules, early stopping, and of more than two
 //! classes: networks of one layer, trained as networks are.
 
-use super::checkpoint::{Checkpoint, Writer};
-use super::network::{Outcome, Parameters, Rows, train};
-use super::regression::{Affine, Prepared, Task, Trained};
-use super::{Method, Progress, Settings, Solver, network};
-use crate::data::Dataset;
-use crate::engine::{Activation, Engine, Head, Samples};
+use super::network::{Outcome, Parameters, train};
+use super::regression::{Affine, Task, Trained};
+use super::source::{Facts, Source};
+use super::{Checkpoints, Method, Progress, Settings, Solver, network};
+use crate::engine::{Activation, Engine, Head};
 use crate::{Error, Result};
 
 /// Whether descent with these settings, for z of so many columns, is beyond full-batch descent at one rate.
@@ -34,31 +33,32 @@ pub(super) fn check(settings: &Settings, columns: usize) -> Result<()> {
     }
 }
 
-/// Training of z = Xw + b of one column, or of one for each class, over what was prepared.
+/// Training of z = Xw + b of one column, or of one for each class, over samples of which `facts` are known.
 pub(super) fn descend<E: Engine>(
     engine: &E,
     task: &Task<'_>,
-    (head, columns): (Head, usize),
-    dataset: &Dataset,
-    prepared: Prepared<E>,
-    checkpoints: Option<(Writer, Option<Checkpoint>)>,
+    head: Head,
+    (source, facts): (&Source<'_, E>, &Facts),
+    checkpoints: Option<Checkpoints>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Trained> {
-    let Prepared { x, scaling, y, scaler, constant } = prepared;
-    let start = task.begin(&scaler, &constant)?;
+    let Facts { scaler, constant, target_square, fingerprint, .. } = facts;
+    let fingerprint = fingerprint.clone().unwrap_or_default();
+    let checkpoints = checkpoints
+        .map(|checkpoints| checkpoints.of(task.subject(engine, fingerprint), task.settings.epochs))
+        .transpose()?;
+    let start = task.begin(scaler, constant)?;
     let features = task.encoding.features();
     let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
     let layer = Parameters {
-        weights: engine.upload(features.len(), columns, &narrow(&start.weights))?,
-        bias: engine.upload(1, columns, &narrow(&start.bias))?,
+        weights: engine.upload(features.len(), task.outputs, &narrow(&start.weights))?,
+        bias: engine.upload(1, task.outputs, &narrow(&start.bias))?,
         activation: Activation::Identity,
     };
-    let Rows { training, validation } = Rows::of(dataset, task.settings)?;
-    let samples = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
-    let work = network::Task { engine, samples, head, settings: task.settings, training, validation };
+    let work = network::Task { engine, source, target_square: *target_square, head, settings: task.settings };
     let Outcome { layers, run } = train(work, vec![layer], checkpoints, progress)?;
     let affine = Affine { weights: engine.read(&layers[0].weights)?, bias: engine.read(&layers[0].bias)? };
-    task.trained(engine, scaler, &constant, affine, run)
+    task.trained(engine, scaler.clone(), constant, affine, run)
 }
 
 #[cfg(test)]

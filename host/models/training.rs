@@ -148,7 +148,7 @@ macro_rules! about_methods {
 }
 pub(super) use about_methods;
 
-/// Ways to train that all estimators have, for one that has a method `train` and gives a model of this type.
+/// Ways to train that all estimators have, for one that has methods `train` and `train_stream` and gives a model of this type.
 macro_rules! watched_methods {
     ($estimator:ty, $model:ty) => {
         impl $estimator {
@@ -179,6 +179,58 @@ macro_rules! watched_methods {
                 mut progress: impl FnMut($crate::models::Progress),
             ) -> $crate::Result<$model> {
                 self.train(engine, dataset, Some(checkpoints), &mut progress)
+            }
+
+            /// Trains on a file that is gone through block by block and not kept, so that it need not fit in memory. That
+            /// holds two blocks: one that is trained on, and one that is read meanwhile.
+            ///
+            /// With mini-batches there is a pass over the file for each epoch, one before them to learn the features' scale,
+            /// and one after for the model's cost. Samples are shuffled within stretches of
+            /// [`shuffle_buffer`](crate::models::Settings::shuffle_buffer) or, where that is not set, within the blocks.
+            /// Training on the same samples in memory, with the same shuffle buffer, gives the same model, bit for bit.
+            /// Linear regression without mini-batches goes over the file once, as its `fit_blocks`.
+            ///
+            /// On a GPU the steps on a block are queued, and the next one is copied from page-locked memory while they run.
+            ///
+            /// # Errors
+            /// As [`Self::fit`]; [`Error::Setting`](crate::Error::Setting): settings for which all samples must be there at
+            /// once, such as early stopping; [`Error::Data`](crate::Error::Data): a target of classes that the reader does
+            /// not [take as such](crate::data::Reader::classes), or a file that changes meanwhile; and what reading reports.
+            pub fn fit_stream<E: $crate::engine::Engine>(
+                &self,
+                engine: &E,
+                blocks: &$crate::data::Blocks,
+            ) -> $crate::Result<$model> {
+                self.fit_stream_watched(engine, blocks, |_| ())
+            }
+
+            /// As [`Self::fit_stream`]; `progress` is called as in [`Self::fit_watched`].
+            ///
+            /// # Errors
+            /// As [`Self::fit_stream`].
+            pub fn fit_stream_watched<E: $crate::engine::Engine>(
+                &self,
+                engine: &E,
+                blocks: &$crate::data::Blocks,
+                mut progress: impl FnMut($crate::models::Progress),
+            ) -> $crate::Result<$model> {
+                self.train_stream(engine, blocks, None, &mut progress)
+            }
+
+            /// As [`Self::fit_stream_watched`], with checkpoints between epochs. One of training in memory with the same
+            /// shuffle buffer can be gone on with, and the other way round.
+            ///
+            /// # Errors
+            /// As [`Self::fit_stream`] and [`Self::fit_resumable`]; [`Error::Setting`](crate::Error::Setting): there are no
+            /// mini-batches.
+            pub fn fit_stream_resumable<E: $crate::engine::Engine>(
+                &self,
+                engine: &E,
+                blocks: &$crate::data::Blocks,
+                checkpoints: $crate::models::Checkpoints,
+                mut progress: impl FnMut($crate::models::Progress),
+            ) -> $crate::Result<$model> {
+                self.train_stream(engine, blocks, Some(checkpoints), &mut progress)
             }
         }
     };

@@ -1,5 +1,7 @@
 //! Models of any kind: trained, evaluated, and asked for predictions.
 
+use std::fs;
+
 use super::{DIABETES, Place, SMALL, close, column, data, json, train, words};
 use serde_json::Value;
 
@@ -401,9 +403,87 @@ pub fn a_file_is_trained_on_block_by_block() {
         place.refuses(2, &[text], &words(&format!("{arguments} --stream --device cpu --model m")));
     };
     refuses(&format!("{DIABETES} --test-share 0.2"), "--stream holds no samples back");
-    refuses(&format!("{DIABETES} --checkpoint c"), "--stream has no checkpoints");
+    refuses(&format!("{DIABETES} --checkpoint c"), "--stream has no checkpoints without mini-batches");
     refuses(&format!("{DIABETES} --method direct"), "take the method gram");
-    refuses(&format!("{DIABETES} --solver normal"), "--stream is for linear regression by descent");
-    refuses("train logistic --data diabetes.csv --target sex", "--stream is for linear regression");
+    refuses(&format!("{DIABETES} --optimiser adam"), "mini-batches of a file, with a batch size");
+    refuses(&format!("{DIABETES} --batch-size 8 --validation-share 0.2"), "leave --validation-share out");
+    refuses(&format!("{DIABETES} --batch-size 8 --shuffle-buffer 7"), "holds no batch of 8");
+    refuses(&format!("{DIABETES} --shuffle-buffer 7"), "a shuffle buffer is for mini-batches");
+    refuses(&format!("{DIABETES} --batch-size 8 --shuffle-buffer 0"), "--shuffle-buffer");
+    refuses(&format!("{DIABETES} --batch-size 8 --shuffle-buffer -1"), "--shuffle-buffer");
+    refuses(&format!("{DIABETES} --batch-size 8 --shuffle-buffer all"), "--shuffle-buffer");
+    refuses(&format!("{DIABETES} --solver normal --shuffle-buffer 7"), "--shuffle-buffer is for descent");
+    let logistic = "train logistic --data diabetes.csv --target sex";
+    refuses(logistic, "give --batch-size");
+    refuses(&format!("{logistic} --solver newton"), "take --solver descent with --batch-size");
+    refuses(&format!("{logistic} --batch-size 8 --test-share 0.2"), "--stream holds no samples back");
+    let network = "train network --data diabetes.csv --target sex --layers 1:sigmoid --batch-size all";
+    refuses(network, "give --batch-size");
     refuses("train linear --data none.csv --target y", "cannot read none.csv");
+}
+
+pub fn the_normal_equations_take_one_pass() {
+    let place = Place::new();
+    let normal = format!("{DIABETES} --solver normal --device cpu --json");
+    let whole = json(&place.succeeds(&words(&normal)));
+    let streamed = json(&place.succeeds(&words(&format!("{normal} --stream"))));
+    assert_eq!((&streamed["ending"], &streamed["weights"]), (&"cholesky".into(), &whole["weights"]));
+    assert_eq!(keys(&streamed), keys(&whole));
+}
+
+/// Metrics of blocks are put together from those of each, whose predictions may be off by the rounding of sums of 65 products,
+/// 65u = 4·10⁻⁶, and have no area under the curve.
+pub fn mini_batches_of_a_file_that_is_not_kept_give_the_model_of_training_in_memory() {
+    let place = Place::with("cancer.csv", data("breast_cancer.csv"));
+    place.write("digits.csv", data("digits.csv"));
+    let batches = "--batch-size 32 --shuffle-buffer 100 --epochs 3 --device cpu --json";
+    for train in [
+        DIABETES,
+        "train logistic --data cancer.csv --target benign",
+        "train logistic --data digits.csv --target digit",
+        "train network --data diabetes.csv --target progression --layers 8:relu,1:identity",
+        "train network --data digits.csv --target digit --layers 8:relu,10:softmax",
+    ] {
+        let of = |options: &str| {
+            let mut out = json(&place.succeeds(&words(&format!("{train} {batches} {options}"))));
+            let object = out.as_object_mut().expect("an object");
+            assert!(object.remove("seconds").is_some());
+            let metrics = object.remove("train").expect("they are there");
+            (out, metrics, fs::read(place.path("m")).expect("it was written"))
+        };
+        let (whole, in_memory, model) = of("--model m");
+        let (streamed, in_blocks, again) = of("--model m --stream");
+        assert_eq!(streamed, whole, "{train}");
+        assert!(again == model, "{train}: another model");
+        assert_eq!(keys(&in_blocks), keys(&in_memory));
+        for name in keys(&in_memory) {
+            match (name, &in_memory[name]) {
+                ("auc", _) => assert_eq!(in_blocks[name], Value::Null),
+                (_, Value::Number(_)) => {
+                    let (one, other) = (number(&in_blocks[name]), number(&in_memory[name]));
+                    assert!((one - other).abs() <= 1e-5 * other.abs(), "{train}, {name}: {one}, {other}");
+                }
+                (_, value) => assert_eq!(&in_blocks[name], value),
+            }
+        }
+    }
+    // The block is what is shuffled, where nothing else is said: here all samples.
+    let default =
+        "train logistic --data cancer.csv --target benign --batch-size 32 --epochs 2 --device cpu --json";
+    let [whole, streamed] = [default.to_owned(), format!("{default} --stream --report r.html")]
+        .map(|line| json(&place.succeeds(&words(&line))));
+    assert_eq!(whole["weights"], streamed["weights"]);
+    assert!(place.read("r.html").contains("<td>65536</td>"));
+}
+
+pub fn streamed_training_goes_on_from_its_checkpoint() {
+    let place = Place::with("cancer.csv", data("breast_cancer.csv"));
+    let line =
+        "train logistic --data cancer.csv --target benign --batch-size 32 --stream --device cpu --json";
+    let whole = json(&place.succeeds(&words(&format!("{line} --epochs 6"))));
+    place.succeeds(&words(&format!("{line} --epochs 2 --checkpoint c --every 1")));
+    let resumed = json(&place.succeeds(&words(&format!("{line} --epochs 6 --checkpoint c --resume"))));
+    assert_eq!((&resumed["weights"], &resumed["cost"]), (&whole["weights"], &whole["cost"]));
+    let other = format!("{line} --epochs 6 --checkpoint c --resume --shuffle-buffer 64");
+    place.refuses(2, &["the shuffle buffer was 65536, and is 64 now"], &words(&other));
 }

@@ -1,9 +1,16 @@
 //! Uploads that nobody waits for, and memory that is used again: the library's GPU on the simulated driver, in whose
 //! streams nothing runs before somebody waits for it.
 
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use cuda_std::{Buffer, Device};
 use kernels::elementwise::{MULTIPLY, grid};
 use tilegrad::cuda::{Error, Gpu};
+use tilegrad::data::Reader;
+use tilegrad::engine::Cuda;
+use tilegrad::models::LinearRegression;
 
 use crate::driver::{Simulated, simulated};
 
@@ -126,6 +133,48 @@ pub fn memory_that_is_kept_is_given_back_where_it_is_wanted() {
     }
     drop(gpu);
     assert!(driver.report().is_clean(), "{:?}", driver.report());
+}
+
+/// Features of the samples that are streamed, and samples of a block: 1 MiB, a large upload.
+const BLOCK: (usize, usize) = (64, 4096);
+
+/// Writes a file of so many blocks.
+fn write_blocks(folder: &Path, blocks: usize) -> PathBuf {
+    let path = folder.join(format!("{blocks}.csv"));
+    let names: Vec<String> = (0..BLOCK.0).map(|j| format!("x{j}")).collect();
+    let mut text = names.join(",") + ",y\n";
+    for i in 0..blocks * BLOCK.1 {
+        for j in 0..BLOCK.0 {
+            let _ = write!(text, "{},", (i * (j + 3) + i / 7) % 10);
+        }
+        let _ = writeln!(text, "{}", i % 13);
+    }
+    fs::write(&path, text).expect("there is room");
+    path
+}
+
+/// Steps on a block are queued and the next one is uploaded meanwhile: however many blocks there are, an epoch waits for the
+/// GPU as often. And the model is that of training in memory.
+pub fn an_epoch_of_a_streamed_file_waits_for_no_block() {
+    let (driver, folder) = (simulated(), tempfile::tempdir().expect("a folder for temporary files"));
+    let settings = |epochs| LinearRegression::new().learning_rate(0.01).batch_size(2048).epochs(epochs);
+    let waits = |blocks, epochs| {
+        let reader = Reader::new(write_blocks(folder.path(), blocks)).target("y");
+        driver.restart("");
+        let engine = Cuda::open(0).expect("nothing fails");
+        let blocks = reader.blocks(BLOCK.1).expect("the file is there");
+        let streamed = settings(epochs).fit_stream(&engine, &blocks).expect("nothing fails");
+        let waits: u64 = ["cuStreamSynchronize", "cuEventSynchronize", "cuCtxSynchronize"]
+            .map(|name| calls(&driver, name))
+            .iter()
+            .sum();
+        let dataset = reader.read().expect("the file is there");
+        let whole = settings(epochs).shuffle_buffer(BLOCK.1).fit(&engine, &dataset).expect("nothing fails");
+        assert_eq!((streamed.weights(), streamed.history()), (whole.weights(), whole.history()));
+        waits
+    };
+    let of_an_epoch = |blocks| waits(blocks, 2) - waits(blocks, 1);
+    assert_eq!(of_an_epoch(3), of_an_epoch(1));
 }
 
 /// Uploads of all kinds, with what comes of them.

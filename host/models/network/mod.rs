@@ -10,12 +10,14 @@ pub use architecture::Layers;
 pub use fitted::FittedNetwork;
 pub use layers::{DenseLayer, DenseNetwork};
 
-use super::checkpoint::Subject;
+use super::checkpoint::{Given, Subject};
+use super::predictions::numbers_without_classes;
 use super::settings::builder_methods;
+use super::source::{Facts, Source, Unit, Wanted};
 use super::training::{About, Run, watched_methods};
 use super::{Checkpoints, Method, Optimiser, Progress, Scaler, Settings, Solver, Training};
-use crate::data::{Dataset, held_back};
-use crate::engine::{Activation, Engine, Head, Samples};
+use crate::data::{Blocks, Dataset};
+use crate::engine::{Activation, Engine, Head};
 use crate::{Error, Result};
 pub(super) use trainer::{Outcome, Parameters, Task, train};
 
@@ -26,8 +28,8 @@ pub(super) use trainer::{Outcome, Parameters, Task, train};
 /// The same data and settings give the same bits on the same engine.
 ///
 /// The target of a regression is brought to mean 0 and deviation 1 for training, and the last layer to the target's own units
-/// afterwards; costs are in these units, squared. The scaler learns from the features of all samples that are given; the
-/// target's mean and deviation are of those that are trained on.
+/// afterwards; costs are in these units, squared. Neither the scaler nor the target's mean and deviation are of samples that
+/// early stopping holds back.
 ///
 /// **Costs** ([`FittedNetwork::history`]): of each epoch the mean over its mini-batches, each before its step, with the
 /// penalty at the epoch's begin; and, last, the cost of the model.
@@ -91,7 +93,7 @@ impl MultilayerPerceptron {
         self
     }
 
-    /// Each step goes over all samples. These are then on the engine twice: as they are, and scaled.
+    /// Each step goes over all samples. If they are scaled, they are then on the engine twice: as they are, and scaled.
     #[must_use]
     pub fn full_batch(mut self) -> Self {
         self.settings.batch_size = None;
@@ -128,27 +130,43 @@ impl MultilayerPerceptron {
         checkpoints: Option<Checkpoints>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<FittedNetwork> {
-        let settings = &self.settings;
         self.check()?;
         let dataset = &self.target_of(dataset)?;
-        let classes = dataset.classes().map(<[String]>::to_vec);
-        let (units, head) = self.layers.output_for(dataset.target(), classes.as_ref().map(Vec::len))?;
-        let layers = Layers::new(self.layers.hidden().iter().copied()).with_output(units, head);
-        let checkpoints = checkpoints
-            .map(|checkpoints| checkpoints.of(self.subject(engine, dataset, &layers), settings.epochs))
-            .transpose()?;
+        let (layers, head) = self.all_layers(dataset.target(), dataset.classes())?;
+        let wanted = Wanted { unit: head == Head::Identity, fingerprint: checkpoints.is_some() };
+        let over = Source::whole(engine, dataset, &self.settings, wanted)?;
+        self.train_on(engine, over, (&layers, head, dataset.classes()), checkpoints, progress)
+    }
 
-        let rows = Rows::of(dataset, settings)?;
-        let unit = match head {
-            Head::Identity => Unit::of(dataset.y(), &rows.training),
-            Head::Sigmoid | Head::Softmax => Unit { mean: 0.0, deviation: 1.0 },
-        };
-        let table = dataset.features();
-        let x = engine.share(table.rows(), table.columns().len(), table.shared_values())?;
-        let (scaler, constant) = Scaler::fit(settings.scale, engine, &x, table)?;
-        let (scaling, y) =
-            (scaler.on(engine)?, engine.upload(dataset.samples(), 1, &unit.of_all(dataset.y()))?);
-        let begin = self.first_layers(dataset, &layers, &scaler, &unit)?;
+    fn train_stream<E: Engine>(
+        &self,
+        engine: &E,
+        blocks: &Blocks,
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedNetwork> {
+        self.check()?;
+        if let (Some((_, Head::Sigmoid | Head::Softmax)), None) = (self.layers.output(), blocks.classes()) {
+            return Err(numbers_without_classes(blocks.target()?));
+        }
+        let (layers, head) = self.all_layers(blocks.target()?, blocks.classes())?;
+        let wanted = Wanted { unit: head == Head::Identity, fingerprint: checkpoints.is_some() };
+        let over = Source::streamed(engine, blocks, &self.settings, wanted)?;
+        self.train_on(engine, over, (&layers, head, blocks.classes()), checkpoints, progress)
+    }
+
+    fn train_on<E: Engine>(
+        &self,
+        engine: &E,
+        (source, facts): (Source<'_, E>, Facts),
+        (layers, head, classes): (&Layers, Head, Option<&[String]>),
+        checkpoints: Option<Checkpoints>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<FittedNetwork> {
+        let settings = &self.settings;
+        let checkpoints = checkpoints
+            .map(|checkpoints| checkpoints.of(self.subject(engine, &facts, layers), settings.epochs))
+            .transpose()?;
         let upload = |layer: &DenseLayer| {
             Ok(Parameters {
                 weights: engine.upload(layer.inputs, layer.units(), &layer.weights)?,
@@ -156,18 +174,18 @@ impl MultilayerPerceptron {
                 activation: layer.activation,
             })
         };
+        let begin = self.first_layers(&facts, classes, layers)?;
         let begin = begin.iter().map(upload).collect::<Result<Vec<_>>>()?;
-        let samples = Samples { x: &x, scaling: scaling.as_ref(), y: &y };
-        let Rows { training, validation } = rows;
-        let task = Task { engine, samples, head, settings, training, validation };
+        let task = Task { engine, source: &source, target_square: facts.target_square, head, settings };
         let outcome = train(task, begin, checkpoints, progress)?;
 
+        let Facts { encoding, target, samples, scaler, constant, unit, .. } = facts;
         let Outcome { layers, run: Run { mut history, mut validation, ending } } = outcome;
         let square = unit.deviation * unit.deviation;
         history.iter_mut().chain(&mut validation).for_each(|cost| *cost *= square);
         let mut layers = layers.iter().map(|layer| read(engine, layer)).collect::<Result<Vec<_>>>()?;
         if let (Head::Identity, Some(last)) = (head, layers.last_mut()) {
-            unit.put_into(last)?;
+            put_into(unit, last)?;
         }
         let training = Training {
             settings: settings.clone(),
@@ -175,13 +193,18 @@ impl MultilayerPerceptron {
             ending,
             engine: engine.arithmetic(),
             method: Method::Direct,
-            samples: dataset.samples(),
+            samples,
             cost: history[history.len() - 1],
-            constant_features: constant.iter().map(|&j| table.columns()[j].clone()).collect(),
+            constant_features: constant.iter().map(|&j| encoding.features()[j].clone()).collect(),
         };
-        let (encoding, target) = (dataset.encoding().clone(), dataset.target().to_owned());
         let about = About { encoding, target, scaler, training, history, validation };
-        Ok(FittedNetwork { about, classes, layers, head })
+        Ok(FittedNetwork { about, classes: classes.map(<[String]>::to_vec), layers, head })
+    }
+
+    /// The hidden layers and the last one, for this target.
+    fn all_layers(&self, target: &str, classes: Option<&[String]>) -> Result<(Layers, Head)> {
+        let (units, head) = self.layers.output_for(target, classes.map(<[String]>::len))?;
+        Ok((Layers::new(self.layers.hidden().iter().copied()).with_output(units, head), head))
     }
 
     fn check(&self) -> Result<()> {
@@ -210,16 +233,16 @@ impl MultilayerPerceptron {
     /// The layers to begin with.
     fn first_layers(
         &self,
-        dataset: &Dataset,
+        facts: &Facts,
+        classes: Option<&[String]>,
         layers: &Layers,
-        scaler: &Scaler,
-        unit: &Unit,
     ) -> Result<Vec<DenseLayer>> {
+        let (features, scaler) = (facts.encoding.features(), &facts.scaler);
         let Some(start) = &self.start else {
             let (units, _) = layers.output().unwrap_or((1, Head::Identity));
             let all: Vec<_> =
                 layers.hidden().iter().copied().chain([(units, Activation::Identity)]).collect();
-            return initial::layers(dataset.features().columns().len(), &all, self.settings.seed);
+            return initial::layers(features.len(), &all, self.settings.seed);
         };
         let refuse = |what: &str, was: String, is: String| {
             Err(Error::Setting(format!(
@@ -227,12 +250,11 @@ impl MultilayerPerceptron {
                  same ones, in the same order"
             )))
         };
-        if start.features() != dataset.features().columns() {
-            let (was, is) = (start.features(), dataset.features().columns());
-            return refuse("features", format!("{was:?}"), format!("{is:?}"));
+        if start.features() != features {
+            return refuse("features", format!("{:?}", start.features()), format!("{features:?}"));
         }
-        if start.classes() != dataset.classes() {
-            return refuse("classes", format!("{:?}", start.classes()), format!("{:?}", dataset.classes()));
+        if start.classes() != classes {
+            return refuse("classes", format!("{:?}", start.classes()), format!("{classes:?}"));
         }
         if start.layers() != *layers {
             return refuse("layers", start.layers().to_string(), layers.to_string());
@@ -244,82 +266,40 @@ impl MultilayerPerceptron {
             rescale(first, start.scaler(), scaler)?;
         }
         if let (Head::Identity, Some(last)) = (start.head, begin.last_mut()) {
-            unit.take_from(last)?;
+            take_from(facts.unit, last)?;
         }
         Ok(begin)
     }
 
     /// What decides the bits of each step.
-    fn subject<E: Engine>(&self, engine: &E, dataset: &Dataset, layers: &Layers) -> Subject {
+    fn subject<E: Engine>(&self, engine: &E, facts: &Facts, layers: &Layers) -> Subject {
         let mut settings = self.settings.entries(Method::Direct);
         settings.extend([("layers", layers.to_string().into()), ("seed", self.settings.seed.into())]);
         if let Some(start) = &self.start {
             settings.push(("model to start from", start.fingerprint().into()));
         }
-        Subject::new("network", settings, engine, dataset)
-    }
-}
-
-/// Which samples are trained on, and which early stopping looks at.
-pub(super) struct Rows {
-    pub training: Vec<u32>,
-    pub validation: Vec<u32>,
-}
-
-impl Rows {
-    pub(super) fn of(dataset: &Dataset, settings: &Settings) -> Result<Self> {
-        let Ok(samples) = u32::try_from(dataset.samples()) else {
-            return Err(Error::Data(format!(
-                "{} samples are more than can be trained on at once: take at most {}",
-                dataset.samples(),
-                u32::MAX
-            )));
+        let given = Given {
+            target: &facts.target,
+            features: facts.encoding.features(),
+            samples: facts.samples,
+            fingerprint: facts.fingerprint.clone().unwrap_or_default(),
         };
-        let Some(stopping) = settings.early_stopping else {
-            return Ok(Rows { training: (0..samples).collect(), validation: Vec::new() });
-        };
-        let held = held_back(dataset.samples(), stopping.validation_share, settings.seed)?;
-        let (validation, training) = (0..samples).partition(|&row| held[row as usize]);
-        Ok(Rows { training, validation })
+        Subject::new("network", settings, engine, given)
     }
 }
 
-/// What the target is counted from and measured in while a regression is trained.
-struct Unit {
-    mean: f64,
-    deviation: f64,
+/// Has the layer give y for what it gave (y − mean) / deviation for.
+fn put_into(unit: Unit, layer: &mut DenseLayer) -> Result<()> {
+    layer.weights.iter_mut().for_each(|w| *w = (f64::from(*w) * unit.deviation) as f32);
+    layer.bias.iter_mut().for_each(|b| *b = (f64::from(*b) * unit.deviation + unit.mean) as f32);
+    layer.check()
 }
 
-impl Unit {
-    /// Mean and population deviation of these rows; a constant target is measured in 1.
-    fn of(y: &[f32], rows: &[u32]) -> Self {
-        let samples = rows.len() as f64;
-        let values = || rows.iter().map(|&row| f64::from(y[row as usize]));
-        let mean = values().sum::<f64>() / samples;
-        let deviation = (values().map(|y| (y - mean) * (y - mean)).sum::<f64>() / samples).sqrt();
-        match values().all(|value| value == f64::from(y[rows[0] as usize])) || deviation == 0.0 {
-            true => Unit { mean, deviation: 1.0 },
-            false => Unit { mean, deviation },
-        }
-    }
-
-    fn of_all(&self, y: &[f32]) -> Vec<f32> {
-        y.iter().map(|&y| ((f64::from(y) - self.mean) / self.deviation) as f32).collect()
-    }
-
-    /// Has the layer give y for what it gave (y − mean) / deviation for.
-    fn put_into(&self, layer: &mut DenseLayer) -> Result<()> {
-        layer.weights.iter_mut().for_each(|w| *w = (f64::from(*w) * self.deviation) as f32);
-        layer.bias.iter_mut().for_each(|b| *b = (f64::from(*b) * self.deviation + self.mean) as f32);
-        layer.check()
-    }
-
-    /// The way back.
-    fn take_from(&self, layer: &mut DenseLayer) -> Result<()> {
-        layer.weights.iter_mut().for_each(|w| *w = (f64::from(*w) / self.deviation) as f32);
-        layer.bias.iter_mut().for_each(|b| *b = ((f64::from(*b) - self.mean) / self.deviation) as f32);
-        layer.check()
-    }
+/// The way back.
+fn take_from(unit: Unit, layer: &mut DenseLayer) -> Result<()> {
+    layer.weights.iter_mut().for_each(|w| *w = (f64::from(*w) / unit.deviation) as f32);
+    layer.bias.iter_mut().for_each(|b| *b = ((f64::from(*b) - unit.mean) / unit.deviation) as f32);
+    layer.check()
 }
 
 /// Has a layer on features as `old` scales them take them as `new` does.
@@ -352,6 +332,7 @@ mod tests {
     use super::*;
     use crate::data::Table;
     use crate::engine::{Cpu, Loop};
+    use crate::models::source::Rows;
     use crate::models::{EarlyStopping, Ending, Metrics, Model, Predictions, Scale};
 
     /// Values that differ, in [−1, 1).
@@ -512,10 +493,14 @@ mod tests {
         let settings = Settings { early_stopping: Some(stopping), ..Settings::default() };
         let rows = Rows::of(&data, &settings).unwrap();
         assert_eq!((rows.training.len(), rows.validation.len()), (80, 20));
-        // What is held back teaches nothing, neither the weights nor the target's unit.
-        let mut y = data.y().to_vec();
-        rows.validation.iter().for_each(|&row| y[row as usize] += 1e5);
-        let other = Dataset::new(data.features().clone(), "y", y).unwrap();
+        // What is held back teaches nothing, neither the weights nor the scaler nor the target's unit.
+        let (mut x, mut y) = (data.features().values().to_vec(), data.y().to_vec());
+        for &row in &rows.validation {
+            y[row as usize] += 1e5;
+            x[3 * row as usize] += 1e3;
+        }
+        let x = Table::new(data.features().columns().to_vec(), x).unwrap();
+        let other = Dataset::new(x, "y", y).unwrap();
         let epochs = |data: &Dataset| {
             let settings = small().epochs(3).early_stopping(EarlyStopping { patience: 100, ..stopping });
             settings.fit(&Cpu, data).unwrap().history()[..3].to_vec()

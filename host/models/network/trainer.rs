@@ -14,14 +14,16 @@
 //! **Costs.** Of an epoch: the mean of its batches' costs, each before its step and counted by its samples, and the
 //! penalty λ/2 · Σw² before the epoch's first step. With the full batch that is J before the step.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::super::batches::Batches;
+use super::super::batches::{Batches, Cut};
 use super::super::checkpoint::{Checkpoint, Writer};
 use super::super::descent::Descent;
+use super::super::source::{All, Source, Stretch};
 use super::super::training::{Ending, Run};
 use super::super::{Progress, Settings};
-use crate::engine::{Activation, Descended, Engine, Head, Layout, Precision, Samples, Update};
+use crate::engine::{Activation, Descended, Engine, Head, Layout, Precision, Update};
 use crate::{Error, Result};
 
 /// Epochs between looks at the costs grow until they take this long.
@@ -44,17 +46,15 @@ pub(in super::super) struct Parameters<M> {
     pub activation: Activation,
 }
 
-/// What is trained on: samples on the engine, and which of them.
+/// What is trained on, and how.
 pub(in super::super) struct Task<'a, E: Engine> {
     pub engine: &'a E,
-    /// All samples, and how they are scaled.
-    pub samples: Samples<'a, E::Matrix>,
+    /// The samples: at least one and, if the settings have early stopping, one that it looks at.
+    pub source: &'a Source<'a, E>,
+    /// The mean square of the target.
+    pub target_square: f64,
     pub head: Head,
     pub settings: &'a Settings,
-    /// The rows that are trained on, at least one.
-    pub training: Vec<u32>,
-    /// The rows that early stopping looks at; at least one, if the settings have it.
-    pub validation: Vec<u32>,
 }
 
 /// What training came to.
@@ -125,10 +125,10 @@ struct Watch {
 }
 
 impl Watch {
-    /// From the cost before the first step.
+    /// From the cost before the first step: of the first shuffle buffer, so that no pass over a file goes by for it alone.
     fn new<E: Engine>(trainer: &Trainer<'_, E>) -> Result<Self> {
-        let Task { engine, samples, head, settings, .. } = &trainer.task;
-        let first = trainer.cost()?;
+        let Task { engine, target_square, head, settings, .. } = &trainer.task;
+        let first = trainer.first_cost()?;
         if !first.is_finite() {
             return Err(Error::Data(format!(
                 "the cost is {first} before the first step: values of the features or of the target are too large for \
@@ -137,11 +137,7 @@ impl Watch {
         }
         let (_, columns) = engine.shape(&trainer.layers[trainer.layers.len() - 1].weights.value);
         let of_zero = match head {
-            Head::Identity => {
-                let moments = engine.column_moments(samples.y)?;
-                let squares = moments.mean.iter().zip(&moments.standard_deviation);
-                squares.map(|(mean, deviation)| mean * mean + deviation * deviation).sum::<f64>() / 2.0
-            }
+            Head::Identity => target_square / 2.0,
             Head::Sigmoid => columns as f64 * std::f64::consts::LN_2,
             Head::Softmax => (columns as f64).ln(),
         };
@@ -193,8 +189,8 @@ type Gradients<M> = Vec<[M; 2]>;
 struct Trainer<'a, E: Engine> {
     task: Task<'a, E>,
     batches: Batches,
-    /// All samples that are trained on, scaled, and their targets, if each step takes all of them.
-    full: Option<(E::Matrix, E::Matrix)>,
+    /// All samples that are trained on, if each step takes all of them.
+    full: Option<All<'a, E::Matrix>>,
     layers: Vec<Layer<E::Matrix>>,
     /// Epochs that have been done.
     done: usize,
@@ -231,8 +227,9 @@ impl<'a, E: Engine> Trainer<'a, E> {
             Ok(Layer { weights: parameter(weights)?, bias: parameter(bias)?, activation, zeros })
         };
         let layers = layers.into_iter().map(layer).collect::<Result<Vec<_>>>()?;
-        let batches = Batches::new(task.training.clone(), settings.batch_size, settings.seed);
-        let full = batches.is_full().then(|| gather(&task, batches.rows())).transpose()?;
+        let source = task.source;
+        let batches = Batches::new(source.samples(), source.buffer(), settings.batch_size, settings.seed);
+        let full = batches.is_full().then(|| source.all(engine)).transpose()?;
         let validation_there = zeros(engine, (0, 1))?;
         let validation = Vec::new();
         Ok(Trainer { task, batches, full, layers, done: 0, validation, validation_there, ending: None })
@@ -335,29 +332,28 @@ impl<'a, E: Engine> Trainer<'a, E> {
     /// One epoch, its costs into `costs` from `at` on. With the full batch it may end before its step, which is then not
     /// done and not counted.
     fn epoch(&mut self, costs: &mut E::Matrix, at: usize) -> Result<()> {
+        let (engine, source) = (self.task.engine, self.task.source);
         let tolerance = self.task.settings.tolerance;
-        let mut sums = match tolerance {
-            None => None,
-            Some(_) => Some(self.no_gradients()?),
-        };
-        let order = self.batches.order(self.done);
-        let samples = order.len() as f64;
-        for (b, rows) in order.chunks(self.batches.size()).enumerate() {
-            let gradients = match &self.full {
-                Some((x, y)) => self.gradients(x, y, costs, at)?,
-                None => {
-                    let (x, y) = gather(&self.task, rows)?;
-                    self.gradients(&x, &y, costs, at + b)?
-                }
-            };
-            if let (Some(sums), Some(tolerance)) = (&mut sums, tolerance) {
-                self.add_up(sums, &gradients, rows.len() as f64 / samples)?;
-                if self.batches.is_full() && self.is_short(sums, tolerance)? {
-                    self.ending = Some(Ending::Tolerance);
+        let mut sums = tolerance.map(|_| self.no_gradients()).transpose()?;
+        match self.full.take() {
+            Some(all) => {
+                self.step(0, all.matrices(), costs, at, &mut sums)?;
+                self.full = Some(all);
+                if self.ending.is_some() {
                     return Ok(());
                 }
             }
-            self.update(self.done * self.batches.count() + b, &gradients)?;
+            None => {
+                let (mut order, mut b) = (self.batches.order(self.done), 0);
+                source.each(engine, &mut |stretch| {
+                    for rows in order.of(stretch.rows).chunks(self.batches.size()) {
+                        let (x, y) = stretch.gather(engine, rows)?;
+                        self.step(b, (&x, &y), costs, at, &mut sums)?;
+                        b += 1;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
         }
         self.done += 1;
         if let (Some(sums), Some(tolerance)) = (&sums, tolerance)
@@ -369,6 +365,26 @@ impl<'a, E: Engine> Trainer<'a, E> {
         self.validate()
     }
 
+    /// The step of batch `b` of an epoch, unless it is the full batch, whose gradient may be short enough to end before it.
+    fn step(
+        &mut self,
+        b: usize,
+        (x, y): (&E::Matrix, &E::Matrix),
+        costs: &mut E::Matrix,
+        at: usize,
+        sums: &mut Option<Gradients<E::Matrix>>,
+    ) -> Result<()> {
+        let gradients = self.gradients(x, y, costs, at + b)?;
+        if let (Some(sums), Some(tolerance)) = (sums, self.task.settings.tolerance) {
+            self.add_up(sums, &gradients, self.batches.cut().share(b))?;
+            if self.batches.is_full() && self.is_short(sums, tolerance)? {
+                self.ending = Some(Ending::Tolerance);
+                return Ok(());
+            }
+        }
+        self.update(self.done * self.batches.count() + b, &gradients)
+    }
+
     fn no_gradients(&self) -> Result<Gradients<E::Matrix>> {
         let engine = self.task.engine;
         let like = |parameter: &Parameter<E::Matrix>| zeros(engine, engine.shape(&parameter.value));
@@ -377,10 +393,12 @@ impl<'a, E: Engine> Trainer<'a, E> {
 
     /// Looks at the validation rows, if there is early stopping.
     fn validate(&mut self) -> Result<()> {
-        let Some(stopping) = self.task.settings.early_stopping else { return Ok(()) };
-        let engine = self.task.engine;
+        let (engine, source) = (self.task.engine, self.task.source);
+        let (Some(stopping), Some(held)) = (self.task.settings.early_stopping, source.validation()) else {
+            return Ok(());
+        };
         // As a value of `f32`, in which it is kept.
-        let cost = f64::from(self.loss(&self.task.validation)? as f32);
+        let cost = f64::from(self.loss_of(&held)? as f32);
         let lowest = self.validation.iter().copied().fold(f64::INFINITY, f64::min);
         self.validation.push(cost);
         let narrow: Vec<f32> = self.validation.iter().map(|&cost| cost as f32).collect();
@@ -397,17 +415,38 @@ impl<'a, E: Engine> Trainer<'a, E> {
         Ok(())
     }
 
-    /// The mean cost of the samples in `rows`, without the penalty.
-    fn loss(&self, rows: &[u32]) -> Result<f64> {
+    /// The costs of the samples of `stretch`, without the penalty, into `costs` from `at` on: of as many at once as a cut by
+    /// [`BLOCK`] says. Gives where to go on.
+    fn look(&self, stretch: &Stretch<'_, E::Matrix>, costs: &mut E::Matrix, mut at: usize) -> Result<usize> {
         let Task { engine, head, .. } = &self.task;
-        let mut costs = zeros(*engine, (rows.len().div_ceil(BLOCK), 1))?;
-        for (block, rows) in rows.chunks(BLOCK).enumerate() {
-            let (x, y) = gather(&self.task, rows)?;
+        for rows in stretch.rows.chunks(BLOCK) {
+            let (x, y) = stretch.gather(*engine, rows)?;
             let z = self.forward(&x)?.pop().expect("there is at least one layer");
-            engine.output_error(*head, z, &y, &mut costs, block)?;
+            engine.output_error(*head, z, &y, costs, at)?;
+            at += 1;
         }
-        let weighted = engine.read(&costs)?.into_iter().zip(rows.chunks(BLOCK));
-        Ok(weighted.map(|(cost, rows)| cost * rows.len() as f64).sum::<f64>() / rows.len() as f64)
+        Ok(at)
+    }
+
+    /// The mean cost of the samples of one stretch, without the penalty.
+    fn loss_of(&self, stretch: &Stretch<'_, E::Matrix>) -> Result<f64> {
+        let (engine, samples) = (self.task.engine, stretch.rows.len());
+        let cut = Cut::new(samples, samples, BLOCK);
+        let mut costs = zeros(engine, (cut.count(), 1))?;
+        self.look(stretch, &mut costs, 0)?;
+        Ok(cut.mean(&engine.read(&costs)?))
+    }
+
+    /// The mean cost of all samples that are trained on, without the penalty.
+    fn loss(&self) -> Result<f64> {
+        let (engine, source) = (self.task.engine, self.task.source);
+        let cut = Cut::new(source.samples(), source.buffer(), BLOCK);
+        let (mut costs, mut at) = (zeros(engine, (cut.count(), 1))?, 0);
+        source.each(engine, &mut |stretch| {
+            at = self.look(stretch, &mut costs, at)?;
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(cut.mean(&engine.read(&costs)?))
     }
 
     /// Each layer's Σw² / (2 · its inputs) into `penalties` from `at` on: what the squared error beside zeros is.
@@ -429,11 +468,26 @@ impl<'a, E: Engine> Trainer<'a, E> {
         self.task.settings.l2 * squares.sum::<f64>()
     }
 
-    /// J of all that is trained on.
-    fn cost(&self) -> Result<f64> {
+    /// λ/2 · Σw² as the weights are.
+    fn penalty_now(&self) -> Result<f64> {
         let mut penalties = zeros(self.task.engine, (self.layers.len(), 1))?;
         self.penalty(&mut penalties, 0)?;
-        Ok(self.loss(self.batches.rows())? + self.penalty_of(&self.task.engine.read(&penalties)?))
+        Ok(self.penalty_of(&self.task.engine.read(&penalties)?))
+    }
+
+    /// J of all that is trained on.
+    fn cost(&self) -> Result<f64> {
+        Ok(self.loss()? + self.penalty_now()?)
+    }
+
+    /// J of the first samples that are shuffled together.
+    fn first_cost(&self) -> Result<f64> {
+        let mut first = None;
+        self.task.source.each(self.task.engine, &mut |stretch| {
+            first = Some(self.loss_of(stretch)?);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(first.unwrap_or(0.0) + self.penalty_now()?)
     }
 
     fn finish(mut self, watch: &Watch, mut history: Vec<f64>) -> Result<Outcome<E::Matrix>> {
@@ -454,12 +508,6 @@ impl<'a, E: Engine> Trainer<'a, E> {
         let layers = self.layers.into_iter().map(plain).collect();
         Ok(Outcome { layers, run: Run { history, validation: self.validation, ending } })
     }
-}
-
-/// Samples of these rows, scaled, and their targets.
-fn gather<E: Engine>(task: &Task<'_, E>, rows: &[u32]) -> Result<(E::Matrix, E::Matrix)> {
-    let Samples { x, scaling, y } = task.samples;
-    Ok((task.engine.gather(x, scaling, rows)?, task.engine.gather(y, None, rows)?))
 }
 
 /// The number of the lowest cost, of equal ones the first; counted from 1.
@@ -501,12 +549,10 @@ impl<E: Engine> Descent<E> for Trainer<'_, E> {
             }
         }
         let (costs, penalties) = (engine.read(&costs)?, engine.read(&penalties)?);
-        let samples = self.batches.rows().len();
-        let share =
-            |b: usize| self.batches.size().min(samples - b * self.batches.size()) as f64 / samples as f64;
-        let mean = |costs: &[f64]| costs.iter().enumerate().map(|(b, cost)| share(b) * cost).sum::<f64>();
         let epochs = costs.chunks(batches).zip(penalties.chunks(layers)).take(self.done - before);
-        let costs = epochs.map(|(costs, penalties)| mean(costs) + self.penalty_of(penalties)).collect();
+        let costs =
+            epochs.map(|(costs, penalties)| self.batches.cut().mean(costs) + self.penalty_of(penalties));
+        let costs = costs.collect();
         Ok(Descended { costs, gradient_norms: Vec::new() })
     }
 }
@@ -515,7 +561,8 @@ impl<E: Engine> Descent<E> for Trainer<'_, E> {
 mod tests {
     use super::*;
     use crate::data::{Dataset, Output, Table};
-    use crate::engine::{Cpu, HostMatrix, Loop, Loss};
+    use crate::engine::{Cpu, HostMatrix, Loop, Loss, Samples};
+    use crate::models::source::{Rows, Whole};
     use crate::models::{Checkpoints, EarlyStopping, MultilayerPerceptron, Optimiser, Schedule};
 
     type Wide = HostMatrix<f64>;
@@ -528,19 +575,36 @@ mod tests {
     const ROWS: usize = 23;
     const FEATURES: usize = 5;
 
-    struct Data<E: Engine> {
-        x: E::Matrix,
-        y: E::Matrix,
-    }
-
-    fn data<E: Engine>(engine: &E, head: Head, units: usize) -> Data<E> {
+    /// Samples on an engine, without scaling.
+    fn data<E: Engine>(engine: &E, head: Head, units: usize) -> Source<'static, E> {
         let y: Vec<f32> = match head {
             Head::Identity => values(ROWS * units, 3),
             Head::Sigmoid => values(ROWS * units, 3).iter().map(|y| f32::from(*y > 0.1)).collect(),
             Head::Softmax => (0..ROWS).map(|i| (i * i % units) as f32).collect(),
         };
-        let x = engine.upload(ROWS, FEATURES, &values(ROWS * FEATURES, 1)).unwrap();
-        Data { x, y: engine.upload(ROWS, y.len() / ROWS, &y).unwrap() }
+        source(engine, &values(ROWS * FEATURES, 1), &y, 0)
+    }
+
+    /// The last `held` samples are held back.
+    fn source<E: Engine>(engine: &E, x: &[f32], y: &[f32], held: usize) -> Source<'static, E> {
+        let rows = x.len() / FEATURES;
+        let buffer = rows - held;
+        let training = (0..buffer as u32).collect();
+        let validation = (buffer as u32..rows as u32).collect();
+        Source::Whole(Whole {
+            x: engine.upload(rows, FEATURES, x).unwrap(),
+            scaling: None,
+            y: engine.upload(rows, y.len() / rows, y).unwrap(),
+            rows: Rows { training, validation },
+            buffer,
+        })
+    }
+
+    fn whole<'a, E: Engine>(source: &'a Source<'static, E>) -> (&'a E::Matrix, &'a E::Matrix) {
+        match source {
+            Source::Whole(Whole { x, y, .. }) => (x, y),
+            Source::Streamed(_) => panic!("no test streams here"),
+        }
     }
 
     fn layers<E: Engine>(engine: &E, units: &[(usize, Activation)]) -> Vec<Parameters<E::Matrix>> {
@@ -557,12 +621,12 @@ mod tests {
 
     fn task<'a, E: Engine>(
         engine: &'a E,
-        data: &'a Data<E>,
+        source: &'a Source<'a, E>,
         head: Head,
         settings: &'a Settings,
     ) -> Task<'a, E> {
-        let samples = Samples { x: &data.x, scaling: None, y: &data.y };
-        Task { engine, samples, head, settings, training: (0..ROWS as u32).collect(), validation: Vec::new() }
+        // The mean square of values in [−1, 1).
+        Task { engine, source, target_square: 1.0 / 3.0, head, settings }
     }
 
     fn plain(learning_rate: f64, epochs: usize) -> Settings {
@@ -587,8 +651,8 @@ mod tests {
                         Trainer::new(task(&Loop, &data, head, &settings), layers(&Loop, &of)).unwrap();
                     let mut sums = trainer.no_gradients().unwrap();
                     let mut costs = Loop.upload(1, 1, &[0.0]).unwrap();
-                    let (x, y) = trainer.full.take().unwrap();
-                    let gradients = trainer.gradients(&x, &y, &mut costs, 0).unwrap();
+                    let (x, y) = whole(&data);
+                    let gradients = trainer.gradients(x, y, &mut costs, 0).unwrap();
                     trainer.add_up(&mut sums, &gradients, 1.0).unwrap();
                     let mut compared = 0;
                     for (l, sums) in sums.iter().enumerate() {
@@ -633,7 +697,8 @@ mod tests {
             let mut weights = Loop.upload(FEATURES, 1, &values(FEATURES, 10)).unwrap();
             let mut bias = Loop.upload(1, 1, &values(1, 20)).unwrap();
             let outcome = train(task(&Loop, &data, head, &settings), begin, None, &mut |_| ()).unwrap();
-            let over = Samples { x: &data.x, scaling: None, y: &data.y };
+            let (x, y) = whole(&data);
+            let over = Samples { x, scaling: None, y };
             let mut costs = Loop.descend(loss, &over, &mut weights, &mut bias, 0.3, 40).unwrap().costs;
             costs.push(Loop.cost(loss, &over, &weights, &bias).unwrap());
             assert_eq!(outcome.run.history.len(), 41);
@@ -682,16 +747,17 @@ mod tests {
         let begin = layers(&Loop, &[(1, Activation::Identity)]);
         let (mut w, mut b) = (begin[0].weights.values().to_vec(), begin[0].bias.values()[0]);
         let outcome = train(task(&Loop, &data, Head::Identity, &settings), begin, None, &mut |_| ()).unwrap();
-        let batches = Batches::new((0..ROWS as u32).collect(), Some(10), 5);
+        let (batches, rows) = (Batches::new(ROWS, ROWS, Some(10), 5), (0..ROWS as u32).collect::<Vec<_>>());
+        let (x, y) = whole(&data);
         let mut step = 0;
         for epoch in 0..2 {
-            for rows in batches.order(epoch).chunks(10) {
+            for rows in batches.order(epoch).of(&rows).chunks(10) {
                 let rate = 0.4 * 0.5_f64.powi(step / 2);
                 let (mut gradient, mut bias) = (vec![0.0; FEATURES], 0.0);
                 for &row in rows {
-                    let x = &data.x.values()[row as usize * FEATURES..][..FEATURES];
+                    let x = &x.values()[row as usize * FEATURES..][..FEATURES];
                     let z: f64 = x.iter().zip(&w).map(|(x, w)| x * w).sum::<f64>() + b;
-                    let e = (z - data.y.values()[row as usize]) / rows.len() as f64;
+                    let e = (z - y.values()[row as usize]) / rows.len() as f64;
                     gradient.iter_mut().zip(x).for_each(|(g, x)| *g += e * x);
                     bias += e;
                 }
@@ -743,14 +809,12 @@ mod tests {
 
     #[test]
     fn early_stopping_keeps_the_layers_of_the_lowest_validation_cost() {
-        let data = data(&Loop, Head::Identity, 1);
+        let data = source(&Loop, &values(ROWS * FEATURES, 1), &values(ROWS, 3), ROWS - 12);
         let of = [(16, Activation::Sigmoid), (1, Activation::Identity)];
         let run = |epochs, patience| {
             let early_stopping = Some(EarlyStopping { validation_share: 0.5, patience });
             let settings = Settings { early_stopping, batch_size: Some(4), ..plain(0.3, epochs) };
             let task = task(&Loop, &data, Head::Identity, &settings);
-            let (training, validation) = ((0..12).collect(), (12..ROWS as u32).collect());
-            let task = Task { training, validation, ..task };
             train(task, layers(&Loop, &of), None, &mut |_| ()).unwrap()
         };
         let stopped = run(10_000, 6);
@@ -789,12 +853,9 @@ mod tests {
         }
         let noisy = Settings { batch_size: Some(1), optimiser: Optimiser::momentum(), ..plain(0.02, 30) };
         assert!(run(noisy).is_ok());
-        let huge = Data {
-            x: Cpu.upload(2, FEATURES, &[1e38; 2 * FEATURES]).unwrap(),
-            y: Cpu.upload(2, 1, &[0.0; 2]).unwrap(),
-        };
+        let huge = source(&Cpu, &[1e38; 2 * FEATURES], &[0.0; 2], 0);
         let settings = plain(0.1, 1);
-        let task = Task { training: vec![0, 1], ..task(&Cpu, &huge, Head::Identity, &settings) };
+        let task = task(&Cpu, &huge, Head::Identity, &settings);
         let refused = train(task, layers(&Cpu, &of), None, &mut |_| ()).map(|_| ()).unwrap_err();
         assert!(matches!(&refused, Error::Data(text) if text.contains("use a larger unit")), "{refused}");
     }
