@@ -161,15 +161,14 @@ mod tests {
 
     #[test]
     fn batches_end_with_their_stretch() {
-        let cases: [((usize, usize, usize), &[usize]); 6] = [
-            ((10, 10, 4), &[4, 4, 2]),
-            ((10, 4, 4), &[4, 4, 2]),
-            ((10, 5, 2), &[2, 2, 1, 2, 2, 1]),
-            ((10, 4, 3), &[3, 1, 3, 1, 2]),
-            ((10, 100, 3), &[3, 3, 3, 1]),
-            ((1, 1, 1), &[1]),
-        ];
-        for ((samples, stretch, batch), expected) in cases {
+        for (samples, stretch, batch, expected) in [
+            (10, 10, 4, &[4, 4, 2][..]),
+            (10, 4, 4, &[4, 4, 2]),
+            (10, 5, 2, &[2, 2, 1, 2, 2, 1]),
+            (10, 4, 3, &[3, 1, 3, 1, 2]),
+            (10, 100, 3, &[3, 3, 3, 1]),
+            (1, 1, 1, &[1]),
+        ] {
             let cut = Cut::new(samples, stretch, batch);
             let sizes: Vec<usize> = (0..cut.count()).map(|b| cut.samples_of(b)).collect();
             assert_eq!(sizes, expected, "{samples}, {stretch}, {batch}");
