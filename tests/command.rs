@@ -7,6 +7,8 @@
 mod manual;
 #[path = "command/models.rs"]
 mod models;
+#[path = "command/parquet.rs"]
+mod parquet;
 #[path = "command/pictures.rs"]
 mod pictures;
 
@@ -22,6 +24,7 @@ use tempfile::TempDir;
 
 use manual::*;
 use models::*;
+use parquet::*;
 use pictures::*;
 
 fn main() {
@@ -133,6 +136,11 @@ fn main() {
         quiet_says_nothing_but_what_is_wrong
         doctor_prints_json_if_asked_for
     };
+    #[cfg(feature = "parquet")]
+    trials
+        .extend(trials! { parquet_is_trained_on_as_the_same_csv_is parquet_that_cannot_be_used_is_refused });
+    #[cfg(not(feature = "parquet"))]
+    trials.extend(trials! { parquet_is_refused_by_a_build_without_it });
     trials.push(
         Trial::test("training_on_cuda_reaches_the_reference", || {
             reaches_the_reference("cuda", "auto");

@@ -25,7 +25,7 @@ pub(super) struct Source {
     /// File with a sample in each row, whose first row names the columns
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
-    /// What kind of file it is; auto tells it from its contents
+    /// What kind of file it is; auto tells it from its contents. Parquet is read by a build with the feature of that name
     #[arg(long, value_enum, value_name = "FORMAT", default_value = "auto")]
     format: FormatName,
     /// What separates the values of a CSV file: auto (the one of , ; tab and | that the first line has most of) or one
@@ -44,6 +44,7 @@ enum FormatName {
     Csv,
     Npy,
     Npz,
+    Parquet,
 }
 
 /// [`Missing`] on the command line.
@@ -75,6 +76,7 @@ impl Source {
             FormatName::Csv => Format::Csv,
             FormatName::Npy => Format::Npy,
             FormatName::Npz => Format::Npz,
+            FormatName::Parquet => Format::Parquet,
         };
         Reader::new(&self.data).format(format).separator(self.separator).header(!self.no_header)
     }

@@ -9,6 +9,7 @@
 //! | [`Output`] | a path that is checked before the work and written after it |
 
 mod blocks;
+mod cells;
 mod chunks;
 mod classes;
 mod csv;
@@ -16,6 +17,8 @@ mod encoding;
 mod names;
 mod npy;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod plan;
 mod reader;
 mod split;

@@ -4,18 +4,18 @@
 //! Python dictionary of the type, the order and the shape. Nothing of the length that it promises is allocated before it is
 //! known that the file has as much. The header is read here: the crates that do read any Python literal, to any depth.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::read::DeflateDecoder;
 use half::f16;
-use rayon::prelude::*;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::Missing;
+use super::cells::{Cells, parts};
 use super::names::{Header, listed, quoted};
-use super::plan::{Bad, Part, Picked, Plan, Source};
+use super::plan::{Part, Plan, Source};
 use crate::{Error, Result};
 
 /// What a file of one array begins with.
@@ -24,8 +24,6 @@ pub(super) const NPY: &[u8] = b"\x93NUMPY";
 pub(super) const ZIP: [&[u8]; 2] = [b"PK\x03\x04", b"PK\x05\x06"];
 /// Bytes of an array that are read at a time.
 const BLOCK: u64 = 4 << 20;
-/// Parts that a block is taken apart in.
-const PARTS: usize = 16;
 /// The longest header: one of version 1 cannot be longer.
 const LONGEST_HEADER: usize = 1 << 16;
 /// The name of the array in `.npz` whose columns are numbered.
@@ -62,14 +60,6 @@ impl Number {
             Number::Integer(value) => value.to_string(),
             Number::Single(value) => (value + 0.0).to_string(),
             Number::Double(value) => (value + 0.0).to_string(),
-        }
-    }
-
-    fn is_missing(self) -> bool {
-        match self {
-            Number::Integer(_) => false,
-            Number::Single(value) => value.is_nan(),
-            Number::Double(value) => value.is_nan(),
         }
     }
 }
@@ -252,16 +242,28 @@ impl Arrays {
 }
 
 /// Where the numbers of a picked column are in the bytes that were read of its array.
-struct Cells<'a> {
+struct Place<'a> {
     about: &'a About,
     bytes: &'a [u8],
     first: usize,
     stride: usize,
 }
 
-impl Cells<'_> {
+impl Place<'_> {
     fn number(&self, row: usize) -> Number {
         self.about.number(&self.bytes[self.first + row * self.stride..][..self.about.size])
+    }
+}
+
+impl Cells for Place<'_> {
+    const MISSING: &'static str = "NaN";
+
+    fn value(&self, row: usize) -> f32 {
+        self.number(row).value()
+    }
+
+    fn text(&self, row: usize) -> Result<Cow<'_, str>, String> {
+        Ok(Cow::Owned(self.number(row).text()))
     }
 }
 
@@ -287,7 +289,7 @@ impl Source for Arrays {
             blocks.push(if picked.is_empty() { Vec::new() } else { self.read(index, picked, rows)? });
         }
         let rows = rows as usize;
-        let cells: Vec<Cells<'_>> = places
+        let cells: Vec<Place<'_>> = places
             .iter()
             .map(|&(index, column)| {
                 let about = &self.arrays[index].about;
@@ -297,17 +299,10 @@ impl Source for Arrays {
                 } else {
                     (column * about.size, about.columns * about.size)
                 };
-                Cells { about, bytes: &blocks[index], first, stride }
+                Place { about, bytes: &blocks[index], first, stride }
             })
             .collect();
-        let span = rows.div_ceil(PARTS);
-        let before = self.at + 1;
-        let parts = (0..rows.div_ceil(span)).into_par_iter().map(|part| {
-            let mut part = take_apart(plan, &cells, part * span..((part + 1) * span).min(rows));
-            part.move_on(before);
-            part
-        });
-        let parts = parts.collect();
+        let parts = parts(plan, &cells, rows, self.at + 1);
         self.at += rows as u64;
         Ok(parts)
     }
@@ -315,61 +310,6 @@ impl Source for Arrays {
     fn left(&self) -> f64 {
         (self.rows - self.at) as f64 / self.at.max(1) as f64
     }
-}
-
-/// The rows as a part, with their numbers in the block as places.
-fn take_apart(plan: &Plan, cells: &[Cells<'_>], rows: std::ops::Range<usize>) -> Part {
-    let mut part = Part::new(plan);
-    let mut row = vec![0.0; plan.picked.len()];
-    'rows: for at in rows {
-        let mut dropped = false;
-        for ((picked, cells), value) in plan.picked.iter().zip(cells).zip(&mut row) {
-            let number = cells.number(at);
-            *value = match number.value() {
-                _ if number.is_missing() => match picked.missing {
-                    Missing::Mean => f32::NAN,
-                    Missing::Drop => {
-                        dropped = true;
-                        continue;
-                    }
-                    Missing::Refuse => {
-                        part.bad = Some(bad(
-                            at,
-                            picked,
-                            "the value is missing (NaN): remove the row or fill in a value, or have such samples dropped or the mean taken",
-                        ));
-                        return part;
-                    }
-                },
-                value if value.is_finite() => value,
-                _ => {
-                    let text = number.text();
-                    let problem = format!(
-                        "{text} is not a finite number of 32-bit floating point: remove the row, or use a larger unit"
-                    );
-                    part.bad = Some(bad(at, picked, &problem));
-                    return part;
-                }
-            };
-        }
-        if dropped {
-            part.dropped += 1;
-            continue 'rows;
-        }
-        for (j, (picked, cells)) in plan.picked.iter().zip(cells).enumerate() {
-            if picked.text && !row[j].is_nan() {
-                row[j] = part.texts[j].number_or_new(&cells.number(at).text(), at as u64) as f32;
-            }
-        }
-        let (x, y) = row.split_at(plan.features());
-        part.values.extend_from_slice(x);
-        part.y.extend_from_slice(y);
-    }
-    part
-}
-
-fn bad(at: usize, picked: &Picked, problem: &str) -> Bad {
-    Bad { at: at as u64, problem: format!(", column {}: {problem}", quoted(&picked.name)) }
 }
 
 /// Fails unless `there` bytes hold the numbers that were promised.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::blocks::Blocks;
 use super::chunks::{Bytes, Chunks};
 use super::names::{Header, quoted};
+#[cfg(feature = "parquet")]
+use super::parquet;
 use super::plan::{Encoded, Extent, Picked, Plan, Rows, Source, Vocabulary};
 use super::{Column, Dataset, Encoding, Table, csv, npy, repeated};
 use crate::{Error, Result};
@@ -14,7 +16,7 @@ use crate::{Error, Result};
 #[non_exhaustive]
 pub enum Format {
     /// Told from its contents: the beginnings of the others are unmistakable, and what has none of them is CSV. A file that
-    /// is named `.npy` or `.npz` and is neither is refused.
+    /// is named `.npy`, `.npz` or `.parquet` and is none of them is refused.
     #[default]
     Auto,
     /// Text, a sample a line, with separators between its values; as it is or compressed by gzip, which its contents tell.
@@ -26,6 +28,11 @@ pub enum Format {
     /// array with one number for each row is a column of its name: `numpy.savez(file, X=X, y=y)` makes one with the
     /// target `y`.
     Npz,
+    /// Columns by their names, as pandas, polars, Arrow and Spark write them. Each has numbers (whole, floating-point,
+    /// decimal, or `false` and `true` as 0 and 1) or text, which is a category or a class; null is a missing value, as NaN
+    /// is. Nested columns, dates and times are refused where they are asked for. Uncompressed, or compressed by Snappy,
+    /// gzip, Zstandard or LZ4. Read where this crate was built with its feature `parquet`.
+    Parquet,
 }
 
 impl Format {
@@ -34,6 +41,7 @@ impl Format {
         match start {
             _ if start.starts_with(npy::NPY) => Format::Npy,
             _ if npy::ZIP.iter().any(|magic| start.starts_with(magic)) => Format::Npz,
+            _ if PARQUET.iter().any(|magic| start.starts_with(magic)) => Format::Parquet,
             _ => Format::Csv,
         }
     }
@@ -41,7 +49,8 @@ impl Format {
     /// What a file's name says that it is, if that is no text.
     fn named(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?;
-        [Format::Npy, Format::Npz].into_iter().find(|format| format.name().eq_ignore_ascii_case(extension))
+        let others = [Format::Npy, Format::Npz, Format::Parquet];
+        others.into_iter().find(|format| format.name().eq_ignore_ascii_case(extension))
     }
 
     fn name(self) -> &'static str {
@@ -50,9 +59,13 @@ impl Format {
             Format::Csv => "CSV",
             Format::Npy => "NPY",
             Format::Npz => "NPZ",
+            Format::Parquet => "Parquet",
         }
     }
 }
+
+/// What a Parquet file begins with, and one that is encrypted.
+pub(super) const PARQUET: [&[u8]; 2] = [b"PAR1", b"PARE"];
 
 /// What stands between the values of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -293,6 +306,16 @@ impl Reader {
         Ok(match is {
             Format::Npy => Box::new(npy::Arrays::open_npy(path, bytes.file)?),
             Format::Npz => Box::new(npy::Arrays::open_npz(path, bytes.file)?),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Box::new(parquet::Groups::open(path, bytes.file)?),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => {
+                return wrong(
+                    "it is Parquet, which this tilegrad was built without: build it with `cargo build --release --features \
+                     parquet`, or write the data as CSV or NPY"
+                        .to_owned(),
+                );
+            }
             _ => Box::new(csv::File::open(path, Chunks::new(bytes), self.separator, self.header)?),
         })
     }

@@ -13,7 +13,7 @@ pub use checkpoint::checkpoint;
 pub use csv::csv;
 pub use launch::{Launch, launch};
 pub use model::model;
-pub use reader::{encoding, reader};
+pub use reader::{encoding, parquet, reader};
 
 use std::cell::RefCell;
 use std::fs::OpenOptions;
@@ -35,6 +35,7 @@ pub const ALL: &[Property] = &[
     ("encoding", encoding),
     ("launch", launch),
     ("model", model),
+    ("parquet", parquet),
     ("reader", reader),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tilegrad::data::{Dataset, Encoding, Missing, Reader, Separator};
+use tilegrad::data::{Dataset, Encoding, Format, Missing, Reader, Separator};
 use tilegrad::{Error, Result};
 
 use crate::{BYTES, file, message};
@@ -13,23 +13,51 @@ pub fn reader(bytes: &[u8]) {
     let Some((&[ways, more], contents)) = bytes.split_first_chunk::<2>() else { return };
     let path = file(contents);
     let header = ways & 1 == 0;
-    let names = names(contents, header);
-    let target = names[usize::from(more >> 4) % names.len()].clone();
-    let first = names.iter().find(|name| **name != target);
-    let mut reader = Reader::new(&path).header(header).target(&target).classes(ways & 2 != 0);
-    reader = reader
-        .missing([Missing::Refuse, Missing::Drop, Missing::Mean, Missing::Mean][usize::from(ways >> 2 & 3)]);
+    let mut reader = asked(Reader::new(&path).header(header), ways, more, &names(contents, header));
     if ways & 16 != 0 {
         reader = reader.separator(Separator::Is([b';', b'\t', b'|', b','][usize::from(ways >> 5 & 3)]));
     }
+    agree(&reader, &path, 1 + usize::from(more >> 2 & 3));
+}
+
+/// The same of a Parquet file, whose columns are among c1, c2, … and y. It begins and ends as one whatever the bytes are.
+pub fn parquet(bytes: &[u8]) {
+    /// Rows of a file that says in few bytes that it has many of them are not gone through one by one.
+    const SAMPLES: usize = 4096;
+    const MAGIC: &[u8; 4] = b"PAR1";
+    let Some((&[ways, more], contents)) = bytes.split_first_chunk::<2>() else { return };
+    let mut contents = contents.to_vec();
+    if let Some(start) = contents.first_chunk_mut() {
+        *start = *MAGIC;
+    }
+    if let Some(end) = contents.last_chunk_mut() {
+        *end = *MAGIC;
+    }
+    let path = file(&contents);
+    let reader = asked(Reader::new(&path).format(Format::Parquet), ways, more, &numbered());
+    agree(&reader, &path, if more & 4 == 0 { SAMPLES } else { SAMPLES + 1 });
+}
+
+/// What the first two bytes ask of a file with these columns.
+fn asked(reader: Reader, ways: u8, more: u8, names: &[String]) -> Reader {
+    let target = names[usize::from(more >> 4) % names.len()].clone();
+    let first = names.iter().find(|name| **name != target);
+    let mut reader = reader.target(&target).classes(ways & 2 != 0);
+    reader = reader
+        .missing([Missing::Refuse, Missing::Drop, Missing::Mean, Missing::Mean][usize::from(ways >> 2 & 3)]);
     if let Some(first) = first.filter(|_| more & 1 != 0) {
         reader = reader.categorical([first]);
     }
     if let Some(first) = first.filter(|_| more & 2 != 0) {
         reader = reader.features([first]);
     }
+    reader
+}
+
+/// All ways to read a file give the same samples, blocks of `samples` each among them, or the same reason.
+fn agree(reader: &Reader, path: &Path, samples: usize) {
     let read = reader.read();
-    let blocks = in_blocks(&reader, 1 + usize::from(more >> 2 & 3));
+    let blocks = in_blocks(reader, samples);
     match (&read, &blocks) {
         (Ok(read), Ok((blocks, dropped))) => {
             let joined = |part: fn(&Dataset) -> &[f32]| {
@@ -46,7 +74,7 @@ pub fn reader(bytes: &[u8]) {
                     .all(|block| block.encoding() == read.encoding() && block.classes() == read.classes())
             );
             holds_together(read);
-            by_encoding(&reader, read, &path);
+            by_encoding(reader, read, path);
             if let Ok((train, test)) = reader.read_split(0.3, 1) {
                 holds_together(&train);
                 holds_together(&test);
@@ -54,7 +82,7 @@ pub fn reader(bytes: &[u8]) {
                 assert_eq!((train.encoding(), train.classes()), (test.encoding(), test.classes()));
             }
         }
-        (Err(error), Err(other)) => assert_eq!(refused(error, &path), refused(other, &path)),
+        (Err(error), Err(other)) => assert_eq!(refused(error, path), refused(other, path)),
         (read, blocks) => panic!("{:?}, but in blocks {:?}", read.as_ref().err(), blocks.as_ref().err()),
     }
 }
@@ -81,13 +109,18 @@ fn names(contents: &[u8], header: bool) -> Vec<String> {
             .map(|name| name.trim_ascii().trim_matches('"').trim_ascii().to_owned())
             .collect()
     } else {
-        (1..9).map(|j| format!("c{j}")).chain(["y".to_owned()]).collect()
+        numbered()
     };
     names.retain(|name| !name.is_empty());
     if names.is_empty() {
         names.push("y".to_owned());
     }
     names
+}
+
+/// Names as columns have them that a file does not name, and one for a target.
+fn numbered() -> Vec<String> {
+    (1..9).map(|j| format!("c{j}")).chain(["y".to_owned()]).collect()
 }
 
 /// The blocks, and the rows dropped between them.

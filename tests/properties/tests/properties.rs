@@ -132,6 +132,11 @@ fn model() {
 }
 
 #[test]
+fn parquet() {
+    holds("parquet", 10_000, properties::parquet);
+}
+
+#[test]
 fn reader() {
     holds("reader", 10_000, properties::reader);
 }
