@@ -20,7 +20,7 @@ use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop, Loss, Moments, Pre
 use tilegrad::models::{LinearRegression, Method};
 
 /// Samples × features of a descent step.
-const DESCENT: [(usize, usize); 3] = [(100_000, 1000), (10_000, 100), (442, 10)];
+const DESCENT: [(usize, usize); 4] = [(100_000, 1000), (1_000_000, 20), (10_000, 100), (442, 10)];
 
 /// Samples × features of a whole training.
 const FIT: (usize, usize) = (100_000, 1000);

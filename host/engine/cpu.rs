@@ -3,6 +3,7 @@
 mod gram;
 mod multiply;
 mod passes;
+mod short_rows;
 mod simd;
 mod training;
 
@@ -23,7 +24,8 @@ use crate::Result;
 /// Vectorised `f32` on all threads of the current rayon pool.
 ///
 /// **Descent** reads X once a step: a few rows are multiplied by w, and while they are in the cache they are added, each
-/// times its error, to the gradient; the next ones are fetched meanwhile. Above 32 768 columns a block of rows does not
+/// times its error, to the gradient; the next ones are fetched meanwhile. Of 12 to 64 columns, as many rows are taken at a
+/// time as a vector has lanes. Above 32 768 columns a block of rows does not
 /// stay in a core's cache, and there are two passes. Scaling costs no pass: see [`Engine::descend`]. **Products** of
 /// matrices are those of the `gemm` crate, one a tile of the result and the tiles on all threads, without copies of
 /// transposed operands; a dense layer adds them to its bias, and applies the activation in a pass over the result.

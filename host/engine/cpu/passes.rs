@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use super::super::Loss;
 use super::super::matrix::Aligned;
-use super::simd::{LANES, NARROW, Row, add_deviations, add_scaled, dot, dot_lanes, lanes, prefetch};
+use super::short_rows::{SHORT, short_rows};
+use super::simd::{NARROW, Row, add_deviations, add_scaled, dot};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
-const FLUSH: usize = 256;
+pub(super) const FLUSH: usize = 256;
 
 /// Columns above which a block of [`GROUP`] rows does not stay in a core's cache.
 const WIDE: usize = 32_768;
@@ -31,22 +32,19 @@ const CHUNKS: usize = 256;
 /// Rows of a chunk at least, so that its sums stay small beside it.
 const CHUNK_ROWS: usize = 64;
 
-/// How many elements ahead short rows are fetched: two kibibytes, some 20 rows.
-const AHEAD: usize = 512;
-
 /// Columns of a stripe, where columns are shared out as well.
 const STRIPE: usize = 4096;
 
 /// A row-major matrix, or a stripe of its columns, as it is or with a mean taken off each value as it is read.
 #[derive(Clone, Copy)]
 pub(super) struct View<'a> {
-    values: &'a [f32],
+    pub(super) values: &'a [f32],
     rows: usize,
     stride: usize,
     first: usize,
-    columns: usize,
+    pub(super) columns: usize,
     /// Of all `stride` columns.
-    mean: Option<&'a [f32]>,
+    pub(super) mean: Option<&'a [f32]>,
 }
 
 impl<'a> View<'a> {
@@ -86,18 +84,18 @@ impl<'a> View<'a> {
         (elements / self.columns.max(1)).max(CHUNK_ROWS)
     }
 
-    fn chunks(&self) -> usize {
+    pub(super) fn chunks(&self) -> usize {
         self.rows.div_ceil(self.rows_of_chunk()).max(1)
     }
 
-    fn chunk(&self, index: usize) -> Range<usize> {
+    pub(super) fn chunk(&self, index: usize) -> Range<usize> {
         let rows = self.rows_of_chunk();
         index * rows..((index + 1) * rows).min(self.rows)
     }
 }
 
 /// `leaf` of each index in `range`, merged two by two in a tree that only the range decides.
-fn tree<T: Send>(
+pub(super) fn tree<T: Send>(
     range: Range<usize>,
     leaf: &(impl Fn(usize) -> T + Sync),
     merge: &(impl Fn(T, T) -> T + Sync),
@@ -112,7 +110,7 @@ fn tree<T: Send>(
 }
 
 /// Where the error of a sample comes from.
-trait Errors: Copy + Sync {
+pub(super) trait Errors: Copy + Sync {
     /// The error of sample `i`, whose features are `row`, and its share of the cost.
     fn error<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> (f64, f64);
 }
@@ -126,19 +124,16 @@ pub(super) struct Model<'a> {
     pub(super) y: &'a [f32],
 }
 
-impl Model<'_> {
-    /// The error of sample `i` from z, and its share of the cost.
-    #[inline(always)]
-    fn judge(self, i: usize, z: f64) -> (f64, f64) {
-        let y = f64::from(self.y[i]);
-        match self.loss {
-            Loss::SquaredError => (z - y, self.loss.cost(z, y)),
-            Loss::LogLoss => {
-                // As `Loss` has it, with one power for both.
-                let power = (-z.abs()).exp();
-                let prediction = if z < 0.0 { power } else { 1.0 } / (1.0 + power);
-                (prediction - y, z.max(0.0) - y * z + power.ln_1p())
-            }
+/// The error and the cost of a sample from z and y.
+#[inline(always)]
+pub(super) fn judge(loss: Loss, z: f64, y: f64) -> (f64, f64) {
+    match loss {
+        Loss::SquaredError => (z - y, loss.cost(z, y)),
+        Loss::LogLoss => {
+            // As `Loss` has it, with one power for both.
+            let power = (-z.abs()).exp();
+            let prediction = if z < 0.0 { power } else { 1.0 } / (1.0 + power);
+            (prediction - y, z.max(0.0) - y * z + power.ln_1p())
         }
     }
 }
@@ -146,7 +141,8 @@ impl Model<'_> {
 impl Errors for Model<'_> {
     #[inline(always)]
     fn error<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> (f64, f64) {
-        self.judge(i, dot(simd, row, self.weights) + f64::from(self.bias))
+        let z = dot(simd, row, self.weights) + f64::from(self.bias);
+        judge(self.loss, z, f64::from(self.y[i]))
     }
 }
 
@@ -172,7 +168,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn merge(mut self, other: Sums) -> Sums {
+    pub(super) fn merge(mut self, other: Sums) -> Sums {
         for (sum, value) in self.gradient.iter_mut().zip(&other.gradient) {
             *sum += value;
         }
@@ -241,93 +237,12 @@ impl<E: Errors, const CENTRED: bool> WithSimd for ErrorPass<'_, E, CENTRED> {
 }
 
 /// The sums over all rows of `x`, whose rows fit in the cache.
-fn error_sums(x: View<'_>, errors: impl Errors) -> Sums {
+pub(super) fn error_sums(x: View<'_>, errors: impl Errors) -> Sums {
     fn sums<const CENTRED: bool>(x: View<'_>, errors: impl Errors) -> Sums {
         let pass = |chunk| ErrorPass::<_, CENTRED> { x, rows: x.chunk(chunk), errors };
         tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
     }
     if x.mean.is_some() { sums::<true>(x, errors) } else { sums::<false>(x, errors) }
-}
-
-/// [`ErrorPass`] over rows of at most [`LANES`] columns, which stay in registers from their product with the weights to the
-/// gradient: the same operations in the same order, so the same bits.
-struct ShortRows<'a, const CENTRED: bool> {
-    x: View<'a>,
-    rows: Range<usize>,
-    model: Model<'a>,
-}
-
-impl<const CENTRED: bool> ShortRows<'_, CENTRED> {
-    /// Row `i` and as much of what follows it as fills the lanes; zeros behind the last row.
-    #[inline(always)]
-    fn load<S: Simd>(&self, simd: S, i: usize) -> [S::f32s; LANES] {
-        let from = i * self.x.stride;
-        prefetch(self.x.values, from + AHEAD);
-        prefetch(self.x.values, from + AHEAD + LANES / 2);
-        match self.x.values.get(from..from + LANES) {
-            Some(values) => lanes(simd, values),
-            None => lanes(simd, &padded(&self.x.values[from..])),
-        }
-    }
-}
-
-impl<const CENTRED: bool> WithSimd for ShortRows<'_, CENTRED> {
-    type Output = Sums;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> Sums {
-        let vectors = const { LANES / S::F32_LANES };
-        let columns = self.x.columns;
-        // What follows a row meets weights of zero, and sums that are left out.
-        let weights = lanes(simd, &padded(self.model.weights));
-        let mean = lanes(simd, &padded(self.x.mean.unwrap_or(&[])));
-        let mut sums = Sums { gradient: vec![0.0; columns], errors: 0.0, cost: 0.0 };
-        let mut start = self.rows.start;
-        while start < self.rows.end {
-            let end = (start + FLUSH).min(self.rows.end);
-            let mut gradient = [simd.splat_f32s(0.0); LANES]; // the first `vectors` are used
-            for i in start..end {
-                let mut row = self.load(simd, i);
-                for v in 0..vectors {
-                    row[v] = if CENTRED { simd.sub_f32s(row[v], mean[v]) } else { row[v] };
-                }
-                let z = f64::from(dot_lanes(simd, &row, &weights)) + f64::from(self.model.bias);
-                let (error, cost) = self.model.judge(i, z);
-                sums.errors += error;
-                sums.cost += cost;
-                let error = simd.splat_f32s(error as f32);
-                for v in 0..vectors {
-                    gradient[v] = simd.mul_add_e_f32s(row[v], error, gradient[v]);
-                }
-            }
-            for (v, gradient) in gradient.iter().enumerate().take(vectors) {
-                let first = (v * S::F32_LANES).min(columns);
-                let gradient = pulp::bytemuck::cast_slice::<_, f32>(std::slice::from_ref(gradient));
-                for (sum, value) in sums.gradient[first..].iter_mut().zip(gradient) {
-                    *sum += f64::from(*value);
-                }
-            }
-            start = end;
-        }
-        sums
-    }
-}
-
-/// The sums over all rows of `x`, of which each fits into registers.
-fn short_rows(x: View<'_>, model: Model<'_>) -> Sums {
-    fn sums<const CENTRED: bool>(x: View<'_>, model: Model<'_>) -> Sums {
-        let pass = |chunk| ShortRows::<CENTRED> { x, rows: x.chunk(chunk), model };
-        tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
-    }
-    if x.mean.is_some() { sums::<true>(x, model) } else { sums::<false>(x, model) }
-}
-
-/// The values and zeros behind them.
-fn padded(values: &[f32]) -> [f32; LANES] {
-    let mut padded = [0.0; LANES];
-    let count = values.len().min(LANES);
-    padded[..count].copy_from_slice(&values[..count]);
-    padded
 }
 
 /// Σ eᵢ xᵢⱼ for each column j, for any number of columns.
@@ -345,7 +260,7 @@ pub(super) fn gradient_sums(x: View<'_>, errors: &[f32]) -> Vec<f64> {
 
 /// The sums of a model's errors over all rows of `x`, for any number of columns.
 pub(super) fn descent_sums(x: View<'_>, model: Model<'_>) -> Sums {
-    if (NARROW..=LANES).contains(&x.columns) {
+    if (NARROW..=SHORT).contains(&x.columns) {
         return short_rows(x, model);
     }
     if x.columns <= WIDE {
@@ -356,7 +271,7 @@ pub(super) fn descent_sums(x: View<'_>, model: Model<'_>) -> Sums {
     let mut sums = Sums { gradient: Vec::new(), errors: 0.0, cost: 0.0 };
     let mut rounded = vec![0.0_f32; x.rows];
     for (i, (&z, rounded)) in z.iter().zip(&mut rounded).enumerate() {
-        let (error, cost) = model.judge(i, z);
+        let (error, cost) = judge(model.loss, z, f64::from(model.y[i]));
         sums.errors += error;
         sums.cost += cost;
         *rounded = error as f32;
@@ -574,37 +489,6 @@ impl<M: RowMap> WithSimd for RowPass<'_, M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Rows in registers, and rows as all others are: the same operations in the same order.
-    #[test]
-    fn short_rows_give_the_same_bits() {
-        let numbers = |count: usize, seed: u32| -> Vec<f32> {
-            let mut state = seed;
-            let mut next = || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                (state >> 8) as f32 / 4e6 - 2.0
-            };
-            (0..count).map(|_| next()).collect()
-        };
-        for columns in NARROW..=LANES {
-            for rows in [1, 2, 5, 255, 256, 257, 1000, 20_000] {
-                let (values, y) = (numbers(rows * columns, 1), numbers(rows, 2));
-                let (weights, mean) = (numbers(columns, 3), numbers(columns, 4));
-                for mean in [None, Some(&mean[..])] {
-                    let x = View::new(&values, rows, columns, mean);
-                    for loss in [Loss::SquaredError, Loss::LogLoss] {
-                        let model = Model { loss, weights: &weights, bias: 0.25, y: &y };
-                        let (short, others) = (short_rows(x, model), error_sums(x, model));
-                        let bits = |sums: &Sums| -> Vec<u64> {
-                            let more = [sums.errors, sums.cost];
-                            sums.gradient.iter().chain(&more).map(|sum| sum.to_bits()).collect()
-                        };
-                        assert_eq!(bits(&short), bits(&others), "{rows} × {columns}, {loss:?}, {mean:?}");
-                    }
-                }
-            }
-        }
-    }
 
     #[test]
     fn chunks_are_all_rows_once_in_pieces_that_are_worth_a_task() {

@@ -6,9 +6,14 @@
 use std::array;
 
 use pulp::Simd;
+#[cfg(target_arch = "x86_64")]
+use pulp::bytemuck::cast;
 
 /// Partial sums of a dot product: element j goes to partial sum j mod 32, whatever the vectors' width.
 pub(super) const LANES: usize = 32;
+
+/// The lanes of the widest vectors.
+pub(super) const MOST_LANES: usize = 16;
 
 /// Elements of a dot product after which its partial sums are added up and passed on to `f64`.
 pub(super) const PIECE: usize = 4096;
@@ -108,32 +113,103 @@ fn dot_piece<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f3
     simd.reduce_sum_f32s(sums[0])
 }
 
-/// [`LANES`] values as vectors, as many as those are.
+/// The first `COUNT` values, and zeros where there are fewer, as vectors; as many as those are.
 #[inline(always)]
-pub(super) fn lanes<S: Simd>(simd: S, values: &[f32]) -> [S::f32s; LANES] {
-    let vectors = const { LANES / S::F32_LANES };
-    let (values, _) = S::as_simd_f32s(&values[..LANES]);
-    let mut lanes = [simd.splat_f32s(0.0); LANES];
-    lanes[..vectors].copy_from_slice(&values[..vectors]);
-    lanes
+pub(super) fn padded<S: Simd, const COUNT: usize>(simd: S, values: &[f32]) -> [S::f32s; COUNT] {
+    let mut padded = [0.0; COUNT];
+    let count = values.len().min(COUNT);
+    padded[..count].copy_from_slice(&values[..count]);
+    let (padded, _) = S::as_simd_f32s(&padded);
+    let mut vectors = [simd.splat_f32s(0.0); COUNT];
+    vectors[..padded.len()].copy_from_slice(padded);
+    vectors
 }
 
-/// Σ xᵢ wᵢ as [`dot`] adds it up, of [`LANES`] elements.
+/// For each of as many vectors as there are lanes in one (the first of `vectors`) the sum of its lanes, with the bits of
+/// `reduce_sum_f32s`.
 #[inline(always)]
-pub(super) fn dot_lanes<S: Simd>(simd: S, x: &[S::f32s; LANES], w: &[S::f32s; LANES]) -> f32 {
-    let vectors = const { LANES / S::F32_LANES };
-    let mut sums = [simd.splat_f32s(0.0); LANES];
-    for v in 0..vectors {
-        sums[v] = simd.mul_add_e_f32s(x[v], w[v], sums[v]);
-    }
-    let mut half = vectors / 2;
-    while half > 0 {
-        for v in 0..half {
-            sums[v] = simd.add_f32s(sums[v], sums[v + half]);
+pub(super) fn sums_across<S: Simd>(simd: S, vectors: &[S::f32s; MOST_LANES]) -> [f32; MOST_LANES] {
+    let mut sums = [0.0; MOST_LANES];
+    #[cfg(target_arch = "x86_64")]
+    {
+        let token: &dyn std::any::Any = &simd;
+        if let Some(simd) = token.downcast_ref::<pulp::x86::V4>() {
+            let mut v = [simd.avx512f._mm512_setzero_ps(); 16];
+            for r in 0..16 {
+                v[r] = cast(vectors[r]);
+            }
+            return cast(x86::sums_across_16(*simd, v));
         }
-        half /= 2;
+        if let Some(simd) = token.downcast_ref::<pulp::x86::V3>() {
+            let mut v = [simd.avx._mm256_setzero_ps(); 8];
+            for r in 0..8 {
+                v[r] = cast(vectors[r]);
+            }
+            let eight: [f32; 8] = cast(x86::sums_across_8(*simd, v));
+            sums[..8].copy_from_slice(&eight);
+            return sums;
+        }
     }
-    simd.reduce_sum_f32s(sums[0])
+    for r in 0..S::F32_LANES {
+        sums[r] = simd.reduce_sum_f32s(vectors[r]);
+    }
+    sums
+}
+
+/// The lanes of several vectors summed at a time: each round puts the halves of two sums into one vector, so that what would
+/// be four shuffles and four additions a vector is two and one.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{__m256, __m512};
+
+    use pulp::x86::{V3, V4};
+
+    // Of each four: the first two, the last two, those at even and those at odd places.
+    const FIRST: i32 = 0b01_00_01_00;
+    const LAST: i32 = 0b11_10_11_10;
+    const EVEN: i32 = 0b10_00_10_00;
+    const ODD: i32 = 0b11_01_11_01;
+
+    #[inline(always)]
+    pub(super) fn sums_across_16(simd: V4, mut v: [__m512; 16]) -> __m512 {
+        let avx = simd.avx512f;
+        for r in [0, 1, 2, 3, 8, 9, 10, 11] {
+            let (a, b) = (v[r], v[r + 4]);
+            let (first, last) =
+                (avx._mm512_shuffle_f32x4::<FIRST>(a, b), avx._mm512_shuffle_f32x4::<LAST>(a, b));
+            v[r] = avx._mm512_add_ps(first, last);
+        }
+        for r in [0, 1, 2, 3] {
+            let (a, b) = (v[r], v[r + 8]);
+            let (even, odd) = (avx._mm512_shuffle_f32x4::<EVEN>(a, b), avx._mm512_shuffle_f32x4::<ODD>(a, b));
+            v[r] = avx._mm512_add_ps(even, odd);
+        }
+        for r in [0, 2] {
+            let (a, b) = (v[r], v[r + 1]);
+            v[r] =
+                avx._mm512_add_ps(avx._mm512_shuffle_ps::<FIRST>(a, b), avx._mm512_shuffle_ps::<LAST>(a, b));
+        }
+        let (a, b) = (v[0], v[2]);
+        avx._mm512_add_ps(avx._mm512_shuffle_ps::<EVEN>(a, b), avx._mm512_shuffle_ps::<ODD>(a, b))
+    }
+
+    #[inline(always)]
+    pub(super) fn sums_across_8(simd: V3, mut v: [__m256; 8]) -> __m256 {
+        let avx = simd.avx;
+        for r in [0, 1, 2, 3] {
+            let (a, b) = (v[r], v[r + 4]);
+            let (first, last) =
+                (avx._mm256_permute2f128_ps::<0x20>(a, b), avx._mm256_permute2f128_ps::<0x31>(a, b));
+            v[r] = avx._mm256_add_ps(first, last);
+        }
+        for r in [0, 2] {
+            let (a, b) = (v[r], v[r + 1]);
+            v[r] =
+                avx._mm256_add_ps(avx._mm256_shuffle_ps::<FIRST>(a, b), avx._mm256_shuffle_ps::<LAST>(a, b));
+        }
+        let (a, b) = (v[0], v[2]);
+        avx._mm256_add_ps(avx._mm256_shuffle_ps::<EVEN>(a, b), avx._mm256_shuffle_ps::<ODD>(a, b))
+    }
 }
 
 /// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element. All rows have the same

@@ -1,0 +1,231 @@
+//! Descent over short rows: as many at a time as a vector has lanes, so that their products with the weights are added up
+//! together, and what follows from the sums is computed for all of them.
+//!
+//! A row alone would spend most of its time on the sum across its own vector, and wait for it.
+
+use std::ops::Range;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::super::Loss;
+use super::passes::{FLUSH, Model, Sums, View, judge, tree};
+use super::simd::{LANES, MOST_LANES, padded, prefetch, sums_across};
+
+/// Columns of a short row, at most.
+pub(super) const SHORT: usize = 64;
+
+/// How many elements ahead rows are fetched: eight kibibytes, so far that memory has answered when they are needed.
+const AHEAD: usize = 2048;
+
+/// The sums over all rows of `x`, of which each has at most [`SHORT`] columns. The gradient's bits are those that rows one by
+/// one would give; what is summed in `f64` is summed in another order.
+pub(super) fn short_rows(x: View<'_>, model: Model<'_>) -> Sums {
+    fn sums<const CENTRED: bool, const WIDTH: usize>(x: View<'_>, model: Model<'_>) -> Sums {
+        let pass = |chunk| ShortRows::<CENTRED, WIDTH> { x, rows: x.chunk(chunk), model };
+        tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
+    }
+    match (x.mean.is_some(), x.columns) {
+        (false, ..=16) => sums::<false, 16>(x, model),
+        (false, ..=32) => sums::<false, 32>(x, model),
+        (false, _) => sums::<false, SHORT>(x, model),
+        (true, ..=16) => sums::<true, 16>(x, model),
+        (true, ..=32) => sums::<true, 32>(x, model),
+        (true, _) => sums::<true, SHORT>(x, model),
+    }
+}
+
+/// Rows of at most `WIDTH` columns.
+struct ShortRows<'a, const CENTRED: bool, const WIDTH: usize> {
+    x: View<'a>,
+    rows: Range<usize>,
+    model: Model<'a>,
+}
+
+/// `WIDTH` values as vectors; the first `WIDTH / S::F32_LANES` are used.
+type Vectors<S, const WIDTH: usize> = [<S as Simd>::f32s; WIDTH];
+
+/// Sums in `f64`, one for each place of a group, so that none waits for another.
+#[derive(Default)]
+struct Totals {
+    errors: [f64; MOST_LANES],
+    cost: [f64; MOST_LANES],
+}
+
+impl Totals {
+    /// Adds the first `count` samples, of which z is without the bias; gives their errors, and 0 for the others.
+    #[inline(always)]
+    fn add(
+        &mut self,
+        model: Model<'_>,
+        z: &[f32; MOST_LANES],
+        y: &[f32; MOST_LANES],
+        count: usize,
+    ) -> [f32; MOST_LANES] {
+        // A loss that is known, so that the squared error is computed with vectors.
+        match model.loss {
+            Loss::SquaredError => self.add_by(Loss::SquaredError, model.bias, z, y, count),
+            Loss::LogLoss => self.add_by(Loss::LogLoss, model.bias, z, y, count),
+        }
+    }
+
+    #[inline(always)]
+    fn add_by(
+        &mut self,
+        loss: Loss,
+        bias: f32,
+        z: &[f32; MOST_LANES],
+        y: &[f32; MOST_LANES],
+        count: usize,
+    ) -> [f32; MOST_LANES] {
+        let mut errors = [0.0; MOST_LANES];
+        for r in 0..MOST_LANES {
+            let (error, cost) = judge(loss, f64::from(z[r]) + f64::from(bias), f64::from(y[r]));
+            let (error, cost) = if r < count { (error, cost) } else { (0.0, 0.0) };
+            self.errors[r] += error;
+            self.cost[r] += cost;
+            errors[r] = error as f32;
+        }
+        errors
+    }
+}
+
+impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
+    /// The row at `from`, and as much of what follows it as fills the vectors: that meets weights of zero, and sums that
+    /// are left out.
+    #[inline(always)]
+    fn row<S: Simd>(simd: S, values: &[f32], from: usize, mean: &Vectors<S, WIDTH>) -> Vectors<S, WIDTH> {
+        let (values, _) = S::as_simd_f32s(&values[from..from + WIDTH]);
+        let mut row = *mean;
+        for v in 0..const { WIDTH / S::F32_LANES } {
+            row[v] = if CENTRED { simd.sub_f32s(values[v], mean[v]) } else { values[v] };
+        }
+        row
+    }
+
+    /// x·w in vectors to be summed across: element j in partial sum j mod [`LANES`], then halves.
+    #[inline(always)]
+    fn products<S: Simd>(simd: S, row: &Vectors<S, WIDTH>, weights: &Vectors<S, WIDTH>) -> S::f32s {
+        let lanes = const { min(LANES, WIDTH) / S::F32_LANES };
+        let mut sums = [simd.splat_f32s(0.0); WIDTH];
+        for v in 0..const { WIDTH / S::F32_LANES } {
+            sums[v % lanes] = simd.mul_add_e_f32s(row[v], weights[v], sums[v % lanes]);
+        }
+        let mut half = lanes / 2;
+        while half > 0 {
+            for v in 0..half {
+                sums[v] = simd.add_f32s(sums[v], sums[v + half]);
+            }
+            half /= 2;
+        }
+        sums[0]
+    }
+}
+
+const fn min(a: usize, b: usize) -> usize {
+    if a < b { a } else { b }
+}
+
+impl<const CENTRED: bool, const WIDTH: usize> WithSimd for ShortRows<'_, CENTRED, WIDTH> {
+    type Output = Sums;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Sums {
+        let columns = self.x.columns;
+        let weights: Vectors<S, WIDTH> = padded(simd, self.model.weights);
+        let mean: Vectors<S, WIDTH> = padded(simd, self.x.mean.unwrap_or(&[]));
+        let mut sums = Sums { gradient: vec![0.0; columns], errors: 0.0, cost: 0.0 };
+        let mut totals = Totals::default();
+        // What is too near the end to be read as all else is.
+        let (mut last_rows, mut last_y) = ([0.0; (MOST_LANES + 1) * SHORT], [0.0; MOST_LANES]);
+        let mut start = self.rows.start;
+        while start < self.rows.end {
+            let end = (start + FLUSH).min(self.rows.end);
+            let mut gradient = [simd.splat_f32s(0.0); WIDTH];
+            for i in (start..end).step_by(S::F32_LANES) {
+                let count = S::F32_LANES.min(end - i);
+                let mut rows = &self.x.values[i * columns..];
+                if count < S::F32_LANES || rows.len() < S::F32_LANES * columns + WIDTH {
+                    let length = count * columns;
+                    last_rows[..length].copy_from_slice(&rows[..length]);
+                    rows = &last_rows;
+                }
+                let y = self.model.y[i..].first_chunk().unwrap_or_else(|| {
+                    last_y[..count].copy_from_slice(&self.model.y[i..][..count]);
+                    &last_y
+                });
+                let mut products = [simd.splat_f32s(0.0); MOST_LANES];
+                for (r, product) in products.iter_mut().enumerate().take(S::F32_LANES) {
+                    for line in 0..const { WIDTH.div_ceil(16) } {
+                        prefetch(rows, r * columns + AHEAD + 16 * line);
+                    }
+                    let row = Self::row(simd, rows, r * columns, &mean);
+                    *product = Self::products::<S>(simd, &row, &weights);
+                }
+                let errors = totals.add(self.model, &sums_across(simd, &products), y, count);
+                for (r, &error) in errors.iter().enumerate().take(S::F32_LANES) {
+                    let row = Self::row(simd, rows, r * columns, &mean);
+                    let error = simd.splat_f32s(error);
+                    for v in 0..const { WIDTH / S::F32_LANES } {
+                        gradient[v] = simd.mul_add_e_f32s(row[v], error, gradient[v]);
+                    }
+                }
+            }
+            let gradient = pulp::bytemuck::cast_slice::<_, f32>(&gradient);
+            for (sum, value) in sums.gradient.iter_mut().zip(gradient) {
+                *sum += f64::from(*value);
+            }
+            start = end;
+        }
+        sums.errors = totals.errors.iter().sum();
+        sums.cost = totals.cost.iter().sum();
+        sums
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::passes::{error_sums, products};
+    use super::super::simd::NARROW;
+    use super::*;
+
+    fn numbers(count: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 4e6 - 2.0
+        };
+        (0..count).map(|_| next()).collect()
+    }
+
+    /// Many rows at a time, and rows as all others are: the same operations in the same order up to the gradient. The sums in
+    /// `f64` are of the same terms: two orders differ by twice (m − 1)·2⁻⁵³ Σ|terms| at most.
+    #[test]
+    fn short_rows_give_what_rows_one_by_one_give() {
+        for columns in [NARROW, 15, 16, 17, 20, 31, 32, 33, 47, 48, 49, 63, SHORT] {
+            for rows in [1, 2, 5, 15, 16, 17, 255, 256, 257, 1000, 20_000] {
+                let (values, y) = (numbers(rows * columns, 1), numbers(rows, 2));
+                let (weights, mean) = (numbers(columns, 3), numbers(columns, 4));
+                for mean in [None, Some(&mean[..])] {
+                    let x = View::new(&values, rows, columns, mean);
+                    let mut z = vec![0.0; rows];
+                    products(x, &weights, 0.25, &mut z, |z| z);
+                    for loss in [Loss::SquaredError, Loss::LogLoss] {
+                        let place = format!("{rows} × {columns}, {loss:?}, {mean:?}");
+                        let model = Model { loss, weights: &weights, bias: 0.25, y: &y };
+                        let (short, others) = (short_rows(x, model), error_sums(x, model));
+                        let bits = |sums: &Sums| -> Vec<u64> {
+                            sums.gradient.iter().map(|sum| sum.to_bits()).collect()
+                        };
+                        assert_eq!(bits(&short), bits(&others), "{place}");
+                        let judged = z.iter().zip(&y).map(|(&z, &y)| judge(loss, z, f64::from(y)));
+                        let (errors, costs) = judged
+                            .fold((0.0, 0.0), |sums, (e, cost)| (sums.0 + e.abs(), sums.1 + cost.abs()));
+                        let factor = 2.0 * rows as f64 * f64::EPSILON / 2.0;
+                        assert!((short.errors - others.errors).abs() <= factor * errors, "{place}");
+                        assert!((short.cost - others.cost).abs() <= factor * costs, "{place}");
+                    }
+                }
+            }
+        }
+    }
+}
