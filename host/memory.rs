@@ -24,3 +24,13 @@ pub(crate) fn ask_for_huge_pages<T>(storage: &Vec<T>) {
     #[cfg(not(target_os = "linux"))]
     let _ = storage;
 }
+
+/// Gives what was freed back to the system, where the allocator keeps it for each thread that had it: what is needed next may
+/// be elsewhere, and both would count.
+pub(crate) fn give_back_what_is_free() {
+    #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+    // SAFETY: it changes nothing that is in use, and may be called by any thread at any time.
+    unsafe {
+        libc::malloc_trim(0)
+    };
+}

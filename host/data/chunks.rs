@@ -1,6 +1,6 @@
 //! A text file in chunks that end with a line.
 
-use std::io::{Cursor, Read};
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -109,13 +109,20 @@ impl Chunks {
 
     /// Reads `size` bytes more, or what there is.
     fn read(&mut self, size: usize) -> Result<(), Stop> {
-        let count = self.input.by_ref().take(size as u64).read_to_end(&mut self.rest);
-        let count = count.map_err(|error| match error.kind() {
-            _ if !self.compressed => Stop::Unreadable(error),
-            _ => Stop::Damaged(error),
-        })?;
-        self.text += count as u64;
-        self.ended = count < size;
+        let before = self.rest.len();
+        self.rest.reserve_exact(size);
+        self.rest.resize(before + size, 0);
+        let mut end = before;
+        while end < self.rest.len() && !self.ended {
+            match self.input.read(&mut self.rest[end..]) {
+                Ok(count) => (end, self.ended) = (end + count, count == 0),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if self.compressed => return Err(Stop::Damaged(error)),
+                Err(error) => return Err(Stop::Unreadable(error)),
+            }
+        }
+        self.rest.truncate(end);
+        self.text += (end - before) as u64;
         Ok(())
     }
 
@@ -127,21 +134,27 @@ impl Chunks {
         Ok(&mut self.rest)
     }
 
-    /// The next chunk: some `size` bytes, or one line that is longer. None at the end.
-    pub(super) fn next(&mut self, size: usize, separator: u8) -> Result<Option<Vec<u8>>, Stop> {
+    /// The next chunk: some `size` bytes, or one line that is longer. None at the end. What follows is read to the room of
+    /// `used`, which a chunk had before.
+    pub(super) fn next(
+        &mut self,
+        size: usize,
+        separator: u8,
+        mut used: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, Stop> {
         let mut more = size;
         loop {
             if !self.ended && (self.rest.len() < size || more > size) {
-                self.rest.reserve_exact(more);
                 self.read(more)?;
             }
             if self.ended {
                 return Ok(Some(std::mem::take(&mut self.rest)).filter(|chunk| !chunk.is_empty()));
             }
             if let Some(end) = last_end(&self.rest, separator) {
-                let rest = self.rest[end..].to_vec();
+                used.clear();
+                used.extend_from_slice(&self.rest[end..]);
                 self.rest.truncate(end);
-                return Ok(Some(std::mem::replace(&mut self.rest, rest)));
+                return Ok(Some(std::mem::replace(&mut self.rest, used)));
             }
             if self.rest.len() >= LONGEST_LINE {
                 return Err(Stop::Endless(blank_lines(&self.rest, 0).0));

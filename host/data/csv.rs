@@ -1,17 +1,18 @@
 //! CSV files: a line for each sample. Errors say which line and which column.
 //!
-//! The file is read in chunks that end with a line, and the lines of several chunks are taken apart at a time, each chunk by
-//! one thread, while the next chunks are read. A line whose fields are plain goes the short way, number by number; any other
-//! (quoted, with a value missing or wrong) goes the long way, which knows all there is to know of CSV and says what is wrong
-//! with a line.
+//! The file is read in chunks that end with a line. Each thread reads a chunk, one thread at a time, and takes its lines apart
+//! while the others read. A line whose fields are plain goes the short way, number by number; any other (quoted, with a value
+//! missing or wrong) goes the long way, which knows all there is to know of CSV and says what is wrong with a line.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use csv_core::{ReadRecordResult, ReaderBuilder};
 use rayon::prelude::*;
 
 use super::Missing;
 use super::chunks::{Chunks, Stop, blank_lines, line_ends};
+use super::decimal::{Ends, number};
 use super::names::{Header, quoted};
 use super::plan::{Bad, Part, Picked, Plan, Source, Texts};
 use super::reader::Separator;
@@ -19,8 +20,11 @@ use crate::Result;
 
 /// Bytes of a chunk, if no line is longer.
 const CHUNK: usize = 64 << 10;
-/// Chunks for each thread that are read at a time: enough to share the work, and little memory beside the numbers.
-const CHUNKS: usize = 2;
+/// Chunks for each thread that are read at a time, at most: so many that it matters little when one thread is done before the
+/// others.
+const CHUNKS: usize = 16;
+/// Numbers for each thread after which no more chunks are read at that time: little memory beside all of them.
+const NUMBERS: usize = 1 << 15;
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Separators that are looked for, the first of those that are there as often.
@@ -42,11 +46,48 @@ struct Layout {
 pub(super) struct File {
     layout: Layout,
     chunks: Chunks,
-    /// The chunks that are read and not yet taken apart, and why there are no more.
-    ahead: (Vec<Vec<u8>>, Option<Stop>),
-    /// Lines before them, and bytes.
+    /// The chunk that is read and not yet taken apart.
+    ahead: Option<Vec<u8>>,
+    /// Why there are no more.
+    stop: Option<Stop>,
+    /// Lines that are taken apart, and bytes.
     lines: u64,
     taken: u64,
+}
+
+/// The chunks of a round, handed out one by one.
+struct Round<'a> {
+    chunks: &'a mut Chunks,
+    separator: u8,
+    ahead: Option<Vec<u8>>,
+    stop: Option<Stop>,
+    /// Chunks handed out, and the numbers that came of those that are done.
+    count: usize,
+    numbers: usize,
+    threads: usize,
+}
+
+impl Round<'_> {
+    /// The next chunk and its place; `used` is one that is done with, of which so many numbers came.
+    fn next(&mut self, used: Vec<u8>, numbers: usize) -> Option<(usize, Vec<u8>)> {
+        self.numbers += numbers;
+        let full = self.count == CHUNKS * self.threads || self.numbers >= NUMBERS * self.threads;
+        if full || self.stop.is_some() {
+            return None;
+        }
+        let chunk = match self.ahead.take() {
+            Some(chunk) => chunk,
+            None => match self.chunks.next(CHUNK, self.separator, used) {
+                Ok(chunk) => chunk?,
+                Err(stop) => {
+                    self.stop = Some(stop);
+                    return None;
+                }
+            },
+        };
+        self.count += 1;
+        Some((self.count, chunk))
+    }
 }
 
 /// What becomes of a field.
@@ -74,7 +115,7 @@ impl File {
         };
         let (mut lines, mut taken, mut record) = (0, 0, Record::new(separator));
         loop {
-            let chunk = chunks.next(CHUNK, separator).map_err(|stop| stop.after(lines, path))?;
+            let chunk = chunks.next(CHUNK, separator, Vec::new()).map_err(|stop| stop.after(lines, path))?;
             let Some(mut chunk) = chunk else { return Err(nowhere.error(EMPTY)) };
             let (blank, begin) = blank_lines(&chunk, 0);
             lines += blank;
@@ -95,9 +136,8 @@ impl File {
             header.hint = hint(&header, separator, named);
             taken += data as u64;
             chunk.drain(..data);
-            let ahead = (vec![chunk], None);
             let layout = Layout { header, separator, counts };
-            return Ok(File { layout, chunks, ahead, lines, taken });
+            return Ok(File { layout, chunks, ahead: Some(chunk), stop: None, lines, taken });
         }
     }
 }
@@ -108,44 +148,51 @@ impl Source for File {
     }
 
     fn parts(&mut self, plan: &Plan) -> Result<Vec<Part>> {
-        let takes = self.layout.takes(plan);
-        let (now, stop) = std::mem::take(&mut self.ahead);
-        if now.is_empty() {
-            let path = &self.layout.header.path;
-            return stop.map_or(Ok(Vec::new()), |stop| Err(stop.after(self.lines, path)));
+        if let Some(stop) = self.stop.take() {
+            return Err(stop.after(self.lines, &self.layout.header.path));
         }
-        let (layout, chunks) = (&self.layout, &mut self.chunks);
-        let (parts, ahead) = rayon::join(
-            || now.par_iter().map(|chunk| layout.take_apart(plan, &takes, chunk)).collect::<Vec<_>>(),
-            || if stop.is_some() { (Vec::new(), stop) } else { read_ahead(chunks, layout.separator) },
-        );
-        self.ahead = ahead;
-        self.taken += now.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
-        let place = |(mut part, lines): (Part, u64)| {
+        let (layout, threads) = (&self.layout, rayon::current_num_threads());
+        let takes = layout.takes(plan);
+        let round = Mutex::new(Round {
+            chunks: &mut self.chunks,
+            separator: layout.separator,
+            ahead: self.ahead.take(),
+            stop: None,
+            count: 0,
+            numbers: 0,
+            threads,
+        });
+        let work = |_| {
+            let (mut done, mut used, mut numbers) = (Vec::new(), Vec::new(), 0);
+            loop {
+                // By itself, so that the others can read while this chunk is taken apart.
+                let next = round.lock().expect("no thread has panicked").next(used, numbers);
+                let Some((place, chunk)) = next else { return done };
+                let apart = layout.take_apart(plan, &takes, &chunk);
+                numbers = apart.0.values.len();
+                done.push((place, chunk.len(), apart));
+                used = chunk;
+            }
+        };
+        let mut done: Vec<_> = (0..threads).into_par_iter().with_max_len(1).flat_map_iter(work).collect();
+        done.sort_unstable_by_key(|(place, ..)| *place);
+        self.stop = round.into_inner().expect("no thread has panicked").stop;
+        if done.is_empty() && self.stop.is_some() {
+            return self.parts(plan);
+        }
+        let mut parts = Vec::with_capacity(done.len());
+        for (_, bytes, (mut part, lines)) in done {
             part.move_on(self.lines + 1);
             self.lines += lines;
-            part
-        };
-        Ok(parts.into_iter().map(place).collect())
+            self.taken += bytes as u64;
+            parts.push(part);
+        }
+        Ok(parts)
     }
 
     fn left(&self) -> f64 {
         self.chunks.left(self.taken)
     }
-}
-
-/// The chunks to be taken apart next, and why there are no more.
-fn read_ahead(chunks: &mut Chunks, separator: u8) -> (Vec<Vec<u8>>, Option<Stop>) {
-    let chunks_at_a_time = CHUNKS * rayon::current_num_threads();
-    let mut read = Vec::with_capacity(chunks_at_a_time);
-    while read.len() < chunks_at_a_time {
-        match chunks.next(CHUNK, separator) {
-            Ok(Some(chunk)) => read.push(chunk),
-            Ok(None) => break,
-            Err(stop) => return (read, Some(stop)),
-        }
-    }
-    (read, None)
 }
 
 impl Layout {
@@ -161,6 +208,7 @@ impl Layout {
     /// Takes the lines of a chunk apart: the rows, with line numbers from 0 in it, and its lines.
     fn take_apart(&self, plan: &Plan, takes: &[Take], chunk: &[u8]) -> (Part, u64) {
         let mut part = Part::new(plan);
+        let mut ends = Ends::new(chunk, self.separator);
         let mut record = None;
         let (mut at, mut lines) = (0, 0);
         loop {
@@ -169,7 +217,7 @@ impl Layout {
             if begin == chunk.len() {
                 return (part, lines);
             }
-            at = match self.short(plan, takes, chunk, begin, &mut part) {
+            at = match self.short(plan, takes, chunk, (begin, &mut ends), &mut part) {
                 Some(end) => end,
                 None => {
                     let record = record.get_or_insert_with(|| Record::new(self.separator));
@@ -194,22 +242,30 @@ impl Layout {
         plan: &Plan,
         takes: &[Take],
         chunk: &[u8],
-        begin: usize,
+        (begin, ends): (usize, &mut Ends<'_>),
         part: &mut Part,
     ) -> Option<usize> {
         let rows = part.values.len();
         part.values.resize(rows + plan.features(), 0.0);
         let mut y = 0.0;
         let row = &mut part.values[rows..];
-        let end = fields(self.separator, takes, chunk, begin, &part.texts, |slot, value| {
+        let end = fields(self.separator, takes, chunk, (begin, ends), &part.texts, |slot, value| {
             *row.get_mut(slot).unwrap_or(&mut y) = value;
         });
-        match end {
-            Some(_) if plan.target => part.y.push(y),
-            Some(_) => {}
-            None => part.values.truncate(rows),
+        let Some(end) = end else {
+            part.values.truncate(rows);
+            return None;
+        };
+        if plan.target {
+            part.y.push(y);
         }
-        end
+        if rows == 0 {
+            // Room for the others, if they are as long.
+            let more = (chunk.len() - end) / (end - begin) + 1;
+            part.values.reserve(more * plan.features());
+            part.y.reserve(if plan.target { more } else { 0 });
+        }
+        Some(end)
     }
 
     /// Adds a line to `part` whatever its fields are, or says what is wrong with them.
@@ -283,38 +339,25 @@ fn fields(
     separator: u8,
     takes: &[Take],
     chunk: &[u8],
-    mut at: usize,
+    (mut at, ends): (usize, &mut Ends<'_>),
     texts: &[Texts],
     mut set: impl FnMut(usize, f32),
 ) -> Option<usize> {
     let last = takes.len() - 1;
     for (j, take) in takes.iter().enumerate() {
-        while chunk.get(at) == Some(&b' ') {
-            at += 1;
-        }
-        let end = if let Take::Number(slot) = take {
-            let (value, length) = fast_float2::parse_partial::<f32, _>(&chunk[at..]).ok()?;
-            if !value.is_finite() {
-                return None;
-            }
-            set(*slot, value);
-            let mut end = at + length;
-            while chunk.get(end) == Some(&b' ') {
-                end += 1;
-            }
-            end
+        let end = ends.next(at);
+        if let Take::Number(slot) = take {
+            set(*slot, number(chunk, at, end).filter(|value| value.is_finite())?);
         } else {
-            if chunk.get(at) == Some(&b'"') {
+            let field = chunk[at..end].trim_ascii();
+            if field.first() == Some(&b'"') {
                 return None;
             }
-            let end =
-                memchr::memchr3(separator, b'\n', b'\r', &chunk[at..]).map_or(chunk.len(), |end| at + end);
             if let Take::Text(slot) = take {
-                let text = std::str::from_utf8(chunk[at..end].trim_ascii()).ok()?;
+                let text = std::str::from_utf8(field).ok()?;
                 set(*slot, texts[*slot].number(text)? as f32);
             }
-            end
-        };
+        }
         let next = chunk.get(end).copied();
         at = match next {
             Some(byte) if j < last && byte == separator => end + 1,

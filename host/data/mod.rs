@@ -13,6 +13,7 @@ mod cells;
 mod chunks;
 mod classes;
 mod csv;
+mod decimal;
 mod encoding;
 mod names;
 mod npy;
@@ -35,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use names::listed;
+use rayon::prelude::*;
 
 use crate::{Error, Result};
 
@@ -42,6 +44,14 @@ use crate::{Error, Result};
 pub(crate) fn repeated(names: &[String]) -> Option<&String> {
     let mut seen = HashSet::new();
     names.iter().find(|name| !seen.insert(*name))
+}
+
+/// The first of `values` that is not finite. Pieces are looked at whole, which vectors do, all at a time.
+fn not_finite(values: &[f32]) -> Option<usize> {
+    const PIECE: usize = 1 << 16;
+    let all = |values: &[f32]| values.iter().fold(true, |all, value| all & value.is_finite());
+    let piece = values.par_chunks(PIECE).position_first(|values| !all(values))?;
+    values.iter().skip(piece * PIECE).position(|value| !value.is_finite()).map(|i| piece * PIECE + i)
 }
 
 /// Numbers in rows and named columns: samples × features, row-major.
@@ -84,7 +94,7 @@ impl Table {
                 columns.len()
             )));
         }
-        if let Some(i) = values.iter().position(|value| !value.is_finite()) {
+        if let Some(i) = not_finite(&values) {
             return Err(Error::Data(format!(
                 "row {}, column {:?}: {} is not a finite number",
                 i / columns.len() + 1,
@@ -159,7 +169,7 @@ impl Dataset {
         if y.len() != features.rows() {
             return Err(Error::Data(format!("{} target values for {} samples", y.len(), features.rows())));
         }
-        if let Some(i) = y.iter().position(|value| !value.is_finite()) {
+        if let Some(i) = not_finite(&y) {
             return Err(Error::Data(format!(
                 "row {}, target {target:?}: {} is not a finite number",
                 i + 1,

@@ -6,7 +6,7 @@ use super::classes::{self, label};
 use super::encoding::unknown;
 use super::names::{Header, quoted};
 use super::{Column, Dataset, Encoding, Missing, Table, split};
-use crate::memory::ask_for_huge_pages;
+use crate::memory::{ask_for_huge_pages, give_back_what_is_free};
 use crate::{Error, Result};
 
 /// Values up to which room for them is doubled: so little is no burden.
@@ -290,23 +290,41 @@ impl Rows {
     /// Reads what comes next; `false` at the end.
     pub(super) fn read(&mut self, source: &mut dyn Source, plan: &Plan) -> Result<bool> {
         let parts = source.parts(plan)?;
-        if parts.is_empty() {
-            return Ok(false);
+        let more = !parts.is_empty();
+        self.add(parts, source.left(), source.header(), plan)?;
+        Ok(more)
+    }
+
+    /// Reads all that there is: what was read is added while what comes next is read.
+    pub(super) fn read_all(&mut self, source: &mut (dyn Source + Send), plan: &Plan) -> Result<()> {
+        let header = source.header().clone();
+        let mut parts = source.parts(plan)?;
+        while !parts.is_empty() {
+            let left = source.left();
+            let (next, added) = rayon::join(|| source.parts(plan), || self.add(parts, left, &header, plan));
+            added?;
+            parts = next?;
         }
+        give_back_what_is_free();
+        Ok(())
+    }
+
+    /// Adds rows to those before; as many are left in the file as `left` says: see [`Source::left`].
+    fn add(&mut self, parts: Vec<Part>, left: f64, header: &Header, plan: &Plan) -> Result<()> {
         let read: usize = parts.iter().map(|part| part.values.len() / plan.features()).sum();
         let before = self.count(plan);
-        let left = if self.extent == Extent::File { source.left() * (before + read) as f64 } else { 0.0 };
-        self.make_room(plan, read, left, before).map_err(|_| no_memory(source.header(), before))?;
+        let left = if self.extent == Extent::File { left * (before + read) as f64 } else { 0.0 };
+        self.make_room(plan, read, left, before).map_err(|_| no_memory(header, before))?;
         for mut part in parts {
             self.vocabulary
                 .translate(&mut part)
                 .and_then(|()| part.bad.take().map_or(Ok(()), Err))
-                .map_err(|bad| refused(source, &bad))?;
+                .map_err(|bad| refused(header, &bad))?;
             self.dropped += part.dropped;
             self.values.extend_from_slice(&part.values);
             self.y.extend_from_slice(&part.y);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Room for `rows` more, and for what is left of the file if it is as what has been read, and a little more: a
@@ -610,8 +628,8 @@ fn expand(
 }
 
 /// The error for a row that cannot be used.
-fn refused(source: &dyn Source, bad: &Bad) -> Error {
-    source.header().error(&format!("{} {}{}", source.header().place, bad.at, bad.problem))
+fn refused(header: &Header, bad: &Bad) -> Error {
+    header.error(&format!("{} {}{}", header.place, bad.at, bad.problem))
 }
 
 fn no_memory(header: &Header, rows: usize) -> Error {

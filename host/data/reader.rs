@@ -407,8 +407,8 @@ impl Reader {
 }
 
 /// All rows of a file.
-fn all(source: &mut dyn Source, plan: &Plan, vocabulary: Vocabulary) -> Result<Rows> {
+fn all(source: &mut (dyn Source + Send), plan: &Plan, vocabulary: Vocabulary) -> Result<Rows> {
     let mut rows = Rows::new(vocabulary, Extent::File);
-    while rows.read(source, plan)? {}
+    rows.read_all(source, plan)?;
     Ok(rows)
 }

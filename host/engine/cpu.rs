@@ -185,12 +185,10 @@ impl Engine for Cpu {
         check::descent(self, "cost", samples, weights, bias)?;
         check::labels("cost", loss, &samples.y.values)?;
         let Samples { x, scaling, y } = *samples;
-        let mut z = HostMatrix::filled("cost", x.rows, 1, 0.0_f64)?;
         let penalty = objective.penalty(squares(&weights.values));
         let weights = folded(weights, scaling);
-        passes::products(x.scaled(scaling), &weights, bias.values[0], &mut z.values, |value| value);
-        let costs = z.values.iter().zip(y.values.iter()).map(|(&z, &y)| loss.cost(z, f64::from(y)));
-        Ok(costs.sum::<f64>() / x.rows as f64 + penalty)
+        let model = Model { loss, weights: &weights, bias: bias.values[0], y: &y.values };
+        Ok(passes::descent_sums(x.scaled(scaling), model).cost / x.rows as f64 + penalty)
     }
 
     fn matrix_vector(
