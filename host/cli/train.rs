@@ -461,6 +461,9 @@ impl Common {
         self.describe_data(&mut page, trained);
         page.section("Metrics").text(match &trained.test {
             Some(_) => "The test share was held back: neither weights nor scaling nor means are of it.",
+            None if trained.streamed => {
+                "On the training data, which says little of how good the model is on others: evaluate it on another file."
+            }
             None => {
                 "On the training data, which says little of how good the model is on others: hold some back with \
                  --test-share."
@@ -597,7 +600,8 @@ impl Job for Fit<'_> {
             Samples::Whole(shares) => shares,
             Samples::Blocks(blocks) => {
                 let (train, dropped) = EvaluateBlocks { model: &model, blocks }.run(engine)?;
-                return Ok(Trained { model, engine: engine.description(), time, dropped, train, test: None });
+                let engine = engine.description();
+                return Ok(Trained { model, engine, time, dropped, train, test: None, streamed: true });
             }
         };
         // A picture shows what was held back, if anything was.
@@ -605,7 +609,7 @@ impl Job for Fit<'_> {
         let test = test.as_ref().map(|test| evaluate(test, self.predictions)).transpose()?;
         let dropped = train.dropped();
         let train = evaluate(train, self.predictions && test.is_none())?;
-        Ok(Trained { model, engine: engine.description(), time, dropped, train, test })
+        Ok(Trained { model, engine: engine.description(), time, dropped, train, test, streamed: false })
     }
 }
 
@@ -619,6 +623,8 @@ struct Trained {
     dropped: usize,
     train: Evaluation,
     test: Option<Evaluation>,
+    /// From a file that is not kept, of which no share can be held back.
+    streamed: bool,
 }
 
 /// A progress bar on a terminal, nothing elsewhere.
@@ -818,7 +824,11 @@ impl Trained {
                 text.push_str(&test.line(&format!("the test share, {}", count(test.samples(), "sample"))));
             }
             None => {
-                text.push_str(&train.line("the training data (--test-share holds others back for a test)"))
+                let remedy = match self.streamed {
+                    true => "evaluate it on another file for a test",
+                    false => "--test-share holds others back for a test",
+                };
+                text.push_str(&train.line(&format!("the training data ({remedy})")));
             }
         }
         text.push_str(&test.as_ref().unwrap_or(train).matrix(model.classes().unwrap_or_default()));
