@@ -31,7 +31,7 @@ pub enum Format {
     /// Columns by their names, as pandas, polars, Arrow and Spark write them. Each has numbers (whole, floating-point,
     /// decimal, or `false` and `true` as 0 and 1) or text, which is a category or a class; null is a missing value, as NaN
     /// is. Nested columns, dates and times are refused where they are asked for. Uncompressed, or compressed by Snappy,
-    /// gzip, Zstandard or LZ4. Read where this crate was built with its feature `parquet`.
+    /// gzip, Zstandard or LZ4. Read by the feature `parquet`, which is on unless it was left out.
     Parquet,
 }
 

@@ -19,8 +19,6 @@ const SCRIPT: &str = include_str!("run.sh");
 
 /// A bundle stays small enough to be copied in seconds; one that grows past this holds what it should not.
 const MOST_BYTES: u64 = 64 << 20;
-/// What is left out unless it is asked for. Tests have it, so that nothing is compiled for the bundle alone.
-const FEATURES: &str = "--features=parquet";
 
 /// What is in a bundle.
 #[derive(Serialize)]
@@ -52,11 +50,11 @@ pub fn bundle() -> Result<()> {
     }
     fs::create_dir_all(&new)?;
 
-    let build = ["build", "--release", "--package=tilegrad", FEATURES, "--bins"];
+    let build = ["build", "--release", "--package=tilegrad", "--bins"];
     for (name, program) in executables(&workspace, &build)? {
         place(&program, &new.join("bin").join(name))?;
     }
-    let mut build = vec!["test", "--release", "--no-run", "--package=tilegrad", FEATURES];
+    let mut build = vec!["test", "--release", "--no-run", "--package=tilegrad"];
     for test in TESTS {
         build.extend(["--test", test]);
     }
@@ -66,7 +64,7 @@ pub fn bundle() -> Result<()> {
         place(&program, &new.join("bin/tests").join(name))?;
     }
     if has_benches(&workspace)? {
-        let build = ["bench", "--no-run", "--package=tilegrad", FEATURES, "--bench=*"];
+        let build = ["bench", "--no-run", "--package=tilegrad", "--bench=*"];
         for (name, program) in
             executables(&workspace, &build)?.into_iter().filter(|(name, _)| name != "tilegrad")
         {
