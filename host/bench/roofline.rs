@@ -104,7 +104,7 @@ fn paint<B: DrawingBackend>(
         .caption(label(title, 100), text(15 * PIXEL, INK))
         .x_label_area_size(44 * PIXEL)
         .y_label_area_size(64 * PIXEL)
-        .build_cartesian_2d((x.0..x.1).log_scale(), (y.0..y.1).log_scale())?;
+        .build_cartesian_2d(wholly(x).log_scale(), wholly(y).log_scale())?;
     chart
         .configure_mesh()
         .x_desc("operations for each byte that has to be moved")
@@ -191,6 +191,11 @@ fn marker<B: DrawingBackend>(plot: &Area<B>, (x, y): (i32, i32), kind: Kind) -> 
         Kind::Operation => plot.draw(&TriangleMarker::new((x, y), 3 * POINT / 2, filled)),
         Kind::Peer => plot.draw(&Rectangle::new([(x - POINT, y - POINT), (x + POINT, y + POINT)], filled)),
     }
+}
+
+/// A range that has both ends on its axis, whatever their rounding.
+fn wholly((least, most): (f64, f64)) -> std::ops::Range<f64> {
+    least * (1.0 - 1e-9)..most * (1.0 + 1e-9)
 }
 
 /// The whole decades around some numbers above 0.

@@ -3,10 +3,10 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::axis::{number, ticks};
 use super::canvas::{
     Area, CONTOUR, Drawn, GREEN, INK, MUTED, ORANGE, PIXEL, SMALL, TEXT, THICK, THIN, WIDTH, label, text,
 };
-use super::plot::tick;
 
 /// Heights: of a panel with its axes, and of the lines below it.
 const PANEL: i32 = 430 * PIXEL;
@@ -21,8 +21,6 @@ const POINTS: usize = 720;
 /// Contours inside the start's, each of half the excess of the next, and outside.
 const INSIDE: i32 = 8;
 const OUTSIDE: i32 = 6;
-/// What rounding may do to a number on an axis, in steps.
-const SLACK: f64 = 1e-6;
 /// How much wider the picture is than what it shows.
 const SPARE: f64 = 1.3;
 
@@ -113,13 +111,17 @@ impl Panel {
         for value in ticks(view.least[0], view.most(0), 5) {
             let x = view.pixel([value, 0.0]).0.round() as i32;
             area.draw(&PathElement::new(vec![(x, bottom), (x, bottom + TICK)], MUTED.stroke_width(THIN)))?;
-            area.draw(&Text::new(tick(value), (x, bottom + TICK + 3 * PIXEL), text(SMALL, INK).pos(below)))?;
+            area.draw(&Text::new(
+                number(value),
+                (x, bottom + TICK + 3 * PIXEL),
+                text(SMALL, INK).pos(below),
+            ))?;
         }
         let before = Pos::new(HPos::Right, VPos::Center);
         for value in ticks(view.least[1], view.most(1), 6) {
             let y = view.pixel([0.0, value]).1.round() as i32;
             area.draw(&PathElement::new(vec![(left - TICK, y), (left, y)], MUTED.stroke_width(THIN)))?;
-            area.draw(&Text::new(tick(value), (left - 2 * TICK, y), text(SMALL, INK).pos(before)))?;
+            area.draw(&Text::new(number(value), (left - 2 * TICK, y), text(SMALL, INK).pos(before)))?;
         }
         let name = |feature: &str| format!("weight of {}", label(feature, 24));
         let place = ((left + right) / 2, bottom + SMALL + 3 * TICK);
@@ -250,23 +252,6 @@ fn rounded((x, y): (f64, f64)) -> (i32, i32) {
     (x.round() as i32, y.round() as i32)
 }
 
-/// Round numbers from `least` to `most`, about so many.
-fn ticks(least: f64, most: f64, count: usize) -> Vec<f64> {
-    let rough = (most - least) / count as f64;
-    let decade = 10.0_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0]
-        .map(|part| part * decade)
-        .into_iter()
-        .find(|step| *step >= (1.0 - SLACK) * rough);
-    let Some(step) = step.filter(|step| step.is_finite() && *step > 0.0) else { return Vec::new() };
-    // A round number at an end is there, whatever its rounding.
-    let first = (least / step - SLACK).ceil();
-    (0..=2 * count)
-        .map(|i| (first + i as f64) * step)
-        .take_while(|value| *value <= most + SLACK * step)
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -302,14 +287,6 @@ mod tests {
         assert!(parts.iter().flatten().all(|(x, y)| (10..=110).contains(x) && (20..=220).contains(y)));
         assert_eq!(parts.last().map(Vec::as_slice), Some(&[(50, 50), (60, 60)][..]));
         assert!(view.holds(view.pixel([0.0, 0.0])) && view.holds(view.pixel([3.0, -2.0])));
-    }
-
-    #[test]
-    fn axes_have_round_numbers() {
-        assert_eq!(ticks(-0.3, 2.1, 5), [0.0, 0.5, 1.0, 1.5, 2.0]);
-        assert!(ticks(0.0, 0.0, 5).is_empty());
-        assert!(ticks(0.0, f64::INFINITY, 5).is_empty());
-        assert_eq!(ticks(1e-9, 3e-9, 2).len(), 3);
     }
 
     #[test]

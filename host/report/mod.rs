@@ -6,6 +6,7 @@
 //! | [`Picture`] of [`Plot`]s | as a file of a [`Format`] |
 //! | [`Page`] | one HTML file that needs no other |
 
+mod axis;
 pub(crate) mod canvas;
 mod contours;
 mod page;

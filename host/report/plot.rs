@@ -1,15 +1,15 @@
 //! Pictures of training and of predictions.
 
-use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
+use plotters::coord::ranged1d::{AsRangedCoord, Ranged};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::axis::{Ticked, decades, numbers, ticks};
 use super::canvas::{
     Area, BLUE, Drawing, Drawn, Format, GRID, INK, MUTED, ORANGE, PAPER, PIXEL, SMALL, TEXT, THICK, THIN,
     WIDTH, label, text,
 };
 use super::contours::Contours;
-use super::significant;
 use crate::Result;
 
 /// Heights: of the title, and of plots.
@@ -28,6 +28,8 @@ const TICK: i32 = 5 * PIXEL;
 const MOST_POINTS: usize = 2000;
 /// Numbers beyond this are left out: axes of such are not computed.
 const LARGEST: f64 = 1e100;
+/// What an axis shows at least, of the largest number on it.
+const LEAST_RANGE: f64 = 0.1;
 /// The largest cost over the least from which on the axis has decades.
 const DECADES: f64 = 20.0;
 /// Side of a confusion matrix' cells: at most; at least where they have numbers; at least where they have names.
@@ -43,9 +45,14 @@ const OPAQUE: f64 = 0.55;
 const FAINT: f64 = 0.1;
 /// The most classes that are shown: the cells of more could not be told apart.
 const MOST_CLASSES: usize = 200;
-/// Characters of a title and of a class.
+/// Characters of a title.
 const TITLE_LENGTH: usize = 80;
-const CLASS_LENGTH: usize = 20;
+/// The room of a class's name: what a matrix leaves, less the words beside it.
+const NAME: i32 = ROWS - BESIDE;
+/// The room of the words beside the names.
+const BESIDE: i32 = 2 * MARGIN + TEXT;
+/// The width of most small letters.
+const NARROW: i32 = 65 * SMALL / 100;
 
 /// Pictures one below the other, 800 pixels wide.
 ///
@@ -159,7 +166,7 @@ impl Plot {
     /// What it shows.
     fn title(&self) -> String {
         match self {
-            Plot::CostHistory { step, .. } => format!("cost J before each {step}, and after the last"),
+            Plot::CostHistory { step, .. } => format!("cost before each {step}, and after the last"),
             Plot::Predictions { target, samples, .. } => {
                 format!("predicted against actual {}: {samples}", label(target, 30))
             }
@@ -205,6 +212,58 @@ pub(super) fn heading<B: DrawingBackend>(area: &Area<B>, words: &str) -> Drawn<B
     area.draw(&Text::new(label(words, TITLE_LENGTH), place, text(TEXT, INK).pos(middle)))
 }
 
+/// An axis: its name, and the numbers on it.
+struct Axis<'a> {
+    name: &'a str,
+    ticks: Vec<f64>,
+}
+
+/// Something to draw in, by the numbers on its axes.
+type Chart<'a, B, X, Y> = ChartContext<
+    'a,
+    B,
+    Cartesian2d<Ticked<<X as AsRangedCoord>::CoordDescType>, Ticked<<Y as AsRangedCoord>::CoordDescType>>,
+>;
+
+/// A chart below a heading: its axes and their grid.
+fn chart<'a, B, X, Y>(
+    area: &'a Area<B>,
+    (x, y): (X, Y),
+    [below, beside]: [Axis<'_>; 2],
+) -> Result<Chart<'a, B, X, Y>, DrawingAreaErrorKind<B::ErrorType>>
+where
+    B: DrawingBackend,
+    X: AsRangedCoord<Value = f64>,
+    X::CoordDescType: Ranged<ValueType = f64>,
+    Y: AsRangedCoord<Value = f64>,
+    Y::CoordDescType: Ranged<ValueType = f64>,
+{
+    let (x_text, y_text) = (numbers(&below.ticks), numbers(&beside.ticks));
+    let mut chart = ChartBuilder::on(area)
+        .margin(MARGIN)
+        .margin_top(HEADING)
+        .margin_right(2 * MARGIN)
+        .x_label_area_size(BOTTOM_LABELS)
+        .y_label_area_size(LEFT_LABELS)
+        .build_cartesian_2d(
+            Ticked { axis: x.into(), ticks: below.ticks },
+            Ticked { axis: y.into(), ticks: beside.ticks },
+        )?;
+    chart
+        .configure_mesh()
+        .x_desc(below.name)
+        .y_desc(beside.name)
+        .x_label_formatter(&|x| x_text(*x))
+        .y_label_formatter(&|y| y_text(*y))
+        .label_style(text(SMALL, INK))
+        .axis_desc_style(text(TEXT, INK))
+        .axis_style(MUTED.stroke_width(THIN))
+        .bold_line_style(GRID.stroke_width(THIN))
+        .set_all_tick_mark_size(TICK)
+        .draw()?;
+    Ok(chart)
+}
+
 /// A line's name and what it looks like.
 struct Line<'a> {
     name: &'a str,
@@ -226,42 +285,26 @@ fn history<B: DrawingBackend>(area: &Area<B>, training: &[f64], validation: &[f6
         return Ok(());
     }
     if least > 1.0 / LARGEST && most / least > DECADES {
-        return curves(area, &lines, step, (least / 1.1..most * 1.1).log_scale());
+        let (least, most) = (least / 1.1, most * 1.1);
+        return curves(area, &lines, step, (least..most).log_scale(), decades(least, most));
     }
-    let margin = 0.05 * (most - least).max(1e-3 * most.abs()).max(1.0 / LARGEST);
-    curves(area, &lines, step, least - margin..most + margin)
+    let margin = 0.05 * (most - least).max(LEAST_RANGE * most.abs()).max(1.0 / LARGEST);
+    let (least, most) = (least - margin, most + margin);
+    curves(area, &lines, step, least..most, ticks(least, most, 7))
 }
 
-fn curves<B, Y>(area: &Area<B>, lines: &[Line<'_>], step: &str, y: Y) -> Drawn<B>
+fn curves<B, Y>(area: &Area<B>, lines: &[Line<'_>], step: &str, y: Y, costs: Vec<f64>) -> Drawn<B>
 where
     B: DrawingBackend,
     Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
+    Y::CoordDescType: Ranged<ValueType = f64>,
 {
     let steps =
         lines.iter().map(|line| line.first + line.costs.len()).max().unwrap_or(0).saturating_sub(1).max(1);
-    let mut chart = ChartBuilder::on(area)
-        .margin(MARGIN)
-        .margin_top(HEADING)
-        .margin_right(2 * MARGIN)
-        .x_label_area_size(BOTTOM_LABELS)
-        .y_label_area_size(LEFT_LABELS)
-        .build_cartesian_2d(0.0..steps as f64, y)?;
-    chart
-        .configure_mesh()
-        .x_desc(step)
-        .y_desc("cost J")
-        .x_labels(8)
-        .y_labels(6)
-        .x_label_formatter(&|x| whole(*x))
-        .y_label_formatter(&|y| tick(*y))
-        .label_style(text(SMALL, INK))
-        .axis_desc_style(text(TEXT, INK))
-        .axis_style(MUTED.stroke_width(THIN))
-        .max_light_lines(1)
-        .bold_line_style(GRID.stroke_width(THIN))
-        .set_all_tick_mark_size(TICK)
-        .draw()?;
+    // There is nothing between two steps.
+    let whole = ticks(0.0, steps as f64, steps.min(8));
+    let axes = [Axis { name: step, ticks: whole }, Axis { name: "cost J", ticks: costs }];
+    let mut chart = chart(area, (0.0..steps as f64, y), axes)?;
     for Line { name, colour, costs, first } in lines {
         let colour = *colour;
         let points = thinned(costs).into_iter().map(|(step, cost)| (step + *first as f64, cost));
@@ -282,29 +325,6 @@ where
             .draw()?;
     }
     Ok(())
-}
-
-/// A number on an axis: few digits, no zeros behind them.
-pub(super) fn tick(value: f64) -> String {
-    // What is left of 0 by rounding.
-    if value.abs() < 1e-300 {
-        return "0".to_owned();
-    }
-    let text = significant(value, 4);
-    let (digits, exponent) = match text.split_once('e') {
-        Some((digits, exponent)) => (digits, format!("e{exponent}")),
-        None => (text.as_str(), String::new()),
-    };
-    let digits = match digits.contains('.') {
-        true => digits.trim_end_matches('0').trim_end_matches('.'),
-        false => digits,
-    };
-    format!("{digits}{exponent}")
-}
-
-/// A step's number; nothing between two steps.
-fn whole(x: f64) -> String {
-    if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() }
 }
 
 /// Whether a number can be shown.
@@ -344,30 +364,11 @@ fn predictions<B: DrawingBackend>(
     if least > most {
         return Ok(());
     }
-    let margin = 0.04 * (most - least).max(1e-3 * most.abs()).max(1.0 / LARGEST);
+    let margin = 0.04 * (most - least).max(LEAST_RANGE * most.abs()).max(1.0 / LARGEST);
     let range = least - margin..most + margin;
-    let mut chart = ChartBuilder::on(area)
-        .margin(MARGIN)
-        .margin_top(HEADING)
-        .margin_right(2 * MARGIN)
-        .x_label_area_size(BOTTOM_LABELS)
-        .y_label_area_size(LEFT_LABELS)
-        .build_cartesian_2d(range.clone(), range.clone())?;
-    chart
-        .configure_mesh()
-        .x_desc(format!("actual {target}"))
-        .y_desc(format!("predicted {target}"))
-        .x_labels(8)
-        .y_labels(8)
-        .x_label_formatter(&|x| tick(*x))
-        .y_label_formatter(&|y| tick(*y))
-        .label_style(text(SMALL, INK))
-        .axis_desc_style(text(TEXT, INK))
-        .axis_style(MUTED.stroke_width(THIN))
-        .max_light_lines(1)
-        .bold_line_style(GRID.stroke_width(THIN))
-        .set_all_tick_mark_size(TICK)
-        .draw()?;
+    let names = [format!("actual {target}"), format!("predicted {target}")];
+    let axes = names.each_ref().map(|name| Axis { name, ticks: ticks(range.start, range.end, 8) });
+    let mut chart = chart(area, (range.clone(), range.clone()), axes)?;
     let points = actual.iter().zip(predicted).step_by(every);
     let points = points.filter(|(x, y)| drawable(**x) && drawable(**y));
     chart.draw_series(points.map(|(x, y)| Circle::new((*x, *y), 3 * PIXEL, BLUE.mix(0.5).filled())))?;
@@ -403,10 +404,11 @@ impl<'a> Matrix<'a> {
         let count = i32::try_from(classes.len()).unwrap_or(i32::MAX).max(1);
         let cell = (MATRIX / count).clamp(1, CELL);
         let side = cell.saturating_mul(count).min(MATRIX);
-        let characters = classes.iter().map(|class| class.chars().count()).max().unwrap_or(0);
-        let names = if cell < NAMED_CELL { 0 } else { 7 * SMALL / 12 * characters.min(CLASS_LENGTH) as i32 };
-        // In the middle, with its names.
-        let left = (WIDTH - side + names) / 2;
+        let widest = || classes.iter().map(|class| width(&named(class))).max().unwrap_or(0);
+        let names = if cell < NAMED_CELL { 0 } else { widest() };
+        // In the middle, with the words beside it.
+        let beside = names + BESIDE;
+        let left = (WIDTH - side - beside) / 2 + beside;
         Matrix { classes, cell, side, left, upright: names > cell, names }
     }
 
@@ -437,7 +439,7 @@ impl<'a> Matrix<'a> {
         let style = text(TEXT, INK).pos(Pos::new(HPos::Center, VPos::Top));
         let below = (left + side / 2, self.names_below() + MARGIN / 2);
         area.draw(&Text::new("predicted class", below, style.clone()))?;
-        let beside = (left - self.names - 2 * MARGIN - TEXT, HEADING + side / 2);
+        let beside = (left - self.names - BESIDE, HEADING + side / 2);
         area.draw(&Text::new("actual class", beside, style.transform(FontTransform::Rotate270)))
     }
 
@@ -464,7 +466,8 @@ impl<'a> Matrix<'a> {
         if cell >= NUMBERED_CELL {
             let number = count.to_string();
             let size = (3 * cell / 2 / number.len().max(2) as i32).min(TEXT);
-            let style = text(size, INK).pos(Pos::new(HPos::Center, VPos::Center));
+            let colour = if count > 0 { INK } else { MUTED };
+            let style = text(size, colour).pos(Pos::new(HPos::Center, VPos::Center));
             area.draw(&Text::new(number, (x + cell / 2, y + cell / 2), style))?;
         }
         Ok(())
@@ -479,7 +482,7 @@ impl<'a> Matrix<'a> {
         };
         for (i, class) in self.classes.iter().enumerate() {
             let middle = self.cell * i as i32 + self.cell / 2;
-            let name = label(class, CLASS_LENGTH);
+            let name = named(class);
             area.draw(&Text::new(name.clone(), (self.left - 2 * TICK, HEADING + middle), before.clone()))?;
             area.draw(&Text::new(name, (self.left + middle, HEADING + self.side + 2 * TICK), below.clone()))?;
         }
@@ -487,26 +490,27 @@ impl<'a> Matrix<'a> {
     }
 }
 
+/// A class's name as it stands at its row and column: cut where there is no more room.
+fn named(class: &str) -> String {
+    let fits = |length: &usize| width(&label(class, *length)) <= NAME;
+    label(class, (0..=(NAME / NARROW) as usize).rev().find(fits).unwrap_or(0))
+}
+
+/// The width of small letters, or somewhat more: DejaVu Sans has none wider, and few narrow ones that are as wide as this.
+fn width(text: &str) -> i32 {
+    let of = |letter: char| match letter {
+        'm' | 'w' | '%' | '@' => SMALL,
+        ' '..='?' | 'a'..='z' => NARROW,
+        'A'..='L' | 'N'..='V' | 'X'..='Z' => 79 * SMALL / 100,
+        _ => SMALL,
+    };
+    text.chars().map(of).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::canvas::svg;
-
-    #[test]
-    fn numbers_on_axes_are_short() {
-        for (value, text) in [
-            (0.0, "0"),
-            (1e-320, "0"),
-            (1500.0, "1500"),
-            (0.25, "0.25"),
-            (-3.0, "-3"),
-            (1e12, "1e12"),
-            (2.5e-7, "2.5e-7"),
-        ] {
-            assert_eq!(tick(value), text);
-        }
-        assert_eq!((whole(3.0).as_str(), whole(2.5).as_str()), ("3", ""));
-    }
 
     #[test]
     fn a_thinned_line_keeps_its_ends_and_its_peaks() {
@@ -518,6 +522,25 @@ mod tests {
         assert_eq!((thin[0], thin[thin.len() - 1].0), ((0.0, 1.0), 99_999.0));
         assert!(thin.contains(&(77_777.0, 5.0)) && thin.contains(&(66_666.0, -5.0)));
         assert!(thin.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn names_of_classes_stay_in_their_room() {
+        for (class, shown) in [
+            ("setosa", "setosa"),
+            ("", ""),
+            ("a very long name of a class", "a very long name…"),
+            ("WWWWWWWWWWWWWWWWWWWWWWW", "WWWWWWWWWW…"),
+        ] {
+            assert_eq!(named(class), shown);
+        }
+        let million = "x".repeat(1_000_000);
+        for count in [1, 2, 10, 40, 44, 45, 200, 1000] {
+            let classes = vec![million.clone(); count];
+            let matrix = Matrix::of(&classes);
+            let (first, last) = (matrix.left - matrix.names - BESIDE, matrix.left + matrix.side);
+            assert!(first >= 0 && last <= WIDTH, "{count}: from {first} to {last}");
+        }
     }
 
     #[test]
