@@ -97,6 +97,7 @@ fn main() {
         uploads:
             uploads_wait_for_nothing
             an_epoch_of_a_streamed_file_waits_for_no_block
+            a_wait_that_is_left_out_shows
             page_locked_memory_is_used_again_when_it_was_read
             memory_is_used_again_after_those_who_had_it
             memory_that_is_kept_is_given_back_where_it_is_wanted

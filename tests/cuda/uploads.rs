@@ -116,6 +116,56 @@ pub fn memory_is_used_again_after_those_who_had_it() {
     assert!(driver.report().is_clean(), "{:?}", driver.report());
 }
 
+/// What comes of `work` where each call of `call` is left out, once each.
+fn without_each<T: PartialEq + std::fmt::Debug>(
+    driver: &Simulated,
+    call: &str,
+    work: impl Fn(&Gpu) -> Result<T, Error>,
+) -> Vec<bool> {
+    let right = work(&opened(driver, ""));
+    assert!(right.is_ok(), "{right:?}");
+    let count = calls(driver, call);
+    (1..=count).map(|number| work(&opened(driver, &format!("fail={call}:{number}=0"))) != right).collect()
+}
+
+/// The simulated driver would show each wait that the library had forgotten.
+pub fn a_wait_that_is_left_out_shows() {
+    let driver = simulated();
+    // Of the kernel, for the copy of what it reads: into new memory, and over what was there.
+    let copied = |gpu: &Gpu| {
+        let sent = [1, 2].map(|which| {
+            let x = gpu.upload(&numbers(which, LARGE))?;
+            gpu.download(&square(gpu, &x)?)
+        });
+        sent.into_iter().collect::<Result<Vec<_>, _>>()
+    };
+    let shows = without_each(&driver, "cuStreamWaitEvent", copied);
+    assert!(shows[0] && shows[shows.len() - 1], "{shows:?}");
+    // Of the copy, for the kernel that read its memory before.
+    let used_again = |gpu: &Gpu| {
+        let x = gpu.upload(&numbers(1, LARGE))?;
+        let out = square(gpu, &x)?;
+        drop(x);
+        let y = gpu.upload(&numbers(2, LARGE))?;
+        // These wait for a half, and so have the copies run that were queued first.
+        let more: Vec<_> =
+            (3..20).map(|which| gpu.upload(&numbers(which, LARGE + 1))).collect::<Result<_, _>>()?;
+        let read = (gpu.download(&out)?, gpu.download(&y)?);
+        drop(more);
+        Ok(read)
+    };
+    let shows = without_each(&driver, "cuStreamWaitEvent", used_again);
+    assert!(shows[..2] == [true; 2], "the kernel's for x, and that of y's copy for the kernel: {shows:?}");
+    // Of the host, for the copies from a half that it fills anew.
+    let filled_again = |gpu: &Gpu| {
+        let there: Vec<_> =
+            (0..40).map(|which| gpu.upload(&numbers(which, LARGE))).collect::<Result<_, _>>()?;
+        there.iter().map(|buffer| gpu.download(buffer)).collect::<Result<Vec<_>, _>>()
+    };
+    let shows = without_each(&driver, "cuEventSynchronize", filled_again);
+    assert!(!shows.is_empty() && shows.iter().all(|shows| *shows), "{shows:?}");
+}
+
 pub fn memory_that_is_kept_is_given_back_where_it_is_wanted() {
     let driver = simulated();
     // An eighth may be kept.

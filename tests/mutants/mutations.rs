@@ -1170,6 +1170,17 @@ pub const GROUPS: &[Group] = &[
     Group {
         file: "training/output_error.rs",
         users: &[],
+        kernels: &["output_error_sigmoid"],
+        mistakes: &[
+            ["labels that have no loss", "if (0.0..=1.0).contains(&y) { y } else { f32::NAN }", "y"],
+            ["labels above 1", "(0.0..=1.0)", "(0.0..=f32::MAX)"],
+            ["labels below 0", "(0.0..=1.0)", "(f32::MIN..=1.0)"],
+            ["label 1 left out", "(0.0..=1.0)", "(0.0..1.0)"],
+        ],
+    },
+    Group {
+        file: "training/output_error.rs",
+        users: &[],
         kernels: &["cost"],
         mistakes: &[
             ["another place", "costs.write(at as usize,", "costs.write(at as usize + 1,"],

@@ -32,7 +32,8 @@ pub fn grid(m: usize, n: usize) -> [u32; 3] {
     block::grid(m * n)
 }
 
-/// The log loss where the label has one: from 0 to 1. Of another, e and the loss are no numbers.
+/// The log loss where the label has one: from 0 to 1. Of another, e and the loss are NaN, which the host sees in the cost:
+/// a kernel has no other way to refuse.
 struct LogLossOfLabel;
 
 impl Loss for LogLossOfLabel {

@@ -34,7 +34,8 @@ pub fn grid(m: usize, n: usize) -> [u32; 3] {
     [m.div_ceil(rows_of_block(lanes(n))).clamp(1, MAX_BLOCKS) as u32, 1, 1]
 }
 
-/// Calls `visit(row, lane)` for the rows of this team, of m; a lane without a row has m for it.
+/// Calls `visit(row, lane)` for the rows of this team, of m. All lanes of a warp are called as often, since they shuffle
+/// together: one without a row has m for it.
 #[inline(always)]
 fn visit_rows(m: usize, lanes: usize, mut visit: impl FnMut(usize, usize)) {
     let (team, lane) = place(lanes);
@@ -71,7 +72,7 @@ impl Row {
         column as f32 == class && (column as usize) < self.columns
     }
 
-    /// Calls `visit(slot, column, z)` for the columns of this lane.
+    /// Calls `visit(slot, column, z)` for the columns of this lane; `slot` is the accumulator of [`LOADS`] to add to.
     #[inline(always)]
     fn visit(self, mut visit: impl FnMut(usize, usize, f32)) {
         strided(self.lane, self.columns, self.lanes, |slot, column| {

@@ -37,7 +37,7 @@ pub const fn rows_of_block(lanes: usize) -> usize {
     THREADS as usize / lanes
 }
 
-/// The first row of this warp, of those that its block works on first. Its team of the lanes has one after it.
+/// The row of this warp's first team, of the rows that its block works on first; each next team has the next row.
 #[inline(always)]
 pub fn first_row(lanes: usize) -> usize {
     thread::block_idx_x() as usize * rows_of_block(lanes) + warp::warp_id() as usize * (WARP / lanes)
@@ -50,8 +50,9 @@ pub fn place(lanes: usize) -> (usize, usize) {
     (lane / lanes, lane % lanes)
 }
 
-/// What `join` makes of a value of each of the team's lanes: the same in all of them, if `join` has no order. All lanes of a
-/// warp call it together.
+/// Joins a value of each of the team's lanes: with that of the lane half a team away, then a quarter, and so on to the
+/// neighbour. `join` takes what a lane has so far and the distance to its partner, and shuffles. Where `join(a, b)` is
+/// `join(b, a)`, all lanes end with the same. All lanes of a warp call it together.
 #[inline(always)]
 pub fn of_team<T: Copy>(lanes: usize, value: T, join: impl Fn(T, u32) -> T) -> T {
     let (mut value, mut distance) = (value, lanes as u32 / 2);

@@ -47,7 +47,8 @@
 //! | `lost=K` | from the K-th call of all on, each answers 999: the GPU is gone (NVIDIA documents no code for that) | |
 //!
 //! A call that fails by the script does nothing, but a wait with a code that does not stay: it ends when all is done.
-//! Without `=CODE` a call answers the code that fits it. Functions have the names of NVIDIA's documentation, without
+//! Without `=CODE` a call answers the code that fits it; with `=0` it says that it did its work, and did nothing, as if
+//! it had been left out. Functions have the names of NVIDIA's documentation, without
 //! `_v2`. `cuGetErrorName` and `cuGetErrorString` do not count and never fail. A function that is missing is no
 //! matter of a script: rename it in a copy of the library, as tests/cuda.rs does.
 //!
@@ -353,7 +354,8 @@ impl Driver {
             self.struck = self.struck.or(Some(self.all));
             if stays(code) {
                 self.fault = self.fault.or(Some(code));
-            } else if ["cuStreamSynchronize", "cuEventSynchronize"].contains(&name)
+            } else if code != SUCCESS
+                && ["cuStreamSynchronize", "cuEventSynchronize"].contains(&name)
                 && !self.script.lost(self.all)
             {
                 // Who waits in vain may free what a copy writes to: it must not be written later.

@@ -88,6 +88,7 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
             "sigmoid" => elementwise::sigmoid_special,
             "log_loss" => descent::far_out,
             "softmax" => training::softmax_special,
+            "output_error_sigmoid" => training::output_error_sigmoid_special,
             "output_error_softmax" => training::output_error_softmax_special,
             "log_loss_step" => |case| descent::log_loss_special(case.kernels.log_loss_step, case),
             "log_loss_step_narrow" => {

@@ -291,8 +291,8 @@ fn output_error_softmax_at<D: Device>(
     output_errors(case, case.kernels.output_error_softmax, [m, n], grid, [z, y], &errors, &sums)
 }
 
-/// The same rows for each class, one launch each, so that a small loss is seen beside a large one; a class that is none; no
-/// number.
+/// The same rows for each class, one launch each, so that a small loss is seen beside a large one; classes that are none;
+/// no number.
 pub fn output_error_softmax_special<D: Device>(case: &mut Case<D>) -> Result<(), Failure> {
     for row in FAR.chunks(3) {
         for class in 0..3 {
@@ -301,19 +301,69 @@ pub fn output_error_softmax_special<D: Device>(case: &mut Case<D>) -> Result<(),
     }
     let second: Vec<f32> = (0..PEAKS).map(|row| ((row + 1) % PEAKS) as f32).collect();
     output_error_softmax_at(case, [PEAKS, PEAKS], &peaks(), &second)?;
-    let rig = case.rig;
-    let loss = |z: [f32; 2], y: f32| {
-        let (mut e, mut partials) = (rig.upload(&z)?, rig.output(1)?);
-        let arguments = (1, 2, &mut e, &rig.upload(&[y])?, &mut partials);
-        rig.launch(case.kernels.output_error_softmax, softmax::grid(1, 2), arguments)?;
-        rig.download(&e)?;
-        Ok::<f32, Failure>(rig.download(&partials)?[0])
-    };
-    let (none, not) = (loss([0.5, 1.0], 2.0)?, loss([0.5, f32::NAN], 0.0)?);
-    match none.is_nan() && not.is_nan() {
-        true => Ok(()),
-        false => Err(format!("the loss for a class that is none is {none}, that of NaN {not}")),
+    let kernel = case.kernels.output_error_softmax;
+    let grid = softmax::grid(2, 2);
+    const TWO_TO_THE_32ND: f32 = 4_294_967_296.0;
+    let none = [2.0, -1.0, 0.5, TWO_TO_THE_32ND, f32::MAX, f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    labels_without_loss(case, kernel, grid, &[0.5, 1.0, 2.0, -1.0], &none)?;
+    match two_rows(case, kernel, grid, &[0.5, 1.0, 0.5, f32::NAN], 0.0)? {
+        (_, cost) if cost.is_nan() => Ok(()),
+        (_, cost) => Err(format!("the cost of NaN is {cost}")),
     }
+}
+
+/// Labels beyond 0 to 1.
+pub fn output_error_sigmoid_special<D: Device>(case: &mut Case<D>) -> Result<(), Failure> {
+    let none = [
+        0.0_f32.next_down(),
+        1.0_f32.next_up(),
+        -1.0,
+        2.0,
+        f32::MAX,
+        f32::NAN,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
+    ];
+    let kernel = case.kernels.output_error_sigmoid;
+    labels_without_loss(case, kernel, output_error::grid(2, 1), &[0.5, -1.0], &none)
+}
+
+/// A row beside one with a label that has no loss has the errors that it has beside any other; the errors of that one and
+/// the cost are NaN.
+fn labels_without_loss<D: Device>(
+    case: &Case<D>,
+    kernel: &OutputError,
+    grid: [u32; 3],
+    z: &[f32],
+    labels: &[f32],
+) -> Result<(), Failure> {
+    let n = z.len() / 2;
+    let (usual, _) = two_rows(case, kernel, grid, z, 1.0)?;
+    for &label in labels {
+        let (errors, cost) = two_rows(case, kernel, grid, z, label)?;
+        let (beside, of_label) = errors.split_at(n);
+        if beside != &usual[..n] || !of_label.iter().all(|e| e.is_nan()) || !cost.is_nan() {
+            let place = format!("{}, second label {label}", kernel.entry());
+            return Err(format!("{place}: errors {errors:?}, cost {cost}; beside another label {usual:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// The errors and the cost of z (2 × n) with the labels 0 and `label`.
+fn two_rows<D: Device>(
+    case: &Case<D>,
+    kernel: &OutputError,
+    grid: [u32; 3],
+    z: &[f32],
+    label: f32,
+) -> Result<(Vec<f32>, f32), Failure> {
+    let rig = case.rig;
+    let (mut e, mut partials, mut costs) = (rig.upload(z)?, rig.output(1)?, rig.output(1)?);
+    let y = rig.upload(&[0.0, label])?;
+    rig.launch(kernel, grid, (2, (z.len() / 2) as u32, &mut e, &y, &mut partials))?;
+    rig.launch(case.kernels.cost, [1, 1, 1], (2, 1, 0, &partials, &mut costs))?;
+    Ok((rig.download(&e)?, rig.download(&costs)?[0]))
 }
 
 pub fn backward_relu<D: Device>(case: &mut Case<D>, [m, n, _]: Shape) -> Result<(), Failure> {
