@@ -113,17 +113,18 @@ pub enum Error {
 impl Error {
     /// A file that cannot be read. Where there is none, the text says which folder a relative path begins at.
     pub(crate) fn unreadable(path: &Path, source: std::io::Error) -> Self {
-        let source = if source.kind() == std::io::ErrorKind::NotFound {
-            let text = match std::env::current_dir() {
-                Ok(folder) if path.is_relative() => {
-                    format!("there is no such file (the current folder is {})", folder.display())
-                }
-                _ => "there is no such file".to_owned(),
-            };
-            std::io::Error::new(source.kind(), text)
-        } else {
-            source
+        use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
+        let kind = source.kind();
+        let text = match (kind, std::env::current_dir()) {
+            (NotFound, Ok(folder)) if path.is_relative() => {
+                Some(format!("there is no such file (the current folder is {})", folder.display()))
+            }
+            (NotFound, _) => Some("there is no such file".to_owned()),
+            (IsADirectory, _) => Some("this is a folder: give the name of a file in it".to_owned()),
+            (PermissionDenied, _) => Some("it is not allowed: have its owner permit it".to_owned()),
+            _ => None,
         };
+        let source = text.map_or(source, |text| std::io::Error::new(kind, text));
         Error::File { action: "read", path: path.to_owned(), source }
     }
 }

@@ -7,6 +7,8 @@
 mod manual;
 #[path = "command/models.rs"]
 mod models;
+#[path = "command/options.rs"]
+mod options;
 #[path = "command/parquet.rs"]
 mod parquet;
 #[path = "command/pictures.rs"]
@@ -24,6 +26,7 @@ use tempfile::TempDir;
 
 use manual::*;
 use models::*;
+use options::*;
 use parquet::*;
 use pictures::*;
 
@@ -135,6 +138,9 @@ fn main() {
         every_command_has_help_with_examples
         quiet_says_nothing_but_what_is_wrong
         doctor_prints_json_if_asked_for
+        every_option_refuses_what_it_cannot_take
+        no_option_is_without_a_test_of_bad_input
+        a_class_may_have_any_name
     };
     #[cfg(feature = "parquet")]
     trials
@@ -541,7 +547,11 @@ fn a_missing_file_is_refused() {
 fn a_folder_is_refused_as_data() {
     let place = Place::new();
     fs::create_dir(place.path("folder")).expect("a folder can be made");
-    place.refuses(2, &["cannot read folder: "], &train("folder", &[]));
+    place.refuses(
+        2,
+        &["cannot read folder: this is a folder: give the name of a file"],
+        &train("folder", &[]),
+    );
 }
 
 fn an_empty_file_is_refused() {
@@ -858,7 +868,11 @@ fn a_missing_model_is_refused() {
     let place = Place::with("data.csv", SMALL);
     place.refuses(2, &["cannot read none: there is no such file"], &predict_with("none"));
     fs::create_dir(place.path("folder")).expect("a folder can be made");
-    place.refuses(2, &["folder: this is not a file"], &predict_with("folder"));
+    place.refuses(
+        2,
+        &["folder: this is not a file: give the file that training wrote"],
+        &predict_with("folder"),
+    );
 }
 
 fn a_model_that_is_none_is_refused() {

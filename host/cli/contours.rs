@@ -20,6 +20,8 @@ const PART: f64 = 0.75;
 const INDEPENDENT: f64 = 1e-6;
 /// Per cent below which it does not matter how many.
 const NOTHING: f64 = 0.001;
+/// The most steps: the points of more than that lie on each other.
+const MOST_STEPS: usize = 10_000;
 /// Significant digits in words.
 const DIGITS: usize = 3;
 
@@ -50,8 +52,8 @@ pub(super) struct Options {
     /// Learning rate of both [default: three quarters of the largest that converges, for each]
     #[arg(long, value_name = "RATE", value_parser = rate, allow_hyphen_values = true)]
     learning_rate: Option<f64>,
-    /// Descent steps: at least 1
-    #[arg(long, value_name = "N", default_value = "50", value_parser = super::at_least_1, allow_hyphen_values = true)]
+    /// Descent steps: at least 1, at most 10000
+    #[arg(long, value_name = "N", default_value = "50", value_parser = steps, allow_hyphen_values = true)]
     iterations: usize,
     /// Where to compute: auto, loop, cpu, emulator, cuda or cuda:N. auto takes cuda if there is a usable GPU, else cpu
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
@@ -59,6 +61,16 @@ pub(super) struct Options {
     /// Print one JSON object in place of text
     #[arg(long)]
     json: bool,
+}
+
+/// A number of steps whose path can be drawn and kept.
+fn steps(text: &str) -> Result<usize, String> {
+    match super::at_least_1(text)? {
+        steps if steps > MOST_STEPS => {
+            Err(format!("a path of more than {MOST_STEPS} steps is too long for a picture"))
+        }
+        steps => Ok(steps),
+    }
 }
 
 /// What `--json` prints.

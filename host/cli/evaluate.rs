@@ -79,8 +79,8 @@ impl Options {
         let model = Model::load(&self.model)?;
         let device = super::chosen(self.device)?;
         let reader = self.source.reader().target(model.target()).missing(self.missing.into());
-        let dataset =
-            super::needed_by(reader.dataset_with(model.encoding(), model.classes()), &self.model, &model)?;
+        let dataset = reader.dataset_with(model.encoding(), model.classes());
+        let dataset = super::needed_by(dataset, &self.model, &model, Some(model.target()))?;
         let predictions = plot.is_some() || report.is_some();
         let evaluation = device.run(Evaluate { model: &model, dataset: &dataset, predictions })?;
 

@@ -173,12 +173,20 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// What was read for `model`; where a column is not there, the message says which ones are needed.
-fn needed_by<T>(read: tilegrad::Result<T>, path: &Path, model: &Model) -> tilegrad::Result<T> {
+/// What was read for `model`; where a column is not there, the message says which ones are needed: its features, and the
+/// target if that is to be there too.
+fn needed_by<T>(
+    read: tilegrad::Result<T>,
+    path: &Path,
+    model: &Model,
+    target: Option<&str>,
+) -> tilegrad::Result<T> {
     read.map_err(|error| match error {
         Error::Column(text) => {
             let columns: Vec<&str> = model.encoding().columns().iter().map(Column::name).collect();
-            Error::Column(format!("{text}; the model {} needs {}", path.display(), columns.join(", ")))
+            let target = target.map_or(String::new(), |target| format!(", and its target {target}"));
+            let (path, columns) = (path.display(), columns.join(", "));
+            Error::Column(format!("{text}; the model {path} needs {columns}{target}"))
         }
         other => other,
     })

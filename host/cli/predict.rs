@@ -66,7 +66,8 @@ impl Options {
         output::check(&inputs, out.as_ref().map(|out| ("the predictions", out)).as_slice())?;
         let model = Model::load(&self.model)?;
         let device = super::chosen(self.device)?;
-        let table = super::needed_by(self.source.reader().read_with(model.encoding()), &self.model, &model)?;
+        let table = self.source.reader().read_with(model.encoding());
+        let table = super::needed_by(table, &self.model, &model, None)?;
         let predictions = device.run(Predict { model: &model, table: &table })?;
         if let Some(out) = &out {
             out.write(csv(&predictions).as_bytes())?;

@@ -64,7 +64,7 @@ fn separator(text: &str) -> Result<Separator, String> {
         "tab" | "\\t" => Ok(Separator::Is(b'\t')),
         _ => match text.as_bytes() {
             [byte] => Ok(Separator::Is(*byte)),
-            _ => Err("a separator is one character such as , or ; or the word tab, or auto".to_owned()),
+            _ => Err("a separator is one ASCII character such as , or ; or the word tab, or auto".to_owned()),
         },
     }
 }
@@ -115,7 +115,7 @@ pub(super) struct Lesson {
     #[arg(long, value_name = "SHARE", allow_hyphen_values = true, value_parser = share)]
     pub test_share: Option<f64>,
     /// Decides which samples are held back, their order in mini-batches, and a network's first weights
-    #[arg(long, value_name = "N", default_value = "0", allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = seed, allow_hyphen_values = true)]
     pub seed: u64,
     /// Go through the file block by block, for files larger than memory: in one pass for linear regression without
     /// mini-batches, else once for each epoch
@@ -129,6 +129,10 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
         Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
         _ => Err("a share is a number above 0 and below 1, such as 0.2".to_owned()),
     }
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
 /// Names from a list on the command line, which may have spaces after its commas.

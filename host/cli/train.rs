@@ -112,7 +112,7 @@ pub(super) struct Logistic {
 #[derive(Args)]
 pub(super) struct Network {
     /// The layers: UNITS:ACTIVATION of each, separated by commas, such as 64:relu,10:softmax
-    #[arg(long, value_name = "LAYERS", help_heading = "Training")]
+    #[arg(long, value_name = "LAYERS", allow_hyphen_values = true, help_heading = "Training")]
     layers: Layers,
     #[command(flatten)]
     common: Common,

@@ -344,10 +344,15 @@ impl Reader {
         }
         if let Some(name) = self.categorical.iter().find(|name| !names.contains(name)) {
             header.column(name)?;
-            return Err(Error::Setting(format!(
-                "the column {} is listed as a category, but is no feature: list it among both or none",
-                quoted(name)
-            )));
+            let shown = quoted(name);
+            return Err(Error::Setting(match name == target {
+                true => {
+                    format!("the target {shown} is listed as a category, which is for features: leave it out")
+                }
+                false => format!(
+                    "the column {shown} is listed as a category, but is no feature: list it among both or none"
+                ),
+            }));
         }
         let mut picked = Vec::with_capacity(names.len() + 1);
         for name in names {

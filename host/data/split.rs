@@ -19,7 +19,7 @@ pub(crate) fn held_back(samples: usize, share: f64, seed: u64) -> Result<Vec<boo
     }
     if samples < 2 {
         return Err(Error::Data(format!(
-            "{samples} samples cannot be shared between training and test: two are needed at least"
+            "a share of the samples cannot be held back of {samples}: two are needed at least"
         )));
     }
     let count = ((share * samples as f64).round() as usize).clamp(1, samples - 1);

@@ -222,7 +222,7 @@ pub(super) fn load<T>(
     let unreadable = |source| Error::unreadable(path, source);
     // What is not a regular file might have no end.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err(refuse("this is not a file".to_owned()));
+        return Err(refuse("this is not a file: give the file that training wrote".to_owned()));
     }
     let mut file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();

@@ -291,7 +291,10 @@ impl Settings {
             (Some(_), Some(_)) => {}
         }
         if !(self.l2 >= 0.0 && (self.l2 as f32).is_finite()) {
-            return refuse(format!("the L2 penalty must be a number of at least 0, not {}", self.l2));
+            return refuse(format!(
+                "the L2 penalty must be a number of at least 0, in range of 32-bit floating point, not {:e}",
+                self.l2
+            ));
         }
         if let Some(tolerance) = self.tolerance
             && !(tolerance > 0.0 && tolerance.is_finite())

@@ -157,5 +157,5 @@ pub fn contours_refuse_what_cannot_be_drawn() {
         "--data data.csv --target y --features a,b --plot p.svg --learning-rate 0",
     );
     refuses(&["at least 1"], "--data data.csv --target y --features a,b --plot p.svg --iterations 0");
-    refuses(&[], "--data data.csv --target y --features a,b");
+    refuses(&["required arguments were not provided"], "--data data.csv --target y --features a,b");
 }
