@@ -216,7 +216,10 @@ mod tests {
     const BYTES: &[u8] =
         b"\x15\x05\x18\x02ab\x29\x2c\x11\x00\x12\x00\x0b\x14\x01\x58\x02\x01x\x1c\x18\x01x\x00\x00rest";
 
-    fn read(bytes: &[u8]) -> Result<(i64, &[u8], Vec<bool>, usize), Stop> {
+    /// The fields 1, 2 and 4, and how many bytes are left.
+    type Fields<'a> = (i64, &'a [u8], Vec<bool>, usize);
+
+    fn read(bytes: &[u8]) -> Result<Fields<'_>, Stop> {
         let (mut integer, mut text, mut flags) = (0, &b""[..], Vec::new());
         let mut thrift = Thrift::new(bytes);
         thrift.fields(|thrift, number, kind| {
