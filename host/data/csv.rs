@@ -802,9 +802,10 @@ mod tests {
             text,
             "line 4, column \"colour\": \"pink\" is unknown: those learned from are blue, \"dark, green\", red"
         );
-        for (categorical, message) in
-            [("y", "is no feature"), ("color", "there is no column \"color\" (did you mean")]
-        {
+        for (categorical, message) in [
+            ("y", "the target \"y\" is listed as a category"),
+            ("color", "there is no column \"color\" (did you mean"),
+        ] {
             let read = Reader::new(file.path()).target("y").categorical([categorical]).read();
             assert!(problem(&file, read).contains(message));
         }
