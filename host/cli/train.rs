@@ -226,23 +226,14 @@ impl Estimator {
         checkpoints: Option<Checkpoints>,
         watch: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        match (self, checkpoints) {
-            (Estimator::Linear(estimator), None) => {
-                estimator.fit_stream_watched(engine, blocks, watch).map(Fitted::from)
-            }
-            (Estimator::Linear(estimator), Some(checkpoints)) => {
+        match self {
+            Estimator::Linear(estimator) => {
                 estimator.fit_stream_resumable(engine, blocks, checkpoints, watch).map(Fitted::from)
             }
-            (Estimator::Logistic(estimator), None) => {
-                estimator.fit_stream_watched(engine, blocks, watch).map(Fitted::from)
-            }
-            (Estimator::Logistic(estimator), Some(checkpoints)) => {
+            Estimator::Logistic(estimator) => {
                 estimator.fit_stream_resumable(engine, blocks, checkpoints, watch).map(Fitted::from)
             }
-            (Estimator::Network(_, estimator), None) => {
-                estimator.fit_stream_watched(engine, blocks, watch).map(Fitted::from)
-            }
-            (Estimator::Network(_, estimator), Some(checkpoints)) => {
+            Estimator::Network(_, estimator) => {
                 estimator.fit_stream_resumable(engine, blocks, checkpoints, watch).map(Fitted::from)
             }
         }
@@ -274,23 +265,14 @@ impl Estimator {
         checkpoints: Option<Checkpoints>,
         watch: impl FnMut(Progress),
     ) -> Result<Fitted> {
-        match (self, checkpoints) {
-            (Estimator::Linear(estimator), None) => {
-                estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
-            }
-            (Estimator::Linear(estimator), Some(checkpoints)) => {
+        match self {
+            Estimator::Linear(estimator) => {
                 estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
             }
-            (Estimator::Logistic(estimator), None) => {
-                estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
-            }
-            (Estimator::Logistic(estimator), Some(checkpoints)) => {
+            Estimator::Logistic(estimator) => {
                 estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
             }
-            (Estimator::Network(_, estimator), None) => {
-                estimator.fit_watched(engine, dataset, watch).map(Fitted::from)
-            }
-            (Estimator::Network(_, estimator), Some(checkpoints)) => {
+            Estimator::Network(_, estimator) => {
                 estimator.fit_resumable(engine, dataset, checkpoints, watch).map(Fitted::from)
             }
         }

@@ -165,8 +165,8 @@ macro_rules! watched_methods {
                 self.train(engine, dataset, None, &mut progress)
             }
 
-            /// As [`Self::fit_watched`], with checkpoints, from which training goes on to the same bits. With mini-batches
-            /// they are between epochs.
+            /// As [`Self::fit_watched`], with checkpoints if there are any, from which training goes on to the same bits. With
+            /// mini-batches they are between epochs.
             ///
             /// # Errors
             /// As [`Self::fit`]; [`Error::Checkpoint`](crate::Error::Checkpoint): the checkpoint to go on from is of other
@@ -175,10 +175,10 @@ macro_rules! watched_methods {
                 &self,
                 engine: &E,
                 dataset: &$crate::data::Dataset,
-                checkpoints: $crate::models::Checkpoints,
+                checkpoints: impl Into<Option<$crate::models::Checkpoints>>,
                 mut progress: impl FnMut($crate::models::Progress),
             ) -> $crate::Result<$model> {
-                self.train(engine, dataset, Some(checkpoints), &mut progress)
+                self.train(engine, dataset, checkpoints.into(), &mut progress)
             }
 
             /// Trains on a file that is gone through block by block and not kept, so that it need not fit in memory. That
@@ -227,10 +227,10 @@ macro_rules! watched_methods {
                 &self,
                 engine: &E,
                 blocks: &$crate::data::Blocks,
-                checkpoints: $crate::models::Checkpoints,
+                checkpoints: impl Into<Option<$crate::models::Checkpoints>>,
                 mut progress: impl FnMut($crate::models::Progress),
             ) -> $crate::Result<$model> {
-                self.train_stream(engine, blocks, Some(checkpoints), &mut progress)
+                self.train_stream(engine, blocks, checkpoints.into(), &mut progress)
             }
         }
     };
