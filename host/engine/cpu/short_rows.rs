@@ -44,6 +44,14 @@ struct ShortRows<'a, const CENTRED: bool, const WIDTH: usize> {
 /// `WIDTH` values as vectors; the first `WIDTH / S::F32_LANES` are used.
 type Vectors<S, const WIDTH: usize> = [<S as Simd>::f32s; WIDTH];
 
+/// Has cache lines fetched that are read [`AHEAD`] elements later than `rows`.
+#[inline(always)]
+fn fetch(rows: &[f32], lines: Range<usize>) {
+    for line in lines {
+        prefetch(rows, AHEAD + 16 * line);
+    }
+}
+
 /// Sums in `f64`, one for each place of a group, so that none waits for another.
 #[derive(Default)]
 struct Totals {
@@ -51,64 +59,36 @@ struct Totals {
     cost: [f64; MOST_LANES],
 }
 
-impl Totals {
-    /// Adds the first `count` samples, of which z is without the bias; gives their errors, and 0 for the others.
-    #[inline(always)]
-    fn add(
-        &mut self,
-        model: Model<'_>,
-        z: &[f32; MOST_LANES],
-        y: &[f32; MOST_LANES],
-        count: usize,
-    ) -> [f32; MOST_LANES] {
-        // A loss that is known, so that the squared error is computed with vectors.
-        match model.loss {
-            Loss::SquaredError => self.add_by(Loss::SquaredError, model.bias, z, y, count),
-            Loss::LogLoss => self.add_by(Loss::LogLoss, model.bias, z, y, count),
-        }
-    }
-
-    #[inline(always)]
-    fn add_by(
-        &mut self,
-        loss: Loss,
-        bias: f32,
-        z: &[f32; MOST_LANES],
-        y: &[f32; MOST_LANES],
-        count: usize,
-    ) -> [f32; MOST_LANES] {
-        let mut errors = [0.0; MOST_LANES];
-        for r in 0..MOST_LANES {
-            let (error, cost) = judge(loss, f64::from(z[r]) + f64::from(bias), f64::from(y[r]));
-            let (error, cost) = if r < count { (error, cost) } else { (0.0, 0.0) };
-            self.errors[r] += error;
-            self.cost[r] += cost;
-            errors[r] = error as f32;
-        }
-        errors
-    }
+/// What is done with a group of rows: as many as a vector has lanes.
+struct Group<S: Simd, const CENTRED: bool, const WIDTH: usize> {
+    simd: S,
+    columns: usize,
+    weights: Vectors<S, WIDTH>,
+    mean: Vectors<S, WIDTH>,
+    bias: f32,
+    loss: Loss,
 }
 
-impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
-    /// The row at `from`, and as much of what follows it as fills the vectors: that meets weights of zero, and sums that
-    /// are left out.
+impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> {
+    /// Row `r`, and as much of what follows it as fills the vectors: that meets weights of zero, and sums that are left out.
     #[inline(always)]
-    fn row<S: Simd>(simd: S, values: &[f32], from: usize, mean: &Vectors<S, WIDTH>) -> Vectors<S, WIDTH> {
-        let (values, _) = S::as_simd_f32s(&values[from..from + WIDTH]);
-        let mut row = *mean;
+    fn row(&self, rows: &[f32], r: usize) -> Vectors<S, WIDTH> {
+        let (values, _) = S::as_simd_f32s(&rows[r * self.columns..][..WIDTH]);
+        let mut row = self.mean;
         for v in 0..const { WIDTH / S::F32_LANES } {
-            row[v] = if CENTRED { simd.sub_f32s(values[v], mean[v]) } else { values[v] };
+            row[v] = if CENTRED { self.simd.sub_f32s(values[v], self.mean[v]) } else { values[v] };
         }
         row
     }
 
-    /// x·w in vectors to be summed across: element j in partial sum j mod [`LANES`], then halves.
+    /// x·w of row `r` in vectors to be summed across: element j in partial sum j mod [`LANES`], then halves.
     #[inline(always)]
-    fn products<S: Simd>(simd: S, row: &Vectors<S, WIDTH>, weights: &Vectors<S, WIDTH>) -> S::f32s {
+    fn products(&self, rows: &[f32], r: usize) -> S::f32s {
+        let (simd, row) = (self.simd, self.row(rows, r));
         let lanes = const { min(LANES, WIDTH) / S::F32_LANES };
         let mut sums = [simd.splat_f32s(0.0); WIDTH];
         for v in 0..const { WIDTH / S::F32_LANES } {
-            sums[v % lanes] = simd.mul_add_e_f32s(row[v], weights[v], sums[v % lanes]);
+            sums[v % lanes] = simd.mul_add_e_f32s(row[v], self.weights[v], sums[v % lanes]);
         }
         let mut half = lanes / 2;
         while half > 0 {
@@ -118,6 +98,42 @@ impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
             half /= 2;
         }
         sums[0]
+    }
+
+    /// The errors of the first `count` rows, and 0 for the others; they and their costs are added to `totals`.
+    #[inline(always)]
+    fn errors(
+        &self,
+        totals: &mut Totals,
+        rows: &[f32],
+        y: &[f32; MOST_LANES],
+        count: usize,
+    ) -> [f32; MOST_LANES] {
+        let mut products = [self.simd.splat_f32s(0.0); MOST_LANES];
+        for (r, products) in products.iter_mut().enumerate().take(S::F32_LANES) {
+            *products = self.products(rows, r);
+        }
+        let z = sums_across(self.simd, &products);
+        let mut errors = [0.0; MOST_LANES];
+        for r in 0..MOST_LANES {
+            let (error, cost) = judge(self.loss, f64::from(z[r]) + f64::from(self.bias), f64::from(y[r]));
+            let (error, cost) = if r < count { (error, cost) } else { (0.0, 0.0) };
+            totals.errors[r] += error;
+            totals.cost[r] += cost;
+            errors[r] = error as f32;
+        }
+        errors
+    }
+
+    /// Adds the rows' products with their errors to `gradient`.
+    #[inline(always)]
+    fn add(&self, gradient: &mut Vectors<S, WIDTH>, rows: &[f32], errors: [f32; MOST_LANES]) {
+        for (r, &error) in errors.iter().enumerate().take(S::F32_LANES) {
+            let (row, error) = (self.row(rows, r), self.simd.splat_f32s(error));
+            for v in 0..const { WIDTH / S::F32_LANES } {
+                gradient[v] = self.simd.mul_add_e_f32s(row[v], error, gradient[v]);
+            }
+        }
     }
 }
 
@@ -130,45 +146,54 @@ impl<const CENTRED: bool, const WIDTH: usize> WithSimd for ShortRows<'_, CENTRED
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
-        let columns = self.x.columns;
-        let weights: Vectors<S, WIDTH> = padded(simd, self.model.weights);
-        let mean: Vectors<S, WIDTH> = padded(simd, self.x.mean.unwrap_or(&[]));
+        // A loss that is known, so that the squared error is computed with vectors.
+        match self.model.loss {
+            Loss::SquaredError => self.sums(simd, Loss::SquaredError),
+            Loss::LogLoss => self.sums(simd, Loss::LogLoss),
+        }
+    }
+}
+
+impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
+    #[inline(always)]
+    fn sums<S: Simd>(self, simd: S, loss: Loss) -> Sums {
+        let (columns, values, y) = (self.x.columns, self.x.values, self.model.y);
+        let group = Group::<S, CENTRED, WIDTH> {
+            simd,
+            columns,
+            weights: padded(simd, self.model.weights),
+            mean: padded(simd, self.x.mean.unwrap_or(&[])),
+            bias: self.model.bias,
+            loss,
+        };
+        let size = S::F32_LANES * columns;
+        let lines = size / 16;
         let mut sums = Sums { gradient: vec![0.0; columns], errors: 0.0, cost: 0.0 };
         let mut totals = Totals::default();
-        // What is too near the end to be read as all else is.
-        let (mut last_rows, mut last_y) = ([0.0; (MOST_LANES + 1) * SHORT], [0.0; MOST_LANES]);
         let mut start = self.rows.start;
         while start < self.rows.end {
             let end = (start + FLUSH).min(self.rows.end);
             let mut gradient = [simd.splat_f32s(0.0); WIDTH];
-            for i in (start..end).step_by(S::F32_LANES) {
+            let mut i = start;
+            while i + S::F32_LANES <= end && values.len() - i * columns >= size + WIDTH {
+                let rows = &values[i * columns..];
+                let Some(y) = y[i..].first_chunk() else { break };
+                // In two bursts: of all at once too many would wait for memory.
+                fetch(rows, 0..lines / 2);
+                let errors = group.errors(&mut totals, rows, y, S::F32_LANES);
+                fetch(rows, lines / 2..lines);
+                group.add(&mut gradient, rows, errors);
+                i += S::F32_LANES;
+            }
+            // What is too near the end to be read as all else is.
+            while i < end {
                 let count = S::F32_LANES.min(end - i);
-                let mut rows = &self.x.values[i * columns..];
-                if count < S::F32_LANES || rows.len() < S::F32_LANES * columns + WIDTH {
-                    let length = count * columns;
-                    last_rows[..length].copy_from_slice(&rows[..length]);
-                    rows = &last_rows;
-                }
-                let y = self.model.y[i..].first_chunk().unwrap_or_else(|| {
-                    last_y[..count].copy_from_slice(&self.model.y[i..][..count]);
-                    &last_y
-                });
-                let mut products = [simd.splat_f32s(0.0); MOST_LANES];
-                for (r, product) in products.iter_mut().enumerate().take(S::F32_LANES) {
-                    for line in 0..const { WIDTH.div_ceil(16) } {
-                        prefetch(rows, r * columns + AHEAD + 16 * line);
-                    }
-                    let row = Self::row(simd, rows, r * columns, &mean);
-                    *product = Self::products::<S>(simd, &row, &weights);
-                }
-                let errors = totals.add(self.model, &sums_across(simd, &products), y, count);
-                for (r, &error) in errors.iter().enumerate().take(S::F32_LANES) {
-                    let row = Self::row(simd, rows, r * columns, &mean);
-                    let error = simd.splat_f32s(error);
-                    for v in 0..const { WIDTH / S::F32_LANES } {
-                        gradient[v] = simd.mul_add_e_f32s(row[v], error, gradient[v]);
-                    }
-                }
+                let (mut last_rows, mut last_y) = ([0.0; (MOST_LANES + 1) * SHORT], [0.0; MOST_LANES]);
+                last_rows[..count * columns].copy_from_slice(&values[i * columns..][..count * columns]);
+                last_y[..count].copy_from_slice(&y[i..][..count]);
+                let errors = group.errors(&mut totals, &last_rows, &last_y, count);
+                group.add(&mut gradient, &last_rows, errors);
+                i += count;
             }
             let gradient = pulp::bytemuck::cast_slice::<_, f32>(&gradient);
             for (sum, value) in sums.gradient.iter_mut().zip(gradient) {
