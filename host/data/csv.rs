@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::Missing;
 use super::chunks::{Chunks, Stop, blank_lines, line_ends};
-use super::decimal::{Ends, number};
+use super::decimal::{Ends, Instructions, Work, best, number};
 use super::names::{Header, quoted};
 use super::plan::{Bad, Part, Picked, Plan, Source, Texts};
 use super::reader::Separator;
@@ -168,7 +168,7 @@ impl Source for File {
                 // By itself, so that the others can read while this chunk is taken apart.
                 let next = round.lock().expect("no thread has panicked").next(used, numbers);
                 let Some((place, chunk)) = next else { return done };
-                let apart = layout.take_apart(plan, &takes, &chunk);
+                let apart = best(TakeApart { layout, plan, takes: &takes, chunk: &chunk });
                 numbers = apart.0.values.len();
                 done.push((place, chunk.len(), apart));
                 used = chunk;
@@ -195,6 +195,53 @@ impl Source for File {
     }
 }
 
+/// Takes the lines of a chunk apart: gives the rows, with line numbers from 0 in it, and its lines.
+struct TakeApart<'a> {
+    layout: &'a Layout,
+    plan: &'a Plan,
+    takes: &'a [Take],
+    chunk: &'a [u8],
+}
+
+impl Work for TakeApart<'_> {
+    type Output = (Part, u64);
+
+    #[inline(always)]
+    fn run(self, instructions: impl Instructions) -> (Part, u64) {
+        let TakeApart { layout, plan, takes, chunk } = self;
+        let mut part = Part::new(plan);
+        let mut ends = Ends::new(chunk, layout.separator, instructions);
+        let mut record = None;
+        let (mut at, mut lines) = (0, 0);
+        loop {
+            let (blank, begin) = blank_lines(chunk, at);
+            lines += blank;
+            if begin == chunk.len() {
+                return (part, lines);
+            }
+            if begin > at {
+                ends.skip(begin);
+            }
+            at = match layout.short(plan, takes, chunk, (begin, &mut ends), &mut part) {
+                Some(end) => end,
+                None => {
+                    let record = record.get_or_insert_with(|| Record::new(layout.separator));
+                    let (count, end) = record.read(chunk, begin);
+                    if let Err(problem) = layout.long(plan, record, count, lines, &mut part) {
+                        part.bad = Some(Bad { at: lines, problem });
+                        return (part, lines);
+                    }
+                    // The last one is counted below, as those of the short way are.
+                    lines += line_ends(&chunk[begin..end]).saturating_sub(1);
+                    ends.skip(end);
+                    end
+                }
+            };
+            lines += 1;
+        }
+    }
+}
+
 impl Layout {
     /// What becomes of each field of a line.
     fn takes(&self, plan: &Plan) -> Vec<Take> {
@@ -205,44 +252,14 @@ impl Layout {
         takes
     }
 
-    /// Takes the lines of a chunk apart: the rows, with line numbers from 0 in it, and its lines.
-    fn take_apart(&self, plan: &Plan, takes: &[Take], chunk: &[u8]) -> (Part, u64) {
-        let mut part = Part::new(plan);
-        let mut ends = Ends::new(chunk, self.separator);
-        let mut record = None;
-        let (mut at, mut lines) = (0, 0);
-        loop {
-            let (blank, begin) = blank_lines(chunk, at);
-            lines += blank;
-            if begin == chunk.len() {
-                return (part, lines);
-            }
-            at = match self.short(plan, takes, chunk, (begin, &mut ends), &mut part) {
-                Some(end) => end,
-                None => {
-                    let record = record.get_or_insert_with(|| Record::new(self.separator));
-                    let (count, end) = record.read(chunk, begin);
-                    if let Err(problem) = self.long(plan, record, count, lines, &mut part) {
-                        part.bad = Some(Bad { at: lines, problem });
-                        return (part, lines);
-                    }
-                    // The last one is counted below, as those of the short way are.
-                    lines += line_ends(&chunk[begin..end]).saturating_sub(1);
-                    end
-                }
-            };
-            lines += 1;
-        }
-    }
-
     /// Adds the line that begins at `begin` to `part` and says where it ends, if all of its fields are plain.
-    #[inline]
-    fn short(
+    #[inline(always)]
+    fn short<I: Instructions>(
         &self,
         plan: &Plan,
         takes: &[Take],
         chunk: &[u8],
-        (begin, ends): (usize, &mut Ends<'_>),
+        (begin, ends): (usize, &mut Ends<'_, I>),
         part: &mut Part,
     ) -> Option<usize> {
         let rows = part.values.len();
@@ -334,20 +351,20 @@ impl Layout {
 
 /// Goes through the fields of the line at `at` and hands their values to `set`; says where the line ends. None if one is
 /// not plain: in quotation marks, not finite, of a text that is not known yet, missing, or there is one too many or too few.
-#[inline]
-fn fields(
+#[inline(always)]
+fn fields<I: Instructions>(
     separator: u8,
     takes: &[Take],
     chunk: &[u8],
-    (mut at, ends): (usize, &mut Ends<'_>),
+    (mut at, ends): (usize, &mut Ends<'_, I>),
     texts: &[Texts],
     mut set: impl FnMut(usize, f32),
 ) -> Option<usize> {
     let last = takes.len() - 1;
     for (j, take) in takes.iter().enumerate() {
-        let end = ends.next(at);
+        let end = ends.next();
         if let Take::Number(slot) = take {
-            set(*slot, number(chunk, at, end).filter(|value| value.is_finite())?);
+            set(*slot, number(ends.instructions(), chunk, at, end)?);
         } else {
             let field = chunk[at..end].trim_ascii();
             if field.first() == Some(&b'"') {
@@ -362,7 +379,9 @@ fn fields(
         at = match next {
             Some(byte) if j < last && byte == separator => end + 1,
             Some(b'\n') | None if j == last => (end + 1).min(chunk.len()),
-            Some(b'\r') if j == last => end + 1 + usize::from(chunk.get(end + 1) == Some(&b'\n')),
+            // The other half of the line's end.
+            Some(b'\r') if j == last && chunk.get(end + 1) == Some(&b'\n') => ends.next() + 1,
+            Some(b'\r') if j == last => end + 1,
             _ => return None,
         };
     }

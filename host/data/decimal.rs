@@ -1,145 +1,330 @@
-//! Numbers and fields of plain text, fast: the ends of fields are looked for 64 bytes at a time, and digits are read eight at a
-//! time. A crate that reads numbers finds their ends itself, each behind the one before; here no number waits for another.
+//! Numbers and fields of plain text, fast: the ends of fields are looked for 64 bytes at a time, and a number's digits are read
+//! together. A crate that reads numbers finds their ends itself, each behind the one before; here no number waits for another.
+
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V3;
+
+/// What the processor reads fields with.
+pub(super) trait Instructions: Copy {
+    /// A bit for each byte of the block that is one of three.
+    fn matches(self, block: &[u8; BLOCK], bytes: [u8; 3]) -> u64;
+
+    /// The number that is `text[from..to]` if it is plain, and worth a fast way: digits, of which some may be behind a point,
+    /// with or without a minus.
+    fn plain(self, text: &[u8], from: usize, to: usize) -> Option<f32>;
+}
+
+/// What is done with the best instructions that the processor has.
+pub(super) trait Work {
+    type Output;
+
+    /// This, and all of its callees that read text, must be inlined, to be compiled for these instructions.
+    fn run(self, instructions: impl Instructions) -> Self::Output;
+}
+
+/// Does `work` with the best instructions that this processor has.
+pub(super) fn best<W: Work>(work: W) -> W::Output {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = V3::try_new() {
+        struct Vectors<W>(W, V3);
+        impl<W: Work> pulp::NullaryFnOnce for Vectors<W> {
+            type Output = W::Output;
+
+            #[inline(always)]
+            fn call(self) -> W::Output {
+                self.0.run(self.1)
+            }
+        }
+        return simd.vectorize(Vectors(work, simd));
+    }
+    work.run(Words)
+}
 
 /// What ends a field: a separator, or the end of a line.
-pub(super) struct Ends<'a> {
+pub(super) struct Ends<'a, I> {
     text: &'a [u8],
     separator: u8,
-    /// The block looked at, and the ends in it that have not been passed, a bit each.
-    block: usize,
-    ends: u64,
+    instructions: I,
+    /// Where the stretch begins that has been looked at, and where the next one does.
+    stretch: usize,
+    behind: usize,
+    /// The ends in it, as places in it; how many there are, and how many have been passed.
+    ends: [u16; STRETCH + AT_ONCE],
+    count: usize,
+    passed: usize,
 }
 
 /// Bytes looked at together.
 const BLOCK: usize = 64;
 
-impl<'a> Ends<'a> {
-    pub(super) fn new(text: &'a [u8], separator: u8) -> Self {
-        Ends { text, separator, block: 0, ends: ends(text, 0, separator) }
+/// Bytes whose ends are found before the fields are read: what the processor could not foresee is where a block has no more
+/// of them, and that stops it once a stretch, not once a block.
+const STRETCH: usize = 16 * BLOCK;
+
+/// Ends of a block that are noted without a look at how many there are.
+const AT_ONCE: usize = 8;
+
+impl<'a, I: Instructions> Ends<'a, I> {
+    #[inline(always)]
+    pub(super) fn new(text: &'a [u8], separator: u8, instructions: I) -> Self {
+        let ends = [0; STRETCH + AT_ONCE];
+        Ends { text, separator, instructions, stretch: 0, behind: 0, ends, count: 0, passed: 0 }
     }
 
-    /// The first end at or behind `from`, which no call before was behind of; the text's own end if there is no other.
     #[inline(always)]
-    pub(super) fn next(&mut self, from: usize) -> usize {
-        loop {
-            while self.ends != 0 {
-                let end = self.block + self.ends.trailing_zeros() as usize;
-                self.ends &= self.ends - 1;
-                if end >= from {
-                    return end;
-                }
-            }
-            if self.block >= self.text.len() {
+    pub(super) fn instructions(&self) -> I {
+        self.instructions
+    }
+
+    /// The next end; the text's own end if there is no other.
+    #[inline(always)]
+    pub(super) fn next(&mut self) -> usize {
+        while self.passed == self.count {
+            if self.behind >= self.text.len() {
                 return self.text.len();
             }
-            self.block += BLOCK;
-            self.ends = ends(self.text, self.block, self.separator);
+            self.look();
+        }
+        let end = self.stretch + usize::from(self.ends[self.passed]);
+        self.passed += 1;
+        end
+    }
+
+    /// Passes what is before `at`.
+    pub(super) fn skip(&mut self, at: usize) {
+        if at >= self.behind {
+            (self.behind, self.count, self.passed) = (at, 0, 0);
+        }
+        while self.passed < self.count && self.stretch + usize::from(self.ends[self.passed]) < at {
+            self.passed += 1;
         }
     }
-}
 
-/// The ends in the block at `at`.
-#[inline(always)]
-fn ends(text: &[u8], at: usize, separator: u8) -> u64 {
-    let rest = &text[at.min(text.len())..];
-    match rest.first_chunk() {
-        Some(block) => matches(block, [separator, b'\n', b'\r']),
-        None => {
-            let mut block = [0; BLOCK];
-            block[..rest.len()].copy_from_slice(rest);
-            // No end is a zero byte, for which `Reader` sees that no separator is.
-            matches(&block, [separator, b'\n', b'\r'])
+    /// Finds the ends of the next stretch.
+    #[inline(always)]
+    fn look(&mut self) {
+        let bytes = [self.separator, b'\n', b'\r'];
+        (self.stretch, self.count, self.passed) = (self.behind, 0, 0);
+        let rest = &self.text[self.stretch..];
+        let stretch = &rest[..rest.len().min(STRETCH)];
+        self.behind += stretch.len();
+        let (blocks, rest) = stretch.as_chunks();
+        for (number, block) in blocks.iter().enumerate() {
+            self.note(BLOCK * number, self.instructions.matches(block, bytes));
+        }
+        if !rest.is_empty() {
+            self.note(BLOCK * blocks.len(), last_matches(rest, bytes));
         }
     }
-}
 
-/// A bit for each byte of the block that is one of three.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn matches(block: &[u8; BLOCK], bytes: [u8; 3]) -> u64 {
-    use std::arch::x86_64::{__m128i, _mm_cmpeq_epi8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8};
-    let mut found = 0;
-    for (place, sixteen) in block.as_chunks::<16>().0.iter().enumerate() {
-        let sixteen: __m128i = bytemuck::cast(*sixteen);
-        // SAFETY: every processor of this architecture has these instructions, SSE2.
-        let bits = unsafe {
-            let [a, b, c] = bytes.map(|byte| _mm_cmpeq_epi8(sixteen, _mm_set1_epi8(byte.cast_signed())));
-            _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), c))
-        };
-        found |= u64::from(bits.cast_unsigned()) << (16 * place);
+    /// Notes the ends of the block at `first` of the stretch.
+    #[inline(always)]
+    fn note(&mut self, first: usize, mut ends: u64) {
+        let behind = self.count + ends.count_ones() as usize;
+        loop {
+            // What is noted beyond the last is overwritten by the next block.
+            for end in &mut self.ends[self.count..][..AT_ONCE] {
+                *end = (first + ends.trailing_zeros() as usize) as u16;
+                ends &= ends.wrapping_sub(1);
+            }
+            self.count += AT_ONCE;
+            if self.count >= behind {
+                break;
+            }
+        }
+        self.count = behind;
     }
-    found
 }
 
-/// A bit for each byte of the block that is one of three.
-#[cfg(not(target_arch = "x86_64"))]
-fn matches(block: &[u8; BLOCK], bytes: [u8; 3]) -> u64 {
-    let bit = |(place, byte): (usize, &u8)| u64::from(bytes.contains(byte)) << place;
-    block.iter().enumerate().map(bit).fold(0, |found, bit| found | bit)
+/// A bit for each byte of less than a block that is one of three.
+#[cold]
+#[inline(never)]
+fn last_matches(rest: &[u8], bytes: [u8; 3]) -> u64 {
+    let mut block = [0; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    // None is a zero byte: for a separator, `Reader` sees to it.
+    Words.matches(&block, bytes)
 }
 
-/// The number that is `text[from..to]`, if it is one: the nearest `f32`, with the bits that `str::parse` gives.
+/// The number that is `text[from..to]`, if it is one and finite: the nearest `f32`, with the bits that `str::parse` gives.
 #[inline(always)]
-pub(super) fn number(text: &[u8], from: usize, to: usize) -> Option<f32> {
-    plain(text, from, to).or_else(|| any(&text[from..to]))
+pub(super) fn number(instructions: impl Instructions, text: &[u8], from: usize, to: usize) -> Option<f32> {
+    match instructions.plain(text, from, to) {
+        Some(number) => Some(number),
+        None => any(text, from, to),
+    }
 }
 
 /// Any number, with blanks around it.
 #[cold]
-fn any(text: &[u8]) -> Option<f32> {
+#[inline(never)]
+fn any(text: &[u8], from: usize, to: usize) -> Option<f32> {
+    let text = &text[from..to];
     let begin = text.iter().position(|&byte| byte != b' ')?;
     let end = text.iter().rposition(|&byte| byte != b' ')? + 1;
-    fast_float2::parse(&text[begin..end]).ok()
+    fast_float2::parse(&text[begin..end]).ok().filter(|number: &f32| number.is_finite())
 }
 
-/// Powers of ten, which are exact.
-const POWERS: [(u64, f64); 9] = {
-    let mut powers = [(1, 1.0); 9];
-    let mut k = 1;
-    while k < 9 {
-        powers[k] = (10 * powers[k - 1].0, 10.0 * powers[k - 1].1);
-        k += 1;
-    }
-    powers
+/// Places behind the point, at most; and a number of 16 digits may have none.
+const PLACES: usize = 16;
+
+/// The nearest `f64` of 1, ⅒, … 10⁻¹⁵; of a number that has no point, 1.
+const TENTHS: [f64; PLACES + 1] = [
+    1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1.0,
+];
+
+/// 1 for a minus, 0 for any other byte. What a comparison gives is written to a part of a register, which on processors of
+/// Intel waits for what was in the whole of it: the number before, whose end is far away.
+static MINUS: [u8; 256] = {
+    let mut minus = [0; 256];
+    minus[b'-' as usize] = 1;
+    minus
 };
 
-/// A number of at most eight digits and as many behind the point, without blanks and exponent, and not the last of the text.
+/// The nearest `f32` of `integer` · `tenth`, where that is certain; its sign is `minus`.
 ///
-/// Its digits are an integer below 2⁵³, so that the quotient by a power of ten is the `f64` that is nearest to the number. The
-/// `f32` that is nearest to that is nearest to the number too, unless the quotient lies halfway between two `f32`, where the
-/// number may be on either side: that is left to [`any`]. No quotient is so small or so large that `f32` has fewer digits.
+/// The integer is at most 2⁵³ and exact. The error of `tenth` is at most one unit in the product's last place, and that of
+/// the product half a unit more. The nearest `f32` of what is so near to the number is the number's own, unless halfway
+/// between two `f32` is as near: that is left to [`any`]. No number is so small or so large that `f32` has fewer digits.
 #[inline(always)]
-fn plain(text: &[u8], from: usize, to: usize) -> Option<f32> {
-    let negative = *text.get(from)? == b'-';
-    let from = from + usize::from(negative);
-    let before = digits(text, from)?;
-    let whole = (no_digits(before).trailing_zeros() / 8) as usize;
-    let point = from + whole;
-    if whole == 0 || point > to {
+fn rounded(integer: u64, tenth: f64, minus: u8) -> Option<f32> {
+    /// Of an `f64`, the bits of the mantissa that `f32` has not; if only the first is set, it lies halfway.
+    const BEYOND: u64 = (1 << 29) - 1;
+    const HALFWAY: u64 = 1 << 28;
+    let product = integer.cast_signed() as f64 * tenth;
+    if integer > 1 << 53 || (product.to_bits() & BEYOND).abs_diff(HALFWAY) <= 2 {
         return None;
     }
-    let before = value(before << (64 - 8 * whole));
-    let quotient = if point == to {
-        before as f64
-    } else {
+    Some(f32::from_bits((product as f32).to_bits() | (u32::from(minus) << 31)))
+}
+
+/// Sixteen bytes in a vector.
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{__m128i, __m256i};
+
+    use bytemuck::cast;
+    use pulp::x86::V3;
+
+    use super::{BLOCK, Instructions, MINUS, PLACES, TENTHS, rounded};
+
+    /// From place `n` on: what keeps the last `n` of 16 bytes.
+    const LAST: [u8; 32] = {
+        let mut last = [0; 32];
+        let mut i = 16;
+        while i < 32 {
+            last[i] = 0xff;
+            i += 1;
+        }
+        last
+    };
+
+    /// For each number of bytes behind a point: where each of 16 bytes comes from when the point is taken out, and what is
+    /// before it moves to its place. A high bit gives zero.
+    const WITHOUT_POINT: [[u8; 16]; PLACES + 1] = {
+        let mut from = [[0; 16]; PLACES + 1];
+        let mut places = 0;
+        while places <= PLACES {
+            let mut i = 0;
+            while i < 16 {
+                let kept = places == PLACES || 15 - i < places;
+                from[places][i] = if kept { i as u8 } else { (i as u8).wrapping_sub(1) };
+                i += 1;
+            }
+            places += 1;
+        }
+        from
+    };
+
+    impl Instructions for V3 {
+        #[inline(always)]
+        fn matches(self, block: &[u8; BLOCK], bytes: [u8; 3]) -> u64 {
+            // No closures: they would not be compiled for these instructions.
+            let (avx, avx2) = (self.avx, self.avx2);
+            let halves: [__m256i; 2] = cast(*block);
+            let mut found = [avx._mm256_setzero_si256(); 2];
+            for byte in bytes {
+                let byte = avx._mm256_set1_epi8(byte.cast_signed());
+                for h in 0..2 {
+                    found[h] = avx2._mm256_or_si256(found[h], avx2._mm256_cmpeq_epi8(halves[h], byte));
+                }
+            }
+            let [low, high] = found;
+            u64::from(avx2._mm256_movemask_epi8(low).cast_unsigned())
+                | u64::from(avx2._mm256_movemask_epi8(high).cast_unsigned()) << 32
+        }
+
+        /// A number of at most 16 bytes that is not among the first of the text.
+        #[inline(always)]
+        fn plain(self, text: &[u8], from: usize, to: usize) -> Option<f32> {
+            let V3 { sse2, ssse3, sse4_1, .. } = self;
+            let minus = MINUS[usize::from(*text.get(from)?)];
+            let length = to.checked_sub(from + usize::from(minus))?;
+            let bytes: &[u8; 16] = text[..to].last_chunk()?;
+            let last: &[u8; 16] = LAST.get(length..)?.first_chunk()?;
+
+            // Digits as what they are worth, and zeros before the number.
+            let values = sse2._mm_sub_epi8(cast(*bytes), sse2._mm_set1_epi8(b'0'.cast_signed()));
+            let values = sse2._mm_and_si128(values, cast(*last));
+            let points =
+                sse2._mm_cmpeq_epi8(values, sse2._mm_set1_epi8(b'.'.cast_signed() - b'0'.cast_signed()));
+            let points = sse2._mm_movemask_epi8(points).cast_unsigned();
+            // Without a point, the bit behind all of them is found.
+            let places = (points << 16 | 1 << 15).leading_zeros() as usize;
+            let values = ssse3._mm_shuffle_epi8(values, cast(WITHOUT_POINT[places]));
+            let beyond = sse2._mm_max_epu8(values, sse2._mm_set1_epi8(10));
+            let no_digits = sse2._mm_movemask_epi8(sse2._mm_cmpeq_epi8(values, beyond));
+            // There are digits before the point, and behind it.
+            if no_digits != 0 || places == 0 || places + 1 == length || length == 0 {
+                return None;
+            }
+            // Pairs of digits, fours, eights.
+            let pairs = ssse3._mm_maddubs_epi16(values, sse2._mm_set1_epi16(0x01_0a));
+            let fours = sse2._mm_madd_epi16(pairs, sse2._mm_set1_epi32(0x0001_0064));
+            let fours = sse4_1._mm_packus_epi32(fours, fours);
+            let eights: __m128i = sse2._mm_madd_epi16(fours, sse2._mm_set1_epi32(0x0001_2710));
+            let [eights, _]: [u64; 2] = cast(eights);
+            rounded((eights & 0xffff_ffff) * 100_000_000 + (eights >> 32), TENTHS[places], minus)
+        }
+    }
+}
+
+/// Eight bytes in a word: what every processor has.
+#[derive(Clone, Copy)]
+struct Words;
+
+impl Instructions for Words {
+    #[inline(always)]
+    fn matches(self, block: &[u8; BLOCK], bytes: [u8; 3]) -> u64 {
+        let bit = |(place, byte): (usize, &u8)| u64::from(bytes.contains(byte)) << place;
+        block.iter().enumerate().map(bit).fold(0, |found, bit| found | bit)
+    }
+
+    /// A number of at most eight digits and as many behind the point that is not among the last of the text.
+    #[inline(always)]
+    fn plain(self, text: &[u8], from: usize, to: usize) -> Option<f32> {
+        let minus = MINUS[usize::from(*text.get(from)?)];
+        let from = from + usize::from(minus);
+        let before = digits(text, from)?;
+        let whole = (no_digits(before).trailing_zeros() / 8) as usize;
+        let point = from + whole;
+        if whole == 0 || point > to {
+            return None;
+        }
+        let before = value(before << (64 - 8 * whole));
+        if point == to {
+            return rounded(before, 1.0, minus);
+        }
         let places = to - point - 1;
         if text[point] != b'.' || !(1..=8).contains(&places) {
             return None;
         }
         let behind = digits(text, point + 1)? << (64 - 8 * places);
-        let (power, divisor) = POWERS[places];
-        let integer = before * power + value(behind);
-        if no_digits(behind) != 0 || integer > 1 << 53 {
+        if no_digits(behind) != 0 {
             return None;
         }
-        integer as f64 / divisor
-    };
-    /// Of an `f64`, the bits of the mantissa that `f32` has not; if only the first is set, it lies halfway.
-    const BEYOND: u64 = (1 << 29) - 1;
-    if quotient.to_bits() & BEYOND == 1 << 28 {
-        return None;
+        rounded(before * 10_u64.pow(places as u32) + value(behind), TENTHS[places], minus)
     }
-    Some(f32::from_bits((quotient as f32).to_bits() | (u32::from(negative) << 31)))
 }
 
 /// Eight bytes, the first of them in the lowest byte; digits as what they are worth.
@@ -167,15 +352,34 @@ fn value(digits: u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// What the processor has, and what every processor has.
+    fn on_both<W: Work<Output: PartialEq + std::fmt::Debug> + Copy>(work: W) -> W::Output {
+        let output = work.run(Words);
+        assert_eq!(best(work), output);
+        output
+    }
+
     fn check(text: &str) {
-        let expected = text.trim_matches(' ').parse::<f32>().ok().map(f32::to_bits);
-        // What is behind a number, and nothing.
-        for (text, from) in
-            [(text.to_owned(), 0), (format!("1,{text},23456789012345"), 2), (format!("7\n{text}"), 2)]
-        {
-            let to = from + text.len().min(text[from..].find(',').unwrap_or(text.len() - from));
-            let got = number(text.as_bytes(), from, to).map(f32::to_bits);
-            assert_eq!(got, expected, "{text:?}");
+        #[derive(Clone, Copy)]
+        struct Number<'a>(&'a str, usize, usize);
+        impl Work for Number<'_> {
+            type Output = Option<u32>;
+            fn run(self, instructions: impl Instructions) -> Option<u32> {
+                number(instructions, self.0.as_bytes(), self.1, self.2).map(f32::to_bits)
+            }
+        }
+        let expected = text.trim_matches(' ').parse().ok().filter(|number: &f32| number.is_finite());
+        let expected = expected.map(f32::to_bits);
+        // What is before and behind a number, and nothing.
+        for (text, from) in [
+            (text.to_owned(), 0),
+            (format!("1,{text},23456789012345"), 2),
+            (format!("7\n{text}"), 2),
+            (format!("1234567,9.87654321,{text}\n1234567890123456"), 19),
+            (format!("-.1234567890,.-{text}"), 15),
+        ] {
+            let to = from + text[from..].find([',', '\n']).unwrap_or(text.len() - from);
+            assert_eq!(on_both(Number(&text, from, to)), expected, "{text:?}");
         }
     }
 
@@ -236,7 +440,7 @@ mod tests {
         };
         for _ in 0..if cfg!(miri) { 100 } else { 200_000 } {
             let (sign, whole, places) =
-                (["", "-"][next() as usize % 2], next() % 10_u64.pow(next() as u32 % 9), next() % 11);
+                (["", "-"][next() as usize % 2], next() % 10_u64.pow(next() as u32 % 9), next() % 17);
             let behind = next() << 32 | next();
             match places {
                 0 => check(&format!("{sign}{whole}")),
@@ -266,17 +470,23 @@ mod tests {
 
     #[test]
     fn ends_are_all_found_in_order() {
+        #[derive(Clone, Copy)]
+        struct Found<'a>(&'a [u8], usize, usize);
+        impl Work for Found<'_> {
+            type Output = Vec<usize>;
+            fn run(self, instructions: impl Instructions) -> Vec<usize> {
+                let mut ends = Ends::new(self.0, b',', instructions);
+                ends.skip(self.1);
+                (0..self.2).map(|_| ends.next()).collect()
+            }
+        }
         let text: Vec<u8> = (0..1000_usize).map(|i| b"a,b\n\rc;d\0e"[i * i / 7 % 10]).collect();
         for length in [0, 1, 63, 64, 65, 127, 128, 200, 1000] {
             let text = &text[..length];
-            let expected: Vec<usize> =
-                (0..length).filter(|&i| b",\n\r".contains(&text[i])).chain([length, length]).collect();
-            let mut ends = Ends::new(text, b',');
-            let found: Vec<usize> = expected.iter().map(|_| ends.next(0)).collect();
-            assert_eq!(found, expected);
-            let mut ends = Ends::new(text, b',');
-            for from in (0..length).step_by(50) {
-                assert_eq!(ends.next(from), *expected.iter().find(|&&end| end >= from).unwrap());
+            for from in [0, 1, 50, 63, 64, 65, 130, length].into_iter().filter(|from| *from <= length) {
+                let ends = (from..length).filter(|&i| b",\n\r".contains(&text[i]));
+                let expected: Vec<usize> = ends.chain([length, length]).collect();
+                assert_eq!(on_both(Found(text, from, expected.len())), expected);
             }
         }
     }

@@ -49,8 +49,10 @@ pub(crate) fn repeated(names: &[String]) -> Option<&String> {
 /// The first of `values` that is not finite. Pieces are looked at whole, which vectors do, all at a time.
 fn not_finite(values: &[f32]) -> Option<usize> {
     const PIECE: usize = 1 << 16;
-    let all = |values: &[f32]| values.iter().fold(true, |all, value| all & value.is_finite());
-    let piece = values.par_chunks(PIECE).position_first(|values| !all(values))?;
+    // One more in the exponent reaches the sign's bit if all of its bits are set, as in what is not finite.
+    let beyond = |value: &f32| (value.to_bits() & f32::INFINITY.to_bits()) + (1 << 23);
+    let any = |values: &[f32]| values.iter().fold(0, |all, value| all | beyond(value)) >> 31 == 1;
+    let piece = values.par_chunks(PIECE).position_first(any)?;
     values.iter().skip(piece * PIECE).position(|value| !value.is_finite()).map(|i| piece * PIECE + i)
 }
 

@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use pulp::Arch;
+use rayon::prelude::*;
 
 pub(crate) use self::gram::Gram;
 use self::multiply::multiply;
@@ -120,7 +121,9 @@ impl Engine for Cpu {
     }
 
     fn read(&self, matrix: &Matrix) -> Result<Vec<f64>> {
-        Ok(matrix.values.iter().map(|&value| f64::from(value)).collect())
+        /// Values that are worth a task of their own.
+        const MANY: usize = 1 << 16;
+        Ok(matrix.values.par_iter().with_min_len(MANY).map(|&value| f64::from(value)).collect())
     }
 
     fn shape(&self, matrix: &Matrix) -> (usize, usize) {

@@ -290,7 +290,7 @@ impl FittedLinear {
     /// As [`FittedLinear::predict`]; another target than the model's.
     pub fn evaluate<E: Engine>(&self, engine: &E, dataset: &Dataset) -> Result<metrics::Regression> {
         let y = truth(&self.about, dataset)?;
-        metrics::regression(&y, &self.predict(engine, dataset.features())?)
+        metrics::regression_of(y, &self.predict(engine, dataset.features())?)
     }
 
     /// R² of the predictions for `dataset`: 1 is perfect, 0 no better than the mean of its target.

@@ -2,6 +2,7 @@
 //!
 //! All of it in `f64`, on the host, in time m log m at most for m samples.
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::{Error, Result};
@@ -65,20 +66,45 @@ pub const LEAST_PROBABILITY: f64 = f32::EPSILON as f64;
 /// # Ok::<(), tilegrad::Error>(())
 /// ```
 pub fn regression(y: &[f64], predictions: &[f64]) -> Result<Regression> {
+    regression_of(y, predictions)
+}
+
+/// The metrics of predictions ŷ of y, which may be `f32`, so that none need be copied.
+pub(super) fn regression_of<Y: Copy + Into<f64> + Sync>(y: &[Y], predictions: &[f64]) -> Result<Regression> {
     check("regression", y.len(), predictions.len())?;
-    let m = y.len() as f64;
-    let mean = y.iter().sum::<f64>() / m;
-    let spread: f64 = y.iter().map(|y| (y - mean).powi(2)).sum();
-    let errors = || y.iter().zip(predictions).map(|(y, prediction)| prediction - y);
-    let squares: f64 = errors().map(|error| error * error).sum();
-    // A constant has no spread but what rounding the mean leaves.
-    let constant = y.iter().all(|value| *value == y[0]);
+    let (m, first) = (y.len() as f64, y[0].into());
+    let mean = in_blocks(y, predictions, |y, _| [y.iter().map(|&y| y.into()).sum()]).map(|sum| sum / m)[0];
+    let [spread, squares, errors, others] = in_blocks(y, predictions, |y, predictions| {
+        let (mut spread, mut squares, mut errors, mut others) = (0.0, 0.0, 0.0, 0.0);
+        for (&y, prediction) in y.iter().zip(predictions) {
+            let y: f64 = y.into();
+            let (deviation, error) = (y - mean, prediction - y);
+            spread += deviation * deviation;
+            squares += error * error;
+            errors += error.abs();
+            others += f64::from(u8::from(y != first));
+        }
+        [spread, squares, errors, others]
+    });
     Ok(Regression {
         samples: y.len(),
-        r2: (!constant).then_some(1.0 - squares / spread),
+        // A constant has no spread but what rounding the mean leaves.
+        r2: (others > 0.0).then_some(1.0 - squares / spread),
         rmse: (squares / m).sqrt(),
-        mae: errors().map(f64::abs).sum::<f64>() / m,
+        mae: errors / m,
     })
+}
+
+/// The sums `of` blocks of samples, which are always the same, on all threads; added in order.
+fn in_blocks<Y: Sync, const SUMS: usize>(
+    y: &[Y],
+    predictions: &[f64],
+    of: impl Fn(&[Y], &[f64]) -> [f64; SUMS] + Sync,
+) -> [f64; SUMS] {
+    const BLOCK: usize = 1 << 14;
+    let blocks = y.par_chunks(BLOCK).zip(predictions.par_chunks(BLOCK));
+    let sums: Vec<_> = blocks.map(|(y, predictions)| of(y, predictions)).collect();
+    sums.into_iter().fold([0.0; SUMS], |all, block| std::array::from_fn(|k| all[k] + block[k]))
 }
 
 /// The metrics of probabilities (m × classes, row by row) of the classes of m samples.

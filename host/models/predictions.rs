@@ -47,10 +47,10 @@ pub enum Metrics {
 }
 
 /// The values of the target of a regression, to compare predictions with.
-pub(super) fn truth(about: &About, dataset: &Dataset) -> Result<Vec<f64>> {
+pub(super) fn truth<'a>(about: &About, dataset: &'a Dataset) -> Result<&'a [f32]> {
     same_target(about, dataset)?;
     numbers_of(dataset)?;
-    Ok(dataset.y().iter().map(|&y| y.into()).collect())
+    Ok(dataset.y())
 }
 
 /// The class of each sample, as the model numbers them, to compare predictions with. Classes are compared by name.

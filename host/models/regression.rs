@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, Given, Subject, Writer};
@@ -78,17 +79,26 @@ impl Affine {
         let (m, features, k) = (x.rows(), about.features().len(), self.bias.len());
         let x = engine.share(m, features, x.shared_values())?;
         let scaling = about.scaler.on(engine)?;
-        let mut outputs = vec![0.0; m * k];
-        for (column, &bias) in self.bias.iter().enumerate() {
-            let weights: Vec<f32> =
-                self.weights.iter().skip(column).step_by(k).map(|&weight| weight as f32).collect();
+        /// Values that are worth a task of their own.
+        const MANY: usize = 1 << 16;
+        let of = |column: usize| {
+            let weights = self.weights.iter().skip(column).step_by(k);
+            let weights: Vec<f32> = weights.map(|&weight| weight as f32).collect();
             let weights = engine.upload(features, 1, &weights)?;
-            let bias = engine.upload(1, 1, &[bias as f32])?;
+            let bias = engine.upload(1, 1, &[self.bias[column] as f32])?;
             let z = engine.read(&engine.matrix_vector(&x, scaling.as_ref(), &weights, &bias)?)?;
-            if let Some(row) = z.iter().position(|value| !(*value as f32).is_finite()) {
-                return Err(about.beyond(row));
+            let beyond = |z: &f64| !(*z as f32).is_finite();
+            match z.par_chunks(MANY).position_first(|z| z.iter().any(beyond)) {
+                Some(_) => Err(about.beyond(z.iter().position(beyond).unwrap_or_default())),
+                None => Ok(z),
             }
-            outputs.iter_mut().skip(column).step_by(k).zip(z).for_each(|(to, z)| *to = z);
+        };
+        if k == 1 {
+            return of(0);
+        }
+        let mut outputs = vec![0.0; m * k];
+        for column in 0..k {
+            outputs.iter_mut().skip(column).step_by(k).zip(of(column)?).for_each(|(to, z)| *to = z);
         }
         Ok(outputs)
     }

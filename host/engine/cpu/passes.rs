@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::super::Loss;
 use super::super::matrix::Aligned;
-use super::short_rows::{SHORT, short_rows};
+use super::short_rows::{SHORT, short_products, short_rows};
 use super::simd::{NARROW, Row, add_deviations, add_scaled, dot};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
@@ -287,14 +287,19 @@ pub(super) fn products<T: Send>(
     out: &mut [T],
     convert: impl Fn(f64) -> T + Sync,
 ) {
-    if x.mean.is_some() {
+    if (NARROW..=SHORT).contains(&x.columns) {
+        let rows = x.rows_of_chunk();
+        let chunks = out.par_chunks_mut(rows).enumerate();
+        chunks.for_each(|(chunk, out)| short_products(x, chunk * rows, weights, bias, out, &convert));
+    } else if x.mean.is_some() {
         rows_times_vector::<true, T>(x, weights, bias, out, &convert);
     } else {
         rows_times_vector::<false, T>(x, weights, bias, out, &convert);
     }
 }
 
-fn rows_times_vector<const CENTRED: bool, T: Send>(
+/// out := `convert`(row of x · w + b), each row by itself.
+pub(super) fn rows_times_vector<const CENTRED: bool, T: Send>(
     x: View<'_>,
     weights: &[f32],
     bias: f32,
@@ -397,13 +402,17 @@ impl WithSimd for MomentsPass<'_> {
         let origin = self.x.stored(self.rows.start);
         let (mut mean, mut squares) = (vec![0.0; origin.len()], vec![0.0; origin.len()]);
         let mut i = self.rows.start;
+        if self.x.columns <= SHORT && self.x.columns == self.x.stride {
+            i += self.short_rows(origin, &mut mean, &mut squares);
+        }
         while i + GROUP <= self.rows.end {
             let rows: [&[f32]; GROUP] = std::array::from_fn(|r| self.x.stored(i + r));
-            add_deviations(origin, rows, &mut mean, &mut squares);
+            let next = self.x.following(i + GROUP, self.rows.end);
+            add_deviations(origin, rows, next, &mut mean, &mut squares);
             i += GROUP;
         }
         while i < self.rows.end {
-            add_deviations(origin, [self.x.stored(i)], &mut mean, &mut squares);
+            add_deviations(origin, [self.x.stored(i)], [], &mut mean, &mut squares);
             i += 1;
         }
         let count = self.rows.len() as f64;
@@ -412,6 +421,42 @@ impl WithSimd for MomentsPass<'_> {
             *mean = f64::from(origin) + *mean / count;
         }
         ColumnMoments { count, mean, squares }
+    }
+}
+
+impl MomentsPass<'_> {
+    /// Adds the deviations of rows that are short: several of them count as one row, which is a whole number of vectors
+    /// long. Says how many rows these are.
+    #[inline(always)]
+    fn short_rows(&self, origin: &[f32], sums: &mut [f64], squares: &mut [f64]) -> usize {
+        /// Rows that count as one.
+        const TOGETHER: usize = 8;
+        /// Groups that are fetched ahead.
+        const AHEAD: usize = 4;
+        let length = TOGETHER * origin.len();
+        let mut all = [0.0; 2 * TOGETHER * SHORT];
+        let (all_sums, all_squares) = all[..2 * length].split_at_mut(length);
+        let mut origins = [0.0; TOGETHER * SHORT];
+        let origins = &mut origins[..length];
+        origins.chunks_exact_mut(origin.len()).for_each(|to| to.copy_from_slice(origin));
+        let values = &self.x.values[self.rows.start * origin.len()..];
+        let groups = values[..self.rows.len() * origin.len()].chunks_exact(GROUP * length);
+        let count = groups.len() * GROUP * TOGETHER;
+        for (number, group) in groups.enumerate() {
+            let mut rows = [group; GROUP];
+            let mut next = [values.get((number + AHEAD) * GROUP * length..).unwrap_or_default(); GROUP];
+            for r in 0..GROUP {
+                rows[r] = &rows[r][r * length..][..length];
+                next[r] = next[r].get(r * length..).unwrap_or_default();
+            }
+            add_deviations(origins, rows, next, all_sums, all_squares);
+        }
+        for (all, sums) in [(all_sums, sums), (all_squares, squares)] {
+            for all in all.chunks_exact(sums.len()) {
+                sums.iter_mut().zip(all).for_each(|(sum, value)| *sum += value);
+            }
+        }
+        count
     }
 }
 

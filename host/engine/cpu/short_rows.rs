@@ -1,5 +1,5 @@
-//! Descent over short rows: as many at a time as a vector has lanes, so that their products with the weights are added up
-//! together, and what follows from the sums is computed for all of them.
+//! Short rows: as many at a time as a vector has lanes, so that their products with the weights are added up together, and
+//! what follows from the sums is computed for all of them.
 //!
 //! A row alone would spend most of its time on the sum across its own vector, and wait for it.
 
@@ -17,21 +17,66 @@ pub(super) const SHORT: usize = 64;
 /// How many elements ahead rows are fetched: eight kibibytes, so far that memory has answered when they are needed.
 const AHEAD: usize = 2048;
 
+/// Something that is done with rows of at most `WIDTH` columns, of which the mean is taken off if `CENTRED`.
+trait Pass {
+    type Output;
+
+    fn run<const CENTRED: bool, const WIDTH: usize>(self) -> Self::Output;
+}
+
+/// Does `pass` with the narrowest vectors that the rows of `x` fit in, at most [`SHORT`] columns.
+fn run<P: Pass>(x: View<'_>, pass: P) -> P::Output {
+    match (x.mean.is_some(), x.columns) {
+        (false, ..=16) => pass.run::<false, 16>(),
+        (false, ..=32) => pass.run::<false, 32>(),
+        (false, _) => pass.run::<false, SHORT>(),
+        (true, ..=16) => pass.run::<true, 16>(),
+        (true, ..=32) => pass.run::<true, 32>(),
+        (true, _) => pass.run::<true, SHORT>(),
+    }
+}
+
 /// The sums over all rows of `x`, of which each has at most [`SHORT`] columns. The gradient's bits are those that rows one by
 /// one would give; what is summed in `f64` is summed in another order.
 pub(super) fn short_rows(x: View<'_>, model: Model<'_>) -> Sums {
-    fn sums<const CENTRED: bool, const WIDTH: usize>(x: View<'_>, model: Model<'_>) -> Sums {
-        let pass = |chunk| ShortRows::<CENTRED, WIDTH> { x, rows: x.chunk(chunk), model };
-        tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
+    struct All<'a>(View<'a>, Model<'a>);
+    impl Pass for All<'_> {
+        type Output = Sums;
+        fn run<const CENTRED: bool, const WIDTH: usize>(self) -> Sums {
+            let All(x, model) = self;
+            let pass = |chunk| ShortRows::<CENTRED, WIDTH> { x, rows: x.chunk(chunk), model };
+            tree(0..x.chunks(), &|chunk| Arch::new().dispatch(pass(chunk)), &Sums::merge)
+        }
     }
-    match (x.mean.is_some(), x.columns) {
-        (false, ..=16) => sums::<false, 16>(x, model),
-        (false, ..=32) => sums::<false, 32>(x, model),
-        (false, _) => sums::<false, SHORT>(x, model),
-        (true, ..=16) => sums::<true, 16>(x, model),
-        (true, ..=32) => sums::<true, 32>(x, model),
-        (true, _) => sums::<true, SHORT>(x, model),
+    run(x, All(x, model))
+}
+
+/// out := `convert`(row of x · w + b) for the rows from `first` on, of which each has at most [`SHORT`] columns, with the bits
+/// that rows one by one would give.
+pub(super) fn short_products<T>(
+    x: View<'_>,
+    first: usize,
+    weights: &[f32],
+    bias: f32,
+    out: &mut [T],
+    convert: &impl Fn(f64) -> T,
+) {
+    struct All<'a, T, C>(View<'a>, usize, &'a [f32], f32, &'a mut [T], &'a C);
+    impl<T, C: Fn(f64) -> T> Pass for All<'_, T, C> {
+        type Output = ();
+        fn run<const CENTRED: bool, const WIDTH: usize>(self) {
+            let All(x, first, weights, bias, out, convert) = self;
+            Arch::new().dispatch(ShortProducts::<_, _, CENTRED, WIDTH> {
+                x,
+                first,
+                weights,
+                bias,
+                out,
+                convert,
+            });
+        }
     }
+    run(x, All(x, first, weights, bias, out, convert));
 }
 
 /// Rows of at most `WIDTH` columns.
@@ -39,6 +84,16 @@ struct ShortRows<'a, const CENTRED: bool, const WIDTH: usize> {
     x: View<'a>,
     rows: Range<usize>,
     model: Model<'a>,
+}
+
+/// The products of rows of at most `WIDTH` columns.
+struct ShortProducts<'a, T, C, const CENTRED: bool, const WIDTH: usize> {
+    x: View<'a>,
+    first: usize,
+    weights: &'a [f32],
+    bias: f32,
+    out: &'a mut [T],
+    convert: &'a C,
 }
 
 /// `WIDTH` values as vectors; the first `WIDTH / S::F32_LANES` are used.
@@ -65,11 +120,36 @@ struct Group<S: Simd, const CENTRED: bool, const WIDTH: usize> {
     columns: usize,
     weights: Vectors<S, WIDTH>,
     mean: Vectors<S, WIDTH>,
-    bias: f32,
-    loss: Loss,
 }
 
 impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> {
+    #[inline(always)]
+    fn new(simd: S, x: View<'_>, weights: &[f32]) -> Self {
+        let mean = padded(simd, x.mean.unwrap_or(&[]));
+        Group { simd, columns: x.columns, weights: padded(simd, weights), mean }
+    }
+
+    /// The elements of a group.
+    #[inline(always)]
+    fn size(&self) -> usize {
+        S::F32_LANES * self.columns
+    }
+
+    /// The rows of a group, where there is as much behind them as is read with them.
+    #[inline(always)]
+    fn rows<'a>(&self, values: &'a [f32], i: usize) -> Option<&'a [f32]> {
+        let rows = &values[i * self.columns..];
+        (rows.len() >= self.size() + WIDTH).then_some(rows)
+    }
+
+    /// A copy of `count` rows, and zeros behind them.
+    #[inline(always)]
+    fn copied(&self, values: &[f32], i: usize, count: usize) -> [f32; (MOST_LANES + 1) * SHORT] {
+        let mut rows = [0.0; (MOST_LANES + 1) * SHORT];
+        rows[..count * self.columns].copy_from_slice(&values[i * self.columns..][..count * self.columns]);
+        rows
+    }
+
     /// Row `r`, and as much of what follows it as fills the vectors: that meets weights of zero, and sums that are left out.
     #[inline(always)]
     fn row(&self, rows: &[f32], r: usize) -> Vectors<S, WIDTH> {
@@ -100,23 +180,31 @@ impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> 
         sums[0]
     }
 
+    /// x·w of all rows.
+    #[inline(always)]
+    fn z(&self, rows: &[f32]) -> [f32; MOST_LANES] {
+        let mut products = [self.simd.splat_f32s(0.0); MOST_LANES];
+        for (r, products) in products.iter_mut().enumerate().take(S::F32_LANES) {
+            *products = self.products(rows, r);
+        }
+        sums_across(self.simd, &products)
+    }
+
     /// The errors of the first `count` rows, and 0 for the others; they and their costs are added to `totals`.
     #[inline(always)]
     fn errors(
         &self,
+        loss: Loss,
+        bias: f32,
         totals: &mut Totals,
         rows: &[f32],
         y: &[f32; MOST_LANES],
         count: usize,
     ) -> [f32; MOST_LANES] {
-        let mut products = [self.simd.splat_f32s(0.0); MOST_LANES];
-        for (r, products) in products.iter_mut().enumerate().take(S::F32_LANES) {
-            *products = self.products(rows, r);
-        }
-        let z = sums_across(self.simd, &products);
+        let z = self.z(rows);
         let mut errors = [0.0; MOST_LANES];
         for r in 0..MOST_LANES {
-            let (error, cost) = judge(self.loss, f64::from(z[r]) + f64::from(self.bias), f64::from(y[r]));
+            let (error, cost) = judge(loss, f64::from(z[r]) + f64::from(bias), f64::from(y[r]));
             let (error, cost) = if r < count { (error, cost) } else { (0.0, 0.0) };
             totals.errors[r] += error;
             totals.cost[r] += cost;
@@ -157,30 +245,22 @@ impl<const CENTRED: bool, const WIDTH: usize> WithSimd for ShortRows<'_, CENTRED
 impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
     #[inline(always)]
     fn sums<S: Simd>(self, simd: S, loss: Loss) -> Sums {
-        let (columns, values, y) = (self.x.columns, self.x.values, self.model.y);
-        let group = Group::<S, CENTRED, WIDTH> {
-            simd,
-            columns,
-            weights: padded(simd, self.model.weights),
-            mean: padded(simd, self.x.mean.unwrap_or(&[])),
-            bias: self.model.bias,
-            loss,
-        };
-        let size = S::F32_LANES * columns;
-        let lines = size / 16;
-        let mut sums = Sums { gradient: vec![0.0; columns], errors: 0.0, cost: 0.0 };
+        let Model { weights, bias, y, .. } = self.model;
+        let values = self.x.values;
+        let group = Group::<S, CENTRED, WIDTH>::new(simd, self.x, weights);
+        let lines = group.size() / 16;
+        let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, cost: 0.0 };
         let mut totals = Totals::default();
         let mut start = self.rows.start;
         while start < self.rows.end {
             let end = (start + FLUSH).min(self.rows.end);
             let mut gradient = [simd.splat_f32s(0.0); WIDTH];
             let mut i = start;
-            while i + S::F32_LANES <= end && values.len() - i * columns >= size + WIDTH {
-                let rows = &values[i * columns..];
-                let Some(y) = y[i..].first_chunk() else { break };
+            while i + S::F32_LANES <= end {
+                let (Some(rows), Some(y)) = (group.rows(values, i), y[i..].first_chunk()) else { break };
                 // In two bursts: of all at once too many would wait for memory.
                 fetch(rows, 0..lines / 2);
-                let errors = group.errors(&mut totals, rows, y, S::F32_LANES);
+                let errors = group.errors(loss, bias, &mut totals, rows, y, S::F32_LANES);
                 fetch(rows, lines / 2..lines);
                 group.add(&mut gradient, rows, errors);
                 i += S::F32_LANES;
@@ -188,11 +268,10 @@ impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
             // What is too near the end to be read as all else is.
             while i < end {
                 let count = S::F32_LANES.min(end - i);
-                let (mut last_rows, mut last_y) = ([0.0; (MOST_LANES + 1) * SHORT], [0.0; MOST_LANES]);
-                last_rows[..count * columns].copy_from_slice(&values[i * columns..][..count * columns]);
+                let (rows, mut last_y) = (group.copied(values, i, count), [0.0; MOST_LANES]);
                 last_y[..count].copy_from_slice(&y[i..][..count]);
-                let errors = group.errors(&mut totals, &last_rows, &last_y, count);
-                group.add(&mut gradient, &last_rows, errors);
+                let errors = group.errors(loss, bias, &mut totals, &rows, &last_y, count);
+                group.add(&mut gradient, &rows, errors);
                 i += count;
             }
             let gradient = pulp::bytemuck::cast_slice::<_, f32>(&gradient);
@@ -207,9 +286,34 @@ impl<const CENTRED: bool, const WIDTH: usize> ShortRows<'_, CENTRED, WIDTH> {
     }
 }
 
+impl<T, C: Fn(f64) -> T, const CENTRED: bool, const WIDTH: usize> WithSimd
+    for ShortProducts<'_, T, C, CENTRED, WIDTH>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (values, bias) = (self.x.values, f64::from(self.bias));
+        let group = Group::<S, CENTRED, WIDTH>::new(simd, self.x, self.weights);
+        for (number, out) in self.out.chunks_mut(S::F32_LANES).enumerate() {
+            let i = self.first + number * S::F32_LANES;
+            let z = match group.rows(values, i) {
+                Some(rows) => {
+                    fetch(rows, 0..group.size() / 16);
+                    group.z(rows)
+                }
+                None => group.z(&group.copied(values, i, out.len())),
+            };
+            for (out, z) in out.iter_mut().zip(z) {
+                *out = (self.convert)(f64::from(z) + bias);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::passes::{error_sums, products};
+    use super::super::passes::{error_sums, products, rows_times_vector};
     use super::super::simd::NARROW;
     use super::*;
 
@@ -233,7 +337,13 @@ mod tests {
                 for mean in [None, Some(&mean[..])] {
                     let x = View::new(&values, rows, columns, mean);
                     let mut z = vec![0.0; rows];
-                    products(x, &weights, 0.25, &mut z, |z| z);
+                    match mean {
+                        Some(_) => rows_times_vector::<true, f64>(x, &weights, 0.25, &mut z, &|z| z),
+                        None => rows_times_vector::<false, f64>(x, &weights, 0.25, &mut z, &|z| z),
+                    }
+                    let mut short = vec![0.0; rows];
+                    products(x, &weights, 0.25, &mut short, |z| z);
+                    assert_eq!(short, z, "{rows} × {columns}, {mean:?}");
                     for loss in [Loss::SquaredError, Loss::LogLoss] {
                         let place = format!("{rows} × {columns}, {loss:?}, {mean:?}");
                         let model = Model { loss, weights: &weights, bias: 0.25, y: &y };

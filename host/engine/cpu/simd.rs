@@ -245,18 +245,43 @@ pub(super) fn add_scaled<S: Simd, const CENTRED: bool, const ROWS: usize>(
     }
 }
 
-/// Adds d and d² to `sums` and `squares`, with d = row − origin in `f64`.
+/// Adds d and d² to `sums` and `squares`, with d = row − origin in `f64`, and has the rows of `next` fetched.
 #[inline(always)]
-pub(super) fn add_deviations<const ROWS: usize>(
+pub(super) fn add_deviations<const ROWS: usize, const NEXT: usize>(
     origin: &[f32],
     rows: [&[f32]; ROWS],
+    next: [&[f32]; NEXT],
     sums: &mut [f64],
     squares: &mut [f64],
 ) {
-    let rows = rows.map(|row| &row[..origin.len()]);
-    for (j, ((&origin, sum), square)) in origin.iter().zip(sums).zip(squares).enumerate() {
+    /// Elements of a cache line.
+    const LINE: usize = 16;
+    let (lines, rest) = origin.as_chunks::<LINE>();
+    let (sum_lines, rest_sums) = sums.as_chunks_mut::<LINE>();
+    let (square_lines, rest_squares) = squares.as_chunks_mut::<LINE>();
+    for (number, ((origin, sums), squares)) in lines.iter().zip(sum_lines).zip(square_lines).enumerate() {
+        for row in next {
+            prefetch(row, number * LINE);
+        }
+        // In variables of their own, which are written once for all rows.
+        let (mut deviations, mut of_squares) = (*sums, *squares);
         for row in rows {
-            let deviation = f64::from(row[j]) - f64::from(origin);
+            let row: &[f32; LINE] =
+                row[number * LINE..].first_chunk().expect("rows are as long as their origin");
+            for j in 0..LINE {
+                let deviation = f64::from(row[j]) - f64::from(origin[j]);
+                deviations[j] += deviation;
+                of_squares[j] += deviation * deviation;
+            }
+        }
+        (*sums, *squares) = (deviations, of_squares);
+    }
+    for row in rows {
+        let row = &row[LINE * lines.len()..];
+        for (((value, &origin), sum), square) in
+            row.iter().zip(rest).zip(&mut *rest_sums).zip(&mut *rest_squares)
+        {
+            let deviation = f64::from(*value) - f64::from(origin);
             *sum += deviation;
             *square += deviation * deviation;
         }

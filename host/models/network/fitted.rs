@@ -84,7 +84,7 @@ impl FittedNetwork {
         let Some(classes) = &self.classes else {
             let y = truth(&self.about, dataset)?;
             let predictions = self.outputs(engine, dataset.features())?;
-            return Ok(Metrics::Regression(metrics::regression(&y, &predictions)?));
+            return Ok(Metrics::Regression(metrics::regression_of(y, &predictions)?));
         };
         let labels = labels(&self.about, classes, dataset)?;
         let probabilities = self.probabilities(engine, dataset.features())?;
