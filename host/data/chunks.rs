@@ -39,8 +39,10 @@ impl Bytes {
 /// A text file in chunks that end with a line.
 pub(super) struct Chunks {
     input: Box<dyn Read + Send>,
-    /// What of it is read, and not handed out.
+    /// What of it is read, and not handed out: so many bytes. What is behind them may be overwritten: it is there so that
+    /// it need not be set to zero again.
     rest: Vec<u8>,
+    filled: usize,
     ended: bool,
     /// Bytes that were read from the file.
     from_file: Arc<AtomicU64>,
@@ -104,34 +106,40 @@ impl Chunks {
         let input = Cursor::new(start).chain(Counted { file, count: Arc::clone(&from_file) });
         let input: Box<dyn Read + Send> =
             if compressed { Box::new(MultiGzDecoder::new(input)) } else { Box::new(input) };
-        Chunks { input, rest: Vec::new(), ended: false, from_file, text: 0, length, compressed }
+        Chunks { input, rest: Vec::new(), filled: 0, ended: false, from_file, text: 0, length, compressed }
     }
 
     /// Reads `size` bytes more, or what there is.
     fn read(&mut self, size: usize) -> Result<(), Stop> {
-        let before = self.rest.len();
-        self.rest.reserve_exact(size);
-        self.rest.resize(before + size, 0);
-        let mut end = before;
-        while end < self.rest.len() && !self.ended {
-            match self.input.read(&mut self.rest[end..]) {
-                Ok(count) => (end, self.ended) = (end + count, count == 0),
+        let (before, wanted) = (self.filled, self.filled + size);
+        if self.rest.len() < wanted {
+            self.rest.reserve_exact(wanted - self.rest.len());
+            self.rest.resize(wanted, 0);
+        }
+        while self.filled < wanted && !self.ended {
+            match self.input.read(&mut self.rest[self.filled..wanted]) {
+                Ok(count) => (self.filled, self.ended) = (self.filled + count, count == 0),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if self.compressed => return Err(Stop::Damaged(error)),
                 Err(error) => return Err(Stop::Unreadable(error)),
             }
         }
-        self.rest.truncate(end);
-        self.text += (end - before) as u64;
+        self.text += (self.filled - before) as u64;
         Ok(())
     }
 
     /// The beginning of what is left: `size` bytes, or all that there are.
-    pub(super) fn beginning(&mut self, size: usize) -> Result<&mut Vec<u8>, Stop> {
-        while self.rest.len() < size && !self.ended {
-            self.read(size - self.rest.len())?;
+    pub(super) fn beginning(&mut self, size: usize) -> Result<&[u8], Stop> {
+        while self.filled < size && !self.ended {
+            self.read(size - self.filled)?;
         }
-        Ok(&mut self.rest)
+        Ok(&self.rest[..self.filled])
+    }
+
+    /// Leaves out the first `count` bytes of the beginning.
+    pub(super) fn leave_out(&mut self, count: usize) {
+        self.rest.drain(..count);
+        self.filled -= count;
     }
 
     /// The next chunk: some `size` bytes, or one line that is longer. None at the end. What follows is read to the room of
@@ -144,22 +152,28 @@ impl Chunks {
     ) -> Result<Option<Vec<u8>>, Stop> {
         let mut more = size;
         loop {
-            if !self.ended && (self.rest.len() < size || more > size) {
+            if !self.ended && (self.filled < size || more > size) {
                 self.read(more)?;
             }
             if self.ended {
-                return Ok(Some(std::mem::take(&mut self.rest)).filter(|chunk| !chunk.is_empty()));
+                let mut chunk = std::mem::take(&mut self.rest);
+                chunk.truncate(std::mem::take(&mut self.filled));
+                return Ok(Some(chunk).filter(|chunk| !chunk.is_empty()));
             }
-            if let Some(end) = last_end(&self.rest, separator) {
-                used.clear();
-                used.extend_from_slice(&self.rest[end..]);
+            if let Some(end) = last_end(&self.rest[..self.filled], separator) {
+                let rest = &self.rest[end..self.filled];
+                self.filled = rest.len();
+                if used.len() < rest.len() {
+                    used.resize(rest.len(), 0);
+                }
+                used[..rest.len()].copy_from_slice(rest);
                 self.rest.truncate(end);
                 return Ok(Some(std::mem::replace(&mut self.rest, used)));
             }
-            if self.rest.len() >= LONGEST_LINE {
-                return Err(Stop::Endless(blank_lines(&self.rest, 0).0));
+            if self.filled >= LONGEST_LINE {
+                return Err(Stop::Endless(blank_lines(&self.rest[..self.filled], 0).0));
             }
-            more = self.rest.len().max(size + 1).min(LONGEST_LINE);
+            more = self.filled.max(size + 1).min(LONGEST_LINE);
         }
     }
 

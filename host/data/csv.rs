@@ -20,11 +20,11 @@ use crate::Result;
 
 /// Bytes of a chunk, if no line is longer.
 const CHUNK: usize = 64 << 10;
-/// Chunks for each thread that are read at a time, at most: so many that it matters little when one thread is done before the
-/// others.
-const CHUNKS: usize = 16;
-/// Numbers for each thread after which no more chunks are read at that time: little memory beside all of them.
-const NUMBERS: usize = 1 << 15;
+/// Chunks that are read at a time, at most, and for each thread where there are many: so many that it matters little when one
+/// thread is done before the others.
+const CHUNKS: [usize; 2] = [128, 16];
+/// Numbers after which no more chunks are read at that time, and for each thread: little memory beside all of them.
+const NUMBERS: [usize; 2] = [1 << 20, 1 << 15];
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Separators that are looked for, the first of those that are there as often.
@@ -71,7 +71,8 @@ impl Round<'_> {
     /// The next chunk and its place; `used` is one that is done with, of which so many numbers came.
     fn next(&mut self, used: Vec<u8>, numbers: usize) -> Option<(usize, Vec<u8>)> {
         self.numbers += numbers;
-        let full = self.count == CHUNKS * self.threads || self.numbers >= NUMBERS * self.threads;
+        let most = |[least, each]: [usize; 2]| least.max(each * self.threads);
+        let full = self.count == most(CHUNKS) || self.numbers >= most(NUMBERS);
         if full || self.stop.is_some() {
             return None;
         }
@@ -106,13 +107,12 @@ impl File {
     pub(super) fn open(path: &Path, mut chunks: Chunks, separator: Separator, named: bool) -> Result<Self> {
         let nowhere = Header::numbered(path, 0, "line");
         let beginning = chunks.beginning(CHUNK).map_err(|stop| stop.after(0, path))?;
-        if beginning.starts_with(BYTE_ORDER_MARK) {
-            beginning.drain(..BYTE_ORDER_MARK.len());
-        }
+        let mark = if beginning.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
         let separator = match separator {
             Separator::Is(separator) => separator,
-            Separator::Auto => most_frequent(beginning),
+            Separator::Auto => most_frequent(&beginning[mark..]),
         };
+        chunks.leave_out(mark);
         let (mut lines, mut taken, mut record) = (0, 0, Record::new(separator));
         loop {
             let chunk = chunks.next(CHUNK, separator, Vec::new()).map_err(|stop| stop.after(lines, path))?;
