@@ -9,9 +9,9 @@ pub(super) trait Instructions: Copy {
     /// A bit for each byte of the block that is one of three.
     fn matches(self, block: &[u8; BLOCK], bytes: [u8; 3]) -> u64;
 
-    /// The number that is `text[from..to]` if it is plain, and worth a fast way: digits, of which some may be behind a point,
-    /// with or without a minus.
-    fn plain(self, text: &[u8], from: usize, to: usize) -> Option<f32>;
+    /// The number that is `text[from..to]` if it is plain: digits, of which some may be behind a point, with or without a
+    /// minus. It is certain if the doubt that is given with it is 0: so many doubts can be looked at once.
+    fn plain(self, text: &[u8], from: usize, to: usize) -> Option<(f32, u64)>;
 }
 
 /// What is done with the best instructions that the processor has.
@@ -58,8 +58,8 @@ pub(super) struct Ends<'a, I> {
 const BLOCK: usize = 64;
 
 /// Bytes whose ends are found before the fields are read: what the processor could not foresee is where a block has no more
-/// of them, and that stops it once a stretch, not once a block.
-const STRETCH: usize = 16 * BLOCK;
+/// of them, and that stops it once a stretch, not once a block. Of a line that a stretch cuts, the ends are found twice.
+const STRETCH: usize = 64 * BLOCK;
 
 /// Ends of a block that are noted without a look at how many there are.
 const AT_ONCE: usize = 8;
@@ -88,6 +88,23 @@ impl<'a, I: Instructions> Ends<'a, I> {
         let end = self.stretch + usize::from(self.ends[self.passed]);
         self.passed += 1;
         end
+    }
+
+    /// The next `count` ends, the fields of a line from `begin` on, if they are all in a stretch: where that begins, and
+    /// their places in it. They are not passed.
+    #[inline(always)]
+    pub(super) fn of_line(&mut self, begin: usize, count: usize) -> Option<(usize, &[u16])> {
+        if self.count - self.passed < count && self.stretch < begin {
+            self.behind = begin;
+            self.look();
+        }
+        Some((self.stretch, self.ends[..self.count].get(self.passed..self.passed + count)?))
+    }
+
+    /// Passes the next `count` ends, which are in this stretch.
+    #[inline(always)]
+    pub(super) fn pass(&mut self, count: usize) {
+        self.passed = (self.passed + count).min(self.count);
     }
 
     /// Passes what is before `at`.
@@ -150,8 +167,8 @@ fn last_matches(rest: &[u8], bytes: [u8; 3]) -> u64 {
 #[inline(always)]
 pub(super) fn number(instructions: impl Instructions, text: &[u8], from: usize, to: usize) -> Option<f32> {
     match instructions.plain(text, from, to) {
-        Some(number) => Some(number),
-        None => any(text, from, to),
+        Some((number, 0)) => Some(number),
+        _ => any(text, from, to),
     }
 }
 
@@ -181,21 +198,21 @@ static MINUS: [u8; 256] = {
     minus
 };
 
-/// The nearest `f32` of `integer` · `tenth`, where that is certain; its sign is `minus`.
+/// The nearest `f32` of `integer` · `tenth`, of which the sign is `minus`, and whether there is a doubt that it is.
 ///
-/// The integer is at most 2⁵³ and exact. The error of `tenth` is at most one unit in the product's last place, and that of
+/// The integer is below 2⁵³ and exact. The error of `tenth` is at most one unit in the product's last place, and that of
 /// the product half a unit more. The nearest `f32` of what is so near to the number is the number's own, unless halfway
-/// between two `f32` is as near: that is left to [`any`]. No number is so small or so large that `f32` has fewer digits.
+/// between two `f32` is as near. No number is so small or so large that `f32` has fewer digits.
 #[inline(always)]
-fn rounded(integer: u64, tenth: f64, minus: u8) -> Option<f32> {
+fn rounded(integer: u64, tenth: f64, minus: u8) -> (f32, u64) {
     /// Of an `f64`, the bits of the mantissa that `f32` has not; if only the first is set, it lies halfway.
     const BEYOND: u64 = (1 << 29) - 1;
     const HALFWAY: u64 = 1 << 28;
     let product = integer.cast_signed() as f64 * tenth;
-    if integer > 1 << 53 || (product.to_bits() & BEYOND).abs_diff(HALFWAY) <= 2 {
-        return None;
-    }
-    Some(f32::from_bits((product as f32).to_bits() | (u32::from(minus) << 31)))
+    // Two units on both sides of halfway are 0 to 4; what is taken off leaves the highest bit to them alone.
+    let near = (product.to_bits().wrapping_sub(HALFWAY - 2) & BEYOND).wrapping_sub(5) & (1 << 63);
+    let number = f32::from_bits((product as f32).to_bits() | (u32::from(minus) << 31));
+    (number, integer >> 53 | near)
 }
 
 /// Sixteen bytes in a vector.
@@ -208,11 +225,11 @@ mod x86 {
 
     use super::{BLOCK, Instructions, MINUS, PLACES, TENTHS, rounded};
 
-    /// From place `n` on: what keeps the last `n` of 16 bytes.
-    const LAST: [u8; 32] = {
-        let mut last = [0; 32];
-        let mut i = 16;
-        while i < 32 {
+    /// From place `n` on: what keeps the last `n` + 1 of 16 bytes.
+    const LAST: [u8; 31] = {
+        let mut last = [0; 31];
+        let mut i = 15;
+        while i < 31 {
             last[i] = 0xff;
             i += 1;
         }
@@ -256,12 +273,12 @@ mod x86 {
 
         /// A number of at most 16 bytes that is not among the first of the text.
         #[inline(always)]
-        fn plain(self, text: &[u8], from: usize, to: usize) -> Option<f32> {
+        fn plain(self, text: &[u8], from: usize, to: usize) -> Option<(f32, u64)> {
             let V3 { sse2, ssse3, sse4_1, .. } = self;
             let minus = MINUS[usize::from(*text.get(from)?)];
-            let length = to.checked_sub(from + usize::from(minus))?;
+            let beyond_first = to.wrapping_sub(from + usize::from(minus) + 1);
             let bytes: &[u8; 16] = text[..to].last_chunk()?;
-            let last: &[u8; 16] = LAST.get(length..)?.first_chunk()?;
+            let last: &[u8; 16] = LAST.get(beyond_first..)?.first_chunk()?;
 
             // Digits as what they are worth, and zeros before the number.
             let values = sse2._mm_sub_epi8(cast(*bytes), sse2._mm_set1_epi8(b'0'.cast_signed()));
@@ -273,18 +290,19 @@ mod x86 {
             let places = (points << 16 | 1 << 15).leading_zeros() as usize;
             let values = ssse3._mm_shuffle_epi8(values, cast(WITHOUT_POINT[places]));
             let beyond = sse2._mm_max_epu8(values, sse2._mm_set1_epi8(10));
-            let no_digits = sse2._mm_movemask_epi8(sse2._mm_cmpeq_epi8(values, beyond));
-            // There are digits before the point, and behind it.
-            if no_digits != 0 || places == 0 || places + 1 == length || length == 0 {
-                return None;
-            }
+            let no_digits = sse2._mm_movemask_epi8(sse2._mm_cmpeq_epi8(values, beyond)).cast_unsigned();
+            // Of a point that is the first or the last byte, as the highest bit of 16.
+            let at_the_end = (points << beyond_first | points) & 1 << 15;
+
             // Pairs of digits, fours, eights.
             let pairs = ssse3._mm_maddubs_epi16(values, sse2._mm_set1_epi16(0x01_0a));
             let fours = sse2._mm_madd_epi16(pairs, sse2._mm_set1_epi32(0x0001_0064));
             let fours = sse4_1._mm_packus_epi32(fours, fours);
             let eights: __m128i = sse2._mm_madd_epi16(fours, sse2._mm_set1_epi32(0x0001_2710));
             let [eights, _]: [u64; 2] = cast(eights);
-            rounded((eights & 0xffff_ffff) * 100_000_000 + (eights >> 32), TENTHS[places], minus)
+            let integer = (eights & 0xffff_ffff) * 100_000_000 + (eights >> 32);
+            let (number, doubt) = rounded(integer, TENTHS[places], minus);
+            Some((number, doubt | u64::from(no_digits | at_the_end)))
         }
     }
 }
@@ -302,7 +320,7 @@ impl Instructions for Words {
 
     /// A number of at most eight digits and as many behind the point that is not among the last of the text.
     #[inline(always)]
-    fn plain(self, text: &[u8], from: usize, to: usize) -> Option<f32> {
+    fn plain(self, text: &[u8], from: usize, to: usize) -> Option<(f32, u64)> {
         let minus = MINUS[usize::from(*text.get(from)?)];
         let from = from + usize::from(minus);
         let before = digits(text, from)?;
@@ -313,7 +331,7 @@ impl Instructions for Words {
         }
         let before = value(before << (64 - 8 * whole));
         if point == to {
-            return rounded(before, 1.0, minus);
+            return Some(rounded(before, 1.0, minus));
         }
         let places = to - point - 1;
         if text[point] != b'.' || !(1..=8).contains(&places) {
@@ -323,7 +341,7 @@ impl Instructions for Words {
         if no_digits(behind) != 0 {
             return None;
         }
-        rounded(before * 10_u64.pow(places as u32) + value(behind), TENTHS[places], minus)
+        Some(rounded(before * 10_u64.pow(places as u32) + value(behind), TENTHS[places], minus))
     }
 }
 
