@@ -41,9 +41,9 @@ fn main() {
         divergence_is_the_same_after_resuming
         a_checkpoint_comes_by_itself_and_one_process_has_the_file
     };
-    // 200 in all where there is no GPU.
+    // 200 in all where there is no GPU. One in ten comes within a write: of few kills that may be none.
     for (device, kills, cut_writes) in
-        [("cpu", 140, 5), ("loop", 40, 1), ("emulator", 20, 0), ("cuda", 20, 0)]
+        [("cpu", 140, 5), ("loop", 40, 0), ("emulator", 20, 0), ("cuda", 20, 0)]
     {
         let ignored = device == "cuda" && no_gpu;
         let killed = move || {

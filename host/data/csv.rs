@@ -22,9 +22,9 @@ use crate::Result;
 const CHUNK: usize = 64 << 10;
 /// Chunks that are read at a time, at most, and for each thread where there are many: so many that it matters little when one
 /// thread is done before the others.
-const CHUNKS: [usize; 2] = [128, 16];
+const CHUNKS: [usize; 2] = [64, 16];
 /// Numbers after which no more chunks are read at that time, and for each thread: little memory beside all of them.
-const NUMBERS: [usize; 2] = [1 << 20, 1 << 15];
+const NUMBERS: [usize; 2] = [1 << 18, 1 << 15];
 /// What some programs begin a file of UTF-8 with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Separators that are looked for, the first of those that are there as often.

@@ -190,28 +190,20 @@ const TENTHS: [f64; PLACES + 1] = [
     1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12, 1e-13, 1e-14, 1e-15, 1.0,
 ];
 
-/// 1 for a minus, 0 for any other byte. What a comparison gives is written to a part of a register, which on processors of
-/// Intel waits for what was in the whole of it: the number before, whose end is far away.
-static MINUS: [u8; 256] = {
-    let mut minus = [0; 256];
-    minus[b'-' as usize] = 1;
-    minus
-};
-
-/// The nearest `f32` of `integer` · `tenth`, of which the sign is `minus`, and whether there is a doubt that it is.
+/// The nearest `f32` of `integer` · `tenth`, with this bit for its sign, and whether there is a doubt that it is.
 ///
 /// The integer is below 2⁵³ and exact. The error of `tenth` is at most one unit in the product's last place, and that of
 /// the product half a unit more. The nearest `f32` of what is so near to the number is the number's own, unless halfway
 /// between two `f32` is as near. No number is so small or so large that `f32` has fewer digits.
 #[inline(always)]
-fn rounded(integer: u64, tenth: f64, minus: u8) -> (f32, u64) {
+fn rounded(integer: u64, tenth: f64, sign: u32) -> (f32, u64) {
     /// Of an `f64`, the bits of the mantissa that `f32` has not; if only the first is set, it lies halfway.
     const BEYOND: u64 = (1 << 29) - 1;
     const HALFWAY: u64 = 1 << 28;
     let product = integer.cast_signed() as f64 * tenth;
     // Two units on both sides of halfway are 0 to 4; what is taken off leaves the highest bit to them alone.
     let near = (product.to_bits().wrapping_sub(HALFWAY - 2) & BEYOND).wrapping_sub(5) & (1 << 63);
-    let number = f32::from_bits((product as f32).to_bits() | (u32::from(minus) << 31));
+    let number = f32::from_bits((product as f32).to_bits() | sign);
     (number, integer >> 53 | near)
 }
 
@@ -223,7 +215,7 @@ mod x86 {
     use bytemuck::cast;
     use pulp::x86::V3;
 
-    use super::{BLOCK, Instructions, MINUS, PLACES, TENTHS, rounded};
+    use super::{BLOCK, Instructions, PLACES, TENTHS, rounded};
 
     /// From place `n` on: what keeps the last `n` + 1 of 16 bytes.
     const LAST: [u8; 31] = {
@@ -253,6 +245,11 @@ mod x86 {
         from
     };
 
+    /// What a byte is worth as a digit.
+    const fn worth(byte: u8) -> i8 {
+        byte.wrapping_sub(b'0').cast_signed()
+    }
+
     impl Instructions for V3 {
         #[inline(always)]
         fn matches(self, block: &[u8; BLOCK], bytes: [u8; 3]) -> u64 {
@@ -275,24 +272,27 @@ mod x86 {
         #[inline(always)]
         fn plain(self, text: &[u8], from: usize, to: usize) -> Option<(f32, u64)> {
             let V3 { sse2, ssse3, sse4_1, .. } = self;
-            let minus = MINUS[usize::from(*text.get(from)?)];
-            let beyond_first = to.wrapping_sub(from + usize::from(minus) + 1);
+            let beyond_first = to.wrapping_sub(from + 1);
             let bytes: &[u8; 16] = text[..to].last_chunk()?;
             let last: &[u8; 16] = LAST.get(beyond_first..)?.first_chunk()?;
+            // Where a byte is the first of the number, as the highest bit of 16.
+            let first = |places: u32| places << beyond_first;
 
-            // Digits as what they are worth, and zeros before the number.
+            // Digits as what they are worth, and zeros before the number and in place of a minus.
             let values = sse2._mm_sub_epi8(cast(*bytes), sse2._mm_set1_epi8(b'0'.cast_signed()));
             let values = sse2._mm_and_si128(values, cast(*last));
-            let points =
-                sse2._mm_cmpeq_epi8(values, sse2._mm_set1_epi8(b'.'.cast_signed() - b'0'.cast_signed()));
+            let minus = sse2._mm_cmpeq_epi8(values, sse2._mm_set1_epi8(worth(b'-')));
+            let points = sse2._mm_cmpeq_epi8(values, sse2._mm_set1_epi8(worth(b'.')));
+            let values = sse2._mm_andnot_si128(minus, values);
+            let minus = sse2._mm_movemask_epi8(minus).cast_unsigned();
             let points = sse2._mm_movemask_epi8(points).cast_unsigned();
-            // Without a point, the bit behind all of them is found.
-            let places = (points << 16 | 1 << 15).leading_zeros() as usize;
+            let places = points.leading_zeros() as usize - 16;
             let values = ssse3._mm_shuffle_epi8(values, cast(WITHOUT_POINT[places]));
             let beyond = sse2._mm_max_epu8(values, sse2._mm_set1_epi8(10));
             let no_digits = sse2._mm_movemask_epi8(sse2._mm_cmpeq_epi8(values, beyond)).cast_unsigned();
-            // Of a point that is the first or the last byte, as the highest bit of 16.
-            let at_the_end = (points << beyond_first | points) & 1 << 15;
+            // A point or a minus that has no digit behind it, a point that has none before it, a minus that is not the first.
+            let misplaced = (points | minus | first(points) | first(points) >> 1 & first(minus)) & 1 << 15
+                | first(minus) & !(1 << 15);
 
             // Pairs of digits, fours, eights.
             let pairs = ssse3._mm_maddubs_epi16(values, sse2._mm_set1_epi16(0x01_0a));
@@ -301,8 +301,8 @@ mod x86 {
             let eights: __m128i = sse2._mm_madd_epi16(fours, sse2._mm_set1_epi32(0x0001_2710));
             let [eights, _]: [u64; 2] = cast(eights);
             let integer = (eights & 0xffff_ffff) * 100_000_000 + (eights >> 32);
-            let (number, doubt) = rounded(integer, TENTHS[places], minus);
-            Some((number, doubt | u64::from(no_digits | at_the_end)))
+            let (number, doubt) = rounded(integer, TENTHS[places], first(minus) << 16);
+            Some((number, doubt | u64::from(no_digits | misplaced)))
         }
     }
 }
@@ -321,8 +321,8 @@ impl Instructions for Words {
     /// A number of at most eight digits and as many behind the point that is not among the last of the text.
     #[inline(always)]
     fn plain(self, text: &[u8], from: usize, to: usize) -> Option<(f32, u64)> {
-        let minus = MINUS[usize::from(*text.get(from)?)];
-        let from = from + usize::from(minus);
+        let minus = *text.get(from)? == b'-';
+        let (from, sign) = (from + usize::from(minus), u32::from(minus) << 31);
         let before = digits(text, from)?;
         let whole = (no_digits(before).trailing_zeros() / 8) as usize;
         let point = from + whole;
@@ -331,7 +331,7 @@ impl Instructions for Words {
         }
         let before = value(before << (64 - 8 * whole));
         if point == to {
-            return Some(rounded(before, 1.0, minus));
+            return Some(rounded(before, 1.0, sign));
         }
         let places = to - point - 1;
         if text[point] != b'.' || !(1..=8).contains(&places) {
@@ -341,7 +341,7 @@ impl Instructions for Words {
         if no_digits(behind) != 0 {
             return None;
         }
-        Some(rounded(before * 10_u64.pow(places as u32) + value(behind), TENTHS[places], minus))
+        Some(rounded(before * 10_u64.pow(places as u32) + value(behind), TENTHS[places], sign))
     }
 }
 
@@ -468,6 +468,26 @@ mod tests {
                     width = places as usize
                 )),
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_none_in_any_way() {
+        let mut state = 5_u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        for text in ["1-2", "1-", "-1-", "-5.", "1.-2", ".-5", "-.5", "--5", "-", "-.", "..", "1..2", "-1.5-"]
+        {
+            check(text);
+        }
+        for _ in 0..if cfg!(miri) { 100 } else { 200_000 } {
+            let length = next(19);
+            // More digits than other bytes, so that there are numbers among them.
+            let bytes =
+                (0..length).map(|_| b"0123456789012345678901234567890123456789..-+e /:"[next(48) as usize]);
+            check(&String::from_utf8(bytes.collect()).unwrap());
         }
     }
 
