@@ -156,23 +156,26 @@ impl Engine for Cpu {
         let Samples { x, scaling, y } = *samples;
         let count = x.rows as f64;
         let mut descended = Descended::default();
-        for _ in 0..steps {
-            let folded = folded(weights, scaling);
-            let model = Model { loss, weights: &folded, bias: bias.values[0], y: &y.values };
-            let mut sums = passes::descent_sums(x.scaled(scaling), model);
-            unfold(&mut sums.gradient, scaling);
-            descended.costs.push(sums.cost / count + objective.penalty(squares(&weights.values)));
-            let bias_slope = sums.errors / count;
-            let mut slopes = bias_slope * bias_slope;
-            for (weight, sum) in weights.values.iter_mut().zip(&sums.gradient) {
-                let slope = sum / count + l2 * f64::from(*weight);
-                slopes += slope * slope;
-                *weight = (f64::from(*weight) - learning_rate * slope) as f32;
+        // All steps on one thread of those that compute: from any other, each would begin and end with a wait for it to wake.
+        rayon::scope(|_| {
+            for _ in 0..steps {
+                let folded = folded(weights, scaling);
+                let model = Model { loss, weights: &folded, bias: bias.values[0], y: &y.values };
+                let mut sums = passes::descent_sums(x.scaled(scaling), model);
+                unfold(&mut sums.gradient, scaling);
+                descended.costs.push(sums.cost / count + objective.penalty(squares(&weights.values)));
+                let bias_slope = sums.errors / count;
+                let mut slopes = bias_slope * bias_slope;
+                for (weight, sum) in weights.values.iter_mut().zip(&sums.gradient) {
+                    let slope = sum / count + l2 * f64::from(*weight);
+                    slopes += slope * slope;
+                    *weight = (f64::from(*weight) - learning_rate * slope) as f32;
+                }
+                let bias = &mut bias.values[0];
+                *bias = (f64::from(*bias) - learning_rate * bias_slope) as f32;
+                descended.gradient_norms.push(slopes.sqrt());
             }
-            let bias = &mut bias.values[0];
-            *bias = (f64::from(*bias) - learning_rate * bias_slope) as f32;
-            descended.gradient_norms.push(slopes.sqrt());
-        }
+        });
         Ok(descended)
     }
 
