@@ -156,8 +156,7 @@ impl Engine for Cpu {
         let Samples { x, scaling, y } = *samples;
         let count = x.rows as f64;
         let mut descended = Descended::default();
-        // All steps on one thread of those that compute: from any other, each would begin and end with a wait for it to wake.
-        rayon::scope(|_| {
+        let mut all = || {
             for _ in 0..steps {
                 let folded = folded(weights, scaling);
                 let model = Model { loss, weights: &folded, bias: bias.values[0], y: &y.values };
@@ -175,7 +174,13 @@ impl Engine for Cpu {
                 *bias = (f64::from(*bias) - learning_rate * bias_slope) as f32;
                 descended.gradient_norms.push(slopes.sqrt());
             }
-        });
+        };
+        if x.view().chunks() > 1 {
+            // On one of the threads that compute: from any other, each step would begin and end with a wait for one to wake.
+            rayon::scope(|_| all());
+        } else {
+            all();
+        }
         Ok(descended)
     }
 
