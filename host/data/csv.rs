@@ -153,6 +153,7 @@ impl Source for File {
         }
         let (layout, threads) = (&self.layout, rayon::current_num_threads());
         let takes = layout.takes(plan);
+        let only_numbers = takes.iter().all(|take| matches!(take, Take::Number(_)));
         let round = Mutex::new(Round {
             chunks: &mut self.chunks,
             separator: layout.separator,
@@ -168,7 +169,7 @@ impl Source for File {
                 // By itself, so that the others can read while this chunk is taken apart.
                 let next = round.lock().expect("no thread has panicked").next(used, numbers);
                 let Some((place, chunk)) = next else { return done };
-                let apart = best(TakeApart { layout, plan, takes: &takes, chunk: &chunk });
+                let apart = best(TakeApart { layout, plan, takes: &takes, only_numbers, chunk: &chunk });
                 numbers = apart.0.values.len();
                 done.push((place, chunk.len(), apart));
                 used = chunk;
@@ -200,6 +201,8 @@ struct TakeApart<'a> {
     layout: &'a Layout,
     plan: &'a Plan,
     takes: &'a [Take],
+    /// Whether each field is a number.
+    only_numbers: bool,
     chunk: &'a [u8],
 }
 
@@ -208,7 +211,7 @@ impl Work for TakeApart<'_> {
 
     #[inline(always)]
     fn run(self, instructions: impl Instructions) -> (Part, u64) {
-        let TakeApart { layout, plan, takes, chunk } = self;
+        let TakeApart { layout, plan, chunk, .. } = self;
         let mut part = Part::new(plan);
         let mut ends = Ends::new(chunk, layout.separator, instructions);
         let mut record = None;
@@ -222,7 +225,7 @@ impl Work for TakeApart<'_> {
             if begin > at {
                 ends.skip(begin);
             }
-            at = match layout.short(plan, takes, chunk, (begin, &mut ends), &mut part) {
+            at = match self.short(begin, &mut ends, &mut part) {
                 Some(end) => end,
                 None => {
                     let record = record.get_or_insert_with(|| Record::new(layout.separator));
@@ -242,34 +245,20 @@ impl Work for TakeApart<'_> {
     }
 }
 
-impl Layout {
-    /// What becomes of each field of a line.
-    fn takes(&self, plan: &Plan) -> Vec<Take> {
-        let mut takes = vec![Take::Skip; self.header.names.len()];
-        for (slot, picked) in plan.picked.iter().enumerate() {
-            takes[picked.column] = if picked.text { Take::Text(slot) } else { Take::Number(slot) };
-        }
-        takes
-    }
-
+impl TakeApart<'_> {
     /// Adds the line that begins at `begin` to `part` and says where it ends, if all of its fields are plain.
     #[inline(always)]
-    fn short<I: Instructions>(
-        &self,
-        plan: &Plan,
-        takes: &[Take],
-        chunk: &[u8],
-        (begin, ends): (usize, &mut Ends<'_, I>),
-        part: &mut Part,
-    ) -> Option<usize> {
+    fn short<I: Instructions>(&self, begin: usize, ends: &mut Ends<'_, I>, part: &mut Part) -> Option<usize> {
+        let TakeApart { layout, plan, takes, only_numbers, chunk } = *self;
         let rows = part.values.len();
         part.values.resize(rows + plan.features(), 0.0);
         let mut y = 0.0;
         let row = &mut part.values[rows..];
         let mut set = |slot: usize, value| *row.get_mut(slot).unwrap_or(&mut y) = value;
-        let end = match numbers(self.separator, takes, chunk, (begin, ends), &mut set) {
+        let of_numbers = if only_numbers { takes } else { &[] };
+        let end = match numbers(layout.separator, of_numbers, chunk, (begin, ends), &mut set) {
             Some(end) => Some(end),
-            None => fields(self.separator, takes, chunk, (begin, ends), &part.texts, set),
+            None => fields(layout.separator, takes, chunk, (begin, ends), &part.texts, set),
         };
         let Some(end) = end else {
             part.values.truncate(rows);
@@ -285,6 +274,17 @@ impl Layout {
             part.y.reserve(if plan.target { more } else { 0 });
         }
         Some(end)
+    }
+}
+
+impl Layout {
+    /// What becomes of each field of a line.
+    fn takes(&self, plan: &Plan) -> Vec<Take> {
+        let mut takes = vec![Take::Skip; self.header.names.len()];
+        for (slot, picked) in plan.picked.iter().enumerate() {
+            takes[picked.column] = if picked.text { Take::Text(slot) } else { Take::Number(slot) };
+        }
+        takes
     }
 
     /// Adds a line to `part` whatever its fields are, or says what is wrong with them.
@@ -374,11 +374,15 @@ fn numbers<I: Instructions>(
         doubts |= doubt;
         (from, last) = (to + 1, chunk[to]);
     }
-    if doubts != 0 || last != b'\n' {
+    if doubts != 0 || !matches!(last, b'\n' | b'\r') {
         return None;
     }
     ends.pass(takes.len());
-    Some(from)
+    match chunk.get(from) {
+        // The other half of the line's end.
+        Some(b'\n') if last == b'\r' => Some(ends.next() + 1),
+        _ => Some(from),
+    }
 }
 
 /// Goes through the fields of the line at `at` and hands their values to `set`; says where the line ends. None if one is
@@ -611,6 +615,42 @@ mod tests {
                 refusal(text.as_bytes()).starts_with("line 7, column \"b\": \"x\" is not a number"),
                 "{end:?}"
             );
+        }
+    }
+
+    /// Lines of all lengths, with all that a number can be, many of them where the ends of fields are looked for anew.
+    #[test]
+    fn what_a_line_ends_with_and_what_is_behind_it_changes_no_number() {
+        let number = |i: usize| match i % 7 {
+            0 => format!("{}", i % 1000),
+            1 => format!("-{}.{:03}", i % 89, i % 997),
+            2 => format!("{}.5e-{}", i % 10, i % 9),
+            3 => " 1 ".to_owned(),
+            4 => format!("0.{}", "1234567".repeat(i % 4 + 1)),
+            5 => format!("\"{}.25\"", i % 77),
+            _ => format!("{}.{}", i % 10_000, i % 10_000),
+        };
+        for plain in [true, false] {
+            let value = |i: usize| number(if plain { i / 2 * 7 + 6 - 5 * (i % 2) } else { i });
+            let lines: Vec<String> = (0..4000)
+                .map(|i| format!("{},{},{}", value(3 * i), value(3 * i + 1), value(3 * i + 2)))
+                .collect();
+            let expected: Vec<f32> = lines
+                .iter()
+                .flat_map(|line| line.split(','))
+                .map(|value| value.trim_matches([' ', '"']).parse().unwrap())
+                .collect();
+            for end in ["\n", "\r\n", "\r", "\n\n", "\r\n\r\n"] {
+                for begin in 0..3 {
+                    let text = format!("{}a,b,c{end}{}{end}", end.repeat(begin), lines.join(end));
+                    let read = table(text.as_bytes(), &["a", "b", "c"]).unwrap();
+                    assert_eq!(read.values(), expected, "{end:?}, {begin}, {plain}");
+                    // A column that is not read is passed.
+                    let read = table(text.as_bytes(), &["c", "a"]).unwrap();
+                    let some: Vec<f32> = expected.chunks(3).flat_map(|row| [row[2], row[0]]).collect();
+                    assert_eq!(read.values(), some, "{end:?}, {begin}, {plain}");
+                }
+            }
         }
     }
 

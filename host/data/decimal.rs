@@ -176,7 +176,7 @@ pub(super) fn number(instructions: impl Instructions, text: &[u8], from: usize, 
 #[cold]
 #[inline(never)]
 fn any(text: &[u8], from: usize, to: usize) -> Option<f32> {
-    let text = &text[from..to];
+    let text = text.get(from..to)?;
     let begin = text.iter().position(|&byte| byte != b' ')?;
     let end = text.iter().rposition(|&byte| byte != b' ')? + 1;
     fast_float2::parse(&text[begin..end]).ok().filter(|number: &f32| number.is_finite())
@@ -276,7 +276,7 @@ mod x86 {
             let bytes: &[u8; 16] = text[..to].last_chunk()?;
             let last: &[u8; 16] = LAST.get(beyond_first..)?.first_chunk()?;
             // Where a byte is the first of the number, as the highest bit of 16.
-            let first = |places: u32| places << beyond_first;
+            let first = |mask: u32| mask << beyond_first;
 
             // Digits as what they are worth, and zeros before the number and in place of a minus.
             let values = sse2._mm_sub_epi8(cast(*bytes), sse2._mm_set1_epi8(b'0'.cast_signed()));

@@ -73,7 +73,8 @@ pub fn regression(y: &[f64], predictions: &[f64]) -> Result<Regression> {
 pub(super) fn regression_of<Y: Copy + Into<f64> + Sync>(y: &[Y], predictions: &[f64]) -> Result<Regression> {
     check("regression", y.len(), predictions.len())?;
     let (m, first) = (y.len() as f64, y[0].into());
-    let mean = in_blocks(y, predictions, |y, _| [y.iter().map(|&y| y.into()).sum()]).map(|sum| sum / m)[0];
+    let [sum] = in_blocks(y, predictions, |y, _| [y.iter().map(|&y| y.into()).sum()]);
+    let mean = sum / m;
     let [spread, squares, errors, others] = in_blocks(y, predictions, |y, predictions| {
         let (mut spread, mut squares, mut errors, mut others) = (0.0, 0.0, 0.0, 0.0);
         for (&y, prediction) in y.iter().zip(predictions) {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::checkpoint::{Checkpoint, Given, Subject, Writer};
@@ -79,17 +78,14 @@ impl Affine {
         let (m, features, k) = (x.rows(), about.features().len(), self.bias.len());
         let x = engine.share(m, features, x.shared_values())?;
         let scaling = about.scaler.on(engine)?;
-        /// Values that are worth a task of their own.
-        const MANY: usize = 1 << 16;
         let of = |column: usize| {
             let weights = self.weights.iter().skip(column).step_by(k);
             let weights: Vec<f32> = weights.map(|&weight| weight as f32).collect();
             let weights = engine.upload(features, 1, &weights)?;
             let bias = engine.upload(1, 1, &[self.bias[column] as f32])?;
             let z = engine.read(&engine.matrix_vector(&x, scaling.as_ref(), &weights, &bias)?)?;
-            let beyond = |z: &f64| !(*z as f32).is_finite();
-            match z.par_chunks(MANY).position_first(|z| z.iter().any(beyond)) {
-                Some(_) => Err(about.beyond(z.iter().position(beyond).unwrap_or_default())),
+            match z.iter().position(|z| !(*z as f32).is_finite()) {
+                Some(row) => Err(about.beyond(row)),
                 None => Ok(z),
             }
         };

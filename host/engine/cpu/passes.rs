@@ -287,60 +287,50 @@ pub(super) fn products<T: Send>(
     out: &mut [T],
     convert: impl Fn(f64) -> T + Sync,
 ) {
-    if (NARROW..=SHORT).contains(&x.columns) {
-        let rows = x.rows_of_chunk();
-        let chunks = out.par_chunks_mut(rows).enumerate();
-        chunks.for_each(|(chunk, out)| short_products(x, chunk * rows, weights, bias, out, &convert));
-    } else if x.mean.is_some() {
-        rows_times_vector::<true, T>(x, weights, bias, out, &convert);
-    } else {
-        rows_times_vector::<false, T>(x, weights, bias, out, &convert);
-    }
-}
-
-/// out := `convert`(row of x · w + b), each row by itself.
-pub(super) fn rows_times_vector<const CENTRED: bool, T: Send>(
-    x: View<'_>,
-    weights: &[f32],
-    bias: f32,
-    out: &mut [T],
-    convert: &(impl Fn(f64) -> T + Sync),
-) {
+    let centred = x.mean.is_some();
     if x.columns > WIDE {
         out.par_iter_mut().enumerate().for_each(|(i, out)| {
-            *out = convert(wide_dot(x.row::<CENTRED>(i), weights) + f64::from(bias));
+            let product = if centred {
+                wide_dot(x.row::<true>(i), weights)
+            } else {
+                wide_dot(x.row::<false>(i), weights)
+            };
+            *out = convert(product + f64::from(bias));
         });
         return;
     }
     let rows = x.rows_of_chunk();
-    let pass = |chunk: usize, out: &mut [T]| {
-        let first = chunk * rows;
-        Arch::new().dispatch(Products::<_, _, CENTRED> { x, first, weights, bias, out, convert });
-    };
-    if out.len() <= rows {
-        pass(0, out);
-    } else {
-        out.par_chunks_mut(rows).enumerate().for_each(|(chunk, out)| pass(chunk, out));
-    }
+    out.par_chunks_mut(rows).enumerate().for_each(|(chunk, out)| {
+        let products = Products { x, first: chunk * rows, weights, bias, out, convert: &convert };
+        match centred {
+            _ if (NARROW..=SHORT).contains(&x.columns) => short_products(products),
+            true => Arch::new().dispatch(RowByRow::<_, _, true>(products)),
+            false => Arch::new().dispatch(RowByRow::<_, _, false>(products)),
+        }
+    });
 }
 
-struct Products<'a, T, C, const CENTRED: bool> {
-    x: View<'a>,
-    first: usize,
-    weights: &'a [f32],
-    bias: f32,
-    out: &'a mut [T],
-    convert: &'a C,
+/// The products of the rows from `first` on, as many as there is room for.
+pub(super) struct Products<'a, T, C> {
+    pub(super) x: View<'a>,
+    pub(super) first: usize,
+    pub(super) weights: &'a [f32],
+    pub(super) bias: f32,
+    pub(super) out: &'a mut [T],
+    pub(super) convert: &'a C,
 }
 
-impl<T, C: Fn(f64) -> T, const CENTRED: bool> WithSimd for Products<'_, T, C, CENTRED> {
+/// They, each row by itself.
+pub(super) struct RowByRow<'a, T, C, const CENTRED: bool>(pub(super) Products<'a, T, C>);
+
+impl<T, C: Fn(f64) -> T, const CENTRED: bool> WithSimd for RowByRow<'_, T, C, CENTRED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        for (i, out) in self.out.iter_mut().enumerate() {
-            let row = self.x.row::<CENTRED>(self.first + i);
-            *out = (self.convert)(dot(simd, row, self.weights) + f64::from(self.bias));
+        let Products { x, first, weights, bias, out, convert } = self.0;
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = convert(dot(simd, x.row::<CENTRED>(first + i), weights) + f64::from(bias));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::super::Loss;
-use super::passes::{FLUSH, Model, Sums, View, judge, tree};
+use super::passes::{FLUSH, Model, Products, Sums, View, judge, tree};
 use super::simd::{LANES, MOST_LANES, padded, prefetch, sums_across};
 
 /// Columns of a short row, at most.
@@ -51,32 +51,17 @@ pub(super) fn short_rows(x: View<'_>, model: Model<'_>) -> Sums {
     run(x, All(x, model))
 }
 
-/// out := `convert`(row of x · w + b) for the rows from `first` on, of which each has at most [`SHORT`] columns, with the bits
-/// that rows one by one would give.
-pub(super) fn short_products<T>(
-    x: View<'_>,
-    first: usize,
-    weights: &[f32],
-    bias: f32,
-    out: &mut [T],
-    convert: &impl Fn(f64) -> T,
-) {
-    struct All<'a, T, C>(View<'a>, usize, &'a [f32], f32, &'a mut [T], &'a C);
-    impl<T, C: Fn(f64) -> T> Pass for All<'_, T, C> {
-        type Output = ();
-        fn run<const CENTRED: bool, const WIDTH: usize>(self) {
-            let All(x, first, weights, bias, out, convert) = self;
-            Arch::new().dispatch(ShortProducts::<_, _, CENTRED, WIDTH> {
-                x,
-                first,
-                weights,
-                bias,
-                out,
-                convert,
-            });
-        }
+/// Products of rows of which each has at most [`SHORT`] columns, with the bits that rows one by one would give.
+pub(super) fn short_products<T>(products: Products<'_, T, impl Fn(f64) -> T>) {
+    run(products.x, products);
+}
+
+impl<T, C: Fn(f64) -> T> Pass for Products<'_, T, C> {
+    type Output = ();
+
+    fn run<const CENTRED: bool, const WIDTH: usize>(self) {
+        Arch::new().dispatch(ShortProducts::<_, _, CENTRED, WIDTH>(self));
     }
-    run(x, All(x, first, weights, bias, out, convert));
 }
 
 /// Rows of at most `WIDTH` columns.
@@ -87,14 +72,7 @@ struct ShortRows<'a, const CENTRED: bool, const WIDTH: usize> {
 }
 
 /// The products of rows of at most `WIDTH` columns.
-struct ShortProducts<'a, T, C, const CENTRED: bool, const WIDTH: usize> {
-    x: View<'a>,
-    first: usize,
-    weights: &'a [f32],
-    bias: f32,
-    out: &'a mut [T],
-    convert: &'a C,
-}
+struct ShortProducts<'a, T, C, const CENTRED: bool, const WIDTH: usize>(Products<'a, T, C>);
 
 /// `WIDTH` values as vectors; the first `WIDTH / S::F32_LANES` are used.
 type Vectors<S, const WIDTH: usize> = [<S as Simd>::f32s; WIDTH];
@@ -293,19 +271,19 @@ impl<T, C: Fn(f64) -> T, const CENTRED: bool, const WIDTH: usize> WithSimd
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let (values, bias) = (self.x.values, f64::from(self.bias));
-        let group = Group::<S, CENTRED, WIDTH>::new(simd, self.x, self.weights);
-        for (number, out) in self.out.chunks_mut(S::F32_LANES).enumerate() {
-            let i = self.first + number * S::F32_LANES;
-            let z = match group.rows(values, i) {
+        let Products { x, first, weights, bias, out, convert } = self.0;
+        let group = Group::<S, CENTRED, WIDTH>::new(simd, x, weights);
+        for (number, out) in out.chunks_mut(S::F32_LANES).enumerate() {
+            let i = first + number * S::F32_LANES;
+            let z = match group.rows(x.values, i) {
                 Some(rows) => {
                     fetch(rows, 0..group.size() / 16);
                     group.z(rows)
                 }
-                None => group.z(&group.copied(values, i, out.len())),
+                None => group.z(&group.copied(x.values, i, out.len())),
             };
             for (out, z) in out.iter_mut().zip(z) {
-                *out = (self.convert)(f64::from(z) + bias);
+                *out = convert(f64::from(z) + f64::from(bias));
             }
         }
     }
@@ -313,7 +291,7 @@ impl<T, C: Fn(f64) -> T, const CENTRED: bool, const WIDTH: usize> WithSimd
 
 #[cfg(test)]
 mod tests {
-    use super::super::passes::{error_sums, products, rows_times_vector};
+    use super::super::passes::{RowByRow, error_sums, products};
     use super::super::simd::NARROW;
     use super::*;
 
@@ -337,16 +315,18 @@ mod tests {
                 for mean in [None, Some(&mean[..])] {
                     let x = View::new(&values, rows, columns, mean);
                     let mut z = vec![0.0; rows];
+                    let (weights, out, convert) = (&weights[..], &mut z[..], &|z| z);
+                    let all = Products { x, first: 0, weights, bias: 0.25, out, convert };
                     match mean {
-                        Some(_) => rows_times_vector::<true, f64>(x, &weights, 0.25, &mut z, &|z| z),
-                        None => rows_times_vector::<false, f64>(x, &weights, 0.25, &mut z, &|z| z),
+                        Some(_) => Arch::new().dispatch(RowByRow::<_, _, true>(all)),
+                        None => Arch::new().dispatch(RowByRow::<_, _, false>(all)),
                     }
                     let mut short = vec![0.0; rows];
-                    products(x, &weights, 0.25, &mut short, |z| z);
+                    products(x, weights, 0.25, &mut short, |z| z);
                     assert_eq!(short, z, "{rows} × {columns}, {mean:?}");
                     for loss in [Loss::SquaredError, Loss::LogLoss] {
                         let place = format!("{rows} × {columns}, {loss:?}, {mean:?}");
-                        let model = Model { loss, weights: &weights, bias: 0.25, y: &y };
+                        let model = Model { loss, weights, bias: 0.25, y: &y };
                         let (short, others) = (short_rows(x, model), error_sums(x, model));
                         let bits = |sums: &Sums| -> Vec<u64> {
                             sums.gradient.iter().map(|sum| sum.to_bits()).collect()
