@@ -19,8 +19,9 @@ use tilegrad::models::{LinearRegression, LogisticRegression, Method};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Samples and features: so many that what does not grow with them is little beside X.
-const SHAPE: (usize, usize) = (100_000, 320);
+/// Samples and features: so many that what does not grow with them is little beside X. For `gram` that is each thread's
+/// room for packed operands, up to eight times, as glibc before 2.38 keeps what it cut off to align them: 8 MB of 256.
+const SHAPE: (usize, usize) = (100_000, 640);
 /// Threads: what each needs for products of matrices is counted too.
 const THREADS: usize = 2;
 /// Samples of a block.

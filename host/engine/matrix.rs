@@ -106,7 +106,12 @@ impl<T: Copy + Default> HostMatrix<T> {
     }
 }
 
-fn reserve<T: Copy + Default>(operation: &'static str, rows: usize, columns: usize) -> Result<Aligned<T>> {
+/// Room for `rows` × `columns` values; fails as [`HostMatrix::filled`].
+pub(super) fn reserve<T: Copy + Default>(
+    operation: &'static str,
+    rows: usize,
+    columns: usize,
+) -> Result<Aligned<T>> {
     let elements = check::elements(operation, (rows, columns), size_of::<T>())?;
     Aligned::reserve(elements).ok_or_else(|| check::no_memory(operation, (rows, columns)))
 }

@@ -102,7 +102,7 @@ impl Compression {
         self.gram.add(block.samples() - held, |rows, part| {
             for (i, to) in rows.zip(part.chunks_exact_mut(n + 2)) {
                 let i = held + i;
-                fill(to, x[i * n..][..n].iter().chain([&y[i]]), shift);
+                fill(to, &x[i * n..][..n], y[i], shift);
             }
         });
         Ok(())
@@ -121,7 +121,8 @@ impl Compression {
         let shift = &self.shift;
         self.gram.add(count, |rows, part| {
             for (i, to) in rows.zip(part.chunks_exact_mut(width + 1)) {
-                fill(to, first[i * width..][..width].iter(), shift);
+                let row = &first[i * width..][..width];
+                fill(to, &row[..width - 1], row[width - 1], shift);
             }
         });
     }
@@ -135,7 +136,7 @@ impl Compression {
             self.add_first();
         }
         let Compression { columns, samples, constants, shift, gram, .. } = self;
-        let mut r = gram.finish();
+        let mut r = gram.finish()?;
         cholesky(&mut r);
         few(&mut r, samples, &shift, scale, &columns, &constants)
     }
@@ -150,7 +151,7 @@ impl Compression {
         }
         let Compression { columns, target, samples, constants, shift, gram, .. } = self;
         let (n, m) = (columns.len(), samples as f64);
-        let sums = gram.finish();
+        let sums = gram.finish()?;
         let sum = |i: usize, j: usize| sums.values()[i * (n + 2) + j] / m;
         let mut covariance = DMatrix::zeros(n + 1, n + 1);
         for i in 0..=n {
@@ -196,12 +197,14 @@ impl Centred {
     }
 }
 
-/// A row of A: 1, and the values less their shift.
-fn fill<'a>(to: &mut [f64], values: impl Iterator<Item = &'a f32>, shift: &[f64]) {
+/// A row of A: 1, and x and y less their shift.
+fn fill(to: &mut [f64], x: &[f32], y: f32, shift: &[f64]) {
+    let last = x.len() + 1;
     to[0] = 1.0;
-    for ((to, &value), shift) in to[1..].iter_mut().zip(values).zip(&shift[1..]) {
-        *to = f64::from(value) - shift;
+    for ((to, &x), shift) in to[1..last].iter_mut().zip(x).zip(&shift[1..last]) {
+        *to = f64::from(x) - shift;
     }
+    to[last] = f64::from(y) - shift[last];
 }
 
 /// (1 X′ y′) from R, of m samples whose columns were counted from `shift`.

@@ -204,7 +204,7 @@ impl Problem<'_> {
                 fill(&row, &z, to);
             }
         });
-        let sums = gram.finish();
+        let sums = gram.finish()?;
         // The upper triangle is there.
         Ok(DMatrix::from_fn(columns, columns, |i, j| sums.values()[i.min(j) * columns + i.max(j)]))
     }

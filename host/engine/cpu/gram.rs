@@ -7,12 +7,13 @@ use rayon::prelude::*;
 
 use crate::Result;
 use crate::engine::HostMatrix;
+use crate::engine::matrix::reserve;
 
 /// Rows of a block: with a tile's columns they fit into a core's cache.
 const BLOCK: usize = 256;
 /// Sides of the tiles that AᵀA is made of.
 const TILE: usize = 128;
-/// Pieces of work at a time, at least.
+/// Pieces of work at a time, unless one group has more: enough for the threads of most machines, and little memory.
 const PIECES: usize = 16;
 /// Rows that one thread fills at a time.
 const FILLED: usize = 16;
@@ -27,11 +28,10 @@ struct Tile {
 /// AᵀA (n × n) of the rows so far.
 ///
 /// Sums are in `f64`, |error| ≤ γ_m |Aᵀ||A| with u = 2⁻⁵³. How they are divided depends on the numbers of rows and columns
-/// alone: the bits depend neither on the number of threads nor on how many rows are handed in at a time. Beside AᵀA there are,
-/// for each group, a block of rows and tiles that are a little more than half of AᵀA: 16 groups for n up to 128, one
-/// from 641 on.
+/// alone: the bits depend neither on the number of threads nor on how many rows are handed in at a time. There are, for each
+/// group, a block of rows and tiles that are a little more than half of AᵀA: 16 groups for n up to 128, one from 385 on;
+/// and AᵀA itself once the rows are no longer needed.
 pub(crate) struct Gram {
-    whole: HostMatrix<f64>,
     /// Rows that have not been added yet (a block for each group).
     rows: HostMatrix<f64>,
     /// How many.
@@ -46,8 +46,8 @@ impl Gram {
     /// # Errors
     /// There is no memory.
     pub(crate) fn new(columns: usize) -> Result<Self> {
-        // First, as it is the largest.
-        let whole = HostMatrix::filled("AᵀA", columns, columns, 0.0)?;
+        // What will be the largest: that there is no room for it is better known now than after all rows.
+        drop(reserve::<f64>("AᵀA", columns, columns)?);
         let starts = || (0..columns).step_by(TILE);
         let pairs: Vec<(usize, usize)> =
             starts().flat_map(|i| starts().filter(move |&j| j >= i).map(move |j| (i, j))).collect();
@@ -56,16 +56,16 @@ impl Gram {
             let sum = HostMatrix::filled("AᵀA", rows.len(), columns.len(), 0.0)?;
             Ok(Tile { rows, columns, sum })
         };
-        let count = PIECES.div_ceil(pairs.len().max(1));
+        let count = (PIECES / pairs.len().max(1)).max(1);
         let rows = HostMatrix::filled("AᵀA", count * BLOCK, columns, 0.0)?;
         let groups = (0..count).map(|_| pairs.iter().map(tile).collect()).collect::<Result<_>>()?;
-        Ok(Gram { whole, rows, waiting: 0, groups })
+        Ok(Gram { rows, waiting: 0, groups })
     }
 
     /// Adds `count` rows, which `fill` writes, one after the other: those of the range that it is given, counted from the
     /// first of this call.
     pub(crate) fn add(&mut self, count: usize, fill: impl Fn(Range<usize>, &mut [f64]) + Sync) {
-        let n = self.whole.columns;
+        let n = self.rows.columns;
         let mut done = 0;
         while done < count && n > 0 {
             let taken = (count - done).min(self.rows.rows - self.waiting);
@@ -83,17 +83,22 @@ impl Gram {
 
     /// Adds the rows that wait, each block to its group.
     fn add_waiting(&mut self) {
-        let (n, waiting) = (self.whole.columns, std::mem::take(&mut self.waiting));
+        let (n, waiting) = (self.rows.columns, std::mem::take(&mut self.waiting));
         let rows = &self.rows.values[..waiting * n];
         let blocks = rows.par_chunks(BLOCK * n.max(1)).zip(&mut self.groups);
         blocks.for_each(|(block, tiles)| tiles.par_iter_mut().for_each(|tile| add_products(tile, block, n)));
     }
 
     /// The upper triangle, with zeros below it.
-    pub(crate) fn finish(mut self) -> HostMatrix<f64> {
+    ///
+    /// # Errors
+    /// There is no memory.
+    pub(crate) fn finish(mut self) -> Result<HostMatrix<f64>> {
         self.add_waiting();
-        let Gram { mut whole, groups, .. } = self;
-        let n = whole.columns;
+        let Gram { rows, groups, .. } = self;
+        let n = rows.columns;
+        drop(rows);
+        let mut whole = HostMatrix::filled("AᵀA", n, n, 0.0)?;
         // Group after group, so that the order of additions is always the same.
         for tile in groups.iter().flatten() {
             for (at, i) in tile.rows.clone().enumerate() {
@@ -103,7 +108,7 @@ impl Gram {
                 to.iter_mut().zip(tile.sum.row(at)).skip(below).for_each(|(to, sum)| *to += sum);
             }
         }
-        whole
+        Ok(whole)
     }
 }
 
@@ -166,7 +171,7 @@ mod tests {
                         add(first, at_a_time.min(m - first));
                     }
                 });
-                let got = pool.install(|| gram.finish());
+                let got = pool.install(|| gram.finish()).unwrap();
                 for i in 0..n {
                     for j in 0..n {
                         let product = |row| a(row, i) * a(row, j);
