@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::super::Loss;
 use super::super::matrix::Aligned;
 use super::short_rows::{SHORT, short_products, short_rows};
-use super::simd::{NARROW, Row, add_deviations, add_scaled, dot};
+use super::simd::{Row, add_deviations, add_scaled, dot, ln_1p_of_unit, wide_exp_of_negative};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
 pub(super) const FLUSH: usize = 256;
@@ -111,8 +111,11 @@ pub(super) fn tree<T: Send>(
 
 /// Where the error of a sample comes from.
 pub(super) trait Errors: Copy + Sync {
-    /// The error of sample `i`, whose features are `row`, and its share of the cost.
-    fn error<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> (f64, f64);
+    /// What the error of sample `i` follows from, whose features are `row`.
+    fn product<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> f64;
+
+    /// The error of sample `i`, and its share of the cost.
+    fn judge(self, i: usize, product: f64) -> (f64, f64);
 }
 
 /// e = ŷ − y of z = x·w + b, as the loss says.
@@ -130,18 +133,22 @@ pub(super) fn judge(loss: Loss, z: f64, y: f64) -> (f64, f64) {
     match loss {
         Loss::SquaredError => (z - y, loss.cost(z, y)),
         Loss::LogLoss => {
-            // As `Loss` has it, with one power for both.
-            let power = (-z.abs()).exp();
+            // As `Loss` has it, with one power for both, and nothing that vectors could not do.
+            let power = wide_exp_of_negative(-z.abs());
             let prediction = if z < 0.0 { power } else { 1.0 } / (1.0 + power);
-            (prediction - y, z.max(0.0) - y * z + power.ln_1p())
+            (prediction - y, z.max(0.0) - y * z + ln_1p_of_unit(power))
         }
     }
 }
 
 impl Errors for Model<'_> {
     #[inline(always)]
-    fn error<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> (f64, f64) {
-        let z = dot(simd, row, self.weights) + f64::from(self.bias);
+    fn product<S: Simd, const CENTRED: bool>(self, simd: S, _: usize, row: Row<'_, CENTRED>) -> f64 {
+        dot(simd, row, self.weights) + f64::from(self.bias)
+    }
+
+    #[inline(always)]
+    fn judge(self, i: usize, z: f64) -> (f64, f64) {
         judge(self.loss, z, f64::from(self.y[i]))
     }
 }
@@ -152,8 +159,13 @@ struct Known<'a>(&'a [f32]);
 
 impl Errors for Known<'_> {
     #[inline(always)]
-    fn error<S: Simd, const CENTRED: bool>(self, _: S, i: usize, _: Row<'_, CENTRED>) -> (f64, f64) {
-        (f64::from(self.0[i]), 0.0)
+    fn product<S: Simd, const CENTRED: bool>(self, _: S, i: usize, _: Row<'_, CENTRED>) -> f64 {
+        f64::from(self.0[i])
+    }
+
+    #[inline(always)]
+    fn judge(self, _: usize, error: f64) -> (f64, f64) {
+        (error, 0.0)
     }
 }
 
@@ -186,6 +198,33 @@ struct ErrorPass<'a, E, const CENTRED: bool> {
     errors: E,
 }
 
+impl<E: Errors, const CENTRED: bool> ErrorPass<'_, E, CENTRED> {
+    /// The errors of rows from `i` on, which are added to `sums`, as are their costs. First all products and then all errors,
+    /// so that those are computed with vectors.
+    #[inline(always)]
+    fn errors_of<S: Simd, const ROWS: usize>(
+        &self,
+        simd: S,
+        i: usize,
+        rows: [Row<'_, CENTRED>; ROWS],
+        sums: &mut Sums,
+    ) -> [f32; ROWS] {
+        let mut products = [0.0; ROWS];
+        for r in 0..ROWS {
+            products[r] = self.errors.product(simd, i + r, rows[r]);
+        }
+        let (mut errors, mut costs) = ([0.0; ROWS], [0.0; ROWS]);
+        for r in 0..ROWS {
+            (errors[r], costs[r]) = self.errors.judge(i + r, products[r]);
+        }
+        for r in 0..ROWS {
+            sums.errors += errors[r];
+            sums.cost += costs[r];
+        }
+        errors.map(|error| error as f32)
+    }
+}
+
 impl<E: Errors, const CENTRED: bool> WithSimd for ErrorPass<'_, E, CENTRED> {
     type Output = Sums;
 
@@ -193,38 +232,20 @@ impl<E: Errors, const CENTRED: bool> WithSimd for ErrorPass<'_, E, CENTRED> {
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
         let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, cost: 0.0 };
         let mut gradient = Aligned::<f32>::zeros(self.x.columns);
-        let mut error_of = |i: usize, row: Row<'_, CENTRED>| {
-            let (error, cost) = self.errors.error(simd, i, row);
-            sums.errors += error;
-            sums.cost += cost;
-            error as f32
-        };
-        if self.x.columns < NARROW {
-            for i in self.rows {
-                let row = self.x.row(i);
-                let error = f64::from(error_of(i, row));
-                for (sum, value) in sums.gradient.iter_mut().zip(row.wide()) {
-                    *sum += error * value;
-                }
-            }
-            return sums;
-        }
         let mut start = self.rows.start;
         while start < self.rows.end {
             let end = (start + FLUSH).min(self.rows.end);
             let mut i = start;
             while i + GROUP <= end {
                 let rows: [Row<'_, CENTRED>; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
-                let mut errors = [0.0; GROUP];
-                for r in 0..GROUP {
-                    errors[r] = error_of(i + r, rows[r]);
-                }
+                let errors = self.errors_of(simd, i, rows, &mut sums);
                 add_scaled(simd, &mut gradient, errors, rows, self.x.following(i + GROUP, self.rows.end));
                 i += GROUP;
             }
             while i < end {
-                let row = self.x.row(i);
-                add_scaled(simd, &mut gradient, [error_of(i, row)], [row], [&[]]);
+                let rows = [self.x.row(i)];
+                let errors = self.errors_of(simd, i, rows, &mut sums);
+                add_scaled(simd, &mut gradient, errors, rows, [&[]]);
                 i += 1;
             }
             for (sum, value) in sums.gradient.iter_mut().zip(gradient.iter_mut()) {
@@ -260,7 +281,7 @@ pub(super) fn gradient_sums(x: View<'_>, errors: &[f32]) -> Vec<f64> {
 
 /// The sums of a model's errors over all rows of `x`, for any number of columns.
 pub(super) fn descent_sums(x: View<'_>, model: Model<'_>) -> Sums {
-    if (NARROW..=SHORT).contains(&x.columns) {
+    if x.columns <= SHORT {
         return short_rows(x, model);
     }
     if x.columns <= WIDE {
@@ -303,7 +324,7 @@ pub(super) fn products<T: Send>(
     out.par_chunks_mut(rows).enumerate().for_each(|(chunk, out)| {
         let products = Products { x, first: chunk * rows, weights, bias, out, convert: &convert };
         match centred {
-            _ if (NARROW..=SHORT).contains(&x.columns) => short_products(products),
+            _ if x.columns <= SHORT => short_products(products),
             true => Arch::new().dispatch(RowByRow::<_, _, true>(products)),
             false => Arch::new().dispatch(RowByRow::<_, _, false>(products)),
         }

@@ -98,13 +98,19 @@ struct Group<S: Simd, const CENTRED: bool, const WIDTH: usize> {
     columns: usize,
     weights: Vectors<S, WIDTH>,
     mean: Vectors<S, WIDTH>,
+    /// The lanes of the columns, and not those behind them.
+    kept: [S::m32s; WIDTH],
 }
 
 impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> {
     #[inline(always)]
     fn new(simd: S, x: View<'_>, weights: &[f32]) -> Self {
         let mean = padded(simd, x.mean.unwrap_or(&[]));
-        Group { simd, columns: x.columns, weights: padded(simd, weights), mean }
+        let kept = std::array::from_fn(|v| {
+            let lanes = x.columns.saturating_sub(v * S::F32_LANES).min(S::F32_LANES);
+            simd.mask_between_m32s(0, lanes as u32).mask()
+        });
+        Group { simd, columns: x.columns, weights: padded(simd, weights), mean, kept }
     }
 
     /// The elements of a group.
@@ -128,13 +134,19 @@ impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> 
         rows
     }
 
-    /// Row `r`, and as much of what follows it as fills the vectors: that meets weights of zero, and sums that are left out.
+    /// Row `r`, and zeros behind it. What follows it there may be no number, which times a weight of zero would be none either.
     #[inline(always)]
     fn row(&self, rows: &[f32], r: usize) -> Vectors<S, WIDTH> {
         let (values, _) = S::as_simd_f32s(&rows[r * self.columns..][..WIDTH]);
-        let mut row = self.mean;
+        let zero = self.simd.splat_f32s(0.0);
+        let mut row = [zero; WIDTH];
         for v in 0..const { WIDTH / S::F32_LANES } {
-            row[v] = if CENTRED { self.simd.sub_f32s(values[v], self.mean[v]) } else { values[v] };
+            // There are more columns than the next narrower rows have.
+            let full = WIDTH > 16 && (v + 1) * S::F32_LANES <= WIDTH / 2;
+            row[v] = if full { values[v] } else { self.simd.select_f32s(self.kept[v], values[v], zero) };
+            if CENTRED {
+                row[v] = self.simd.sub_f32s(row[v], self.mean[v]);
+            }
         }
         row
     }
@@ -292,7 +304,6 @@ impl<T, C: Fn(f64) -> T, const CENTRED: bool, const WIDTH: usize> WithSimd
 #[cfg(test)]
 mod tests {
     use super::super::passes::{RowByRow, error_sums, products};
-    use super::super::simd::NARROW;
     use super::*;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -308,7 +319,7 @@ mod tests {
     /// `f64` are of the same terms: two orders differ by twice (m − 1)·2⁻⁵³ Σ|terms| at most.
     #[test]
     fn short_rows_give_what_rows_one_by_one_give() {
-        for columns in [NARROW, 15, 16, 17, 20, 31, 32, 33, 47, 48, 49, 63, SHORT] {
+        for columns in [0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 20, 31, 32, 33, 47, 48, 49, 63, SHORT] {
             for rows in [1, 2, 5, 15, 16, 17, 255, 256, 257, 1000, 20_000] {
                 let (values, y) = (numbers(rows * columns, 1), numbers(rows, 2));
                 let (weights, mean) = (numbers(columns, 3), numbers(columns, 4));
@@ -340,6 +351,23 @@ mod tests {
                         assert!((short.cost - others.cost).abs() <= factor * costs, "{place}");
                     }
                 }
+            }
+        }
+    }
+
+    /// What is read of the rows behind it does no harm to a row.
+    #[test]
+    fn a_row_that_holds_no_numbers_makes_no_other_none() {
+        for columns in [1, 4, 15, 16, 20, 33, 63, SHORT] {
+            let (rows, weights) = (100, numbers(columns, 3));
+            let mut values = numbers(rows * columns, 1);
+            for i in (7..rows).step_by(7) {
+                values[i * columns..][..columns].fill([f32::NAN, f32::INFINITY][i % 2]);
+            }
+            let mut z = vec![0.0; rows];
+            products(View::new(&values, rows, columns, None), &weights, 0.25, &mut z, |z| z);
+            for (i, z) in z.iter().enumerate() {
+                assert_eq!(z.is_finite(), i == 0 || i % 7 > 0, "row {i} of {columns} columns");
             }
         }
     }

@@ -18,9 +18,6 @@ pub(super) const MOST_LANES: usize = 16;
 /// Elements of a dot product after which its partial sums are added up and passed on to `f64`.
 pub(super) const PIECE: usize = 4096;
 
-/// Elements of a row below which vectors do not pay.
-pub(super) const NARROW: usize = 12;
-
 /// Has the cache line of `values[at]` fetched, if there is one: what reads memory in bursts leaves it idle between them.
 #[inline(always)]
 pub(super) fn prefetch(values: &[f32], at: usize) {
@@ -48,28 +45,12 @@ impl<const CENTRED: bool> Row<'_, CENTRED> {
     fn vector<S: Simd>(simd: S, values: S::f32s, mean: S::f32s) -> S::f32s {
         if CENTRED { simd.sub_f32s(values, mean) } else { values }
     }
-
-    /// The values one by one in `f64`.
-    #[inline(always)]
-    pub(super) fn wide(&self) -> impl Iterator<Item = f64> {
-        let centred = |(&value, &mean)| match CENTRED {
-            true => f64::from(value) - f64::from(mean),
-            false => f64::from(value),
-        };
-        self.values.iter().zip(self.mean).map(centred)
-    }
 }
 
-/// Σ xᵢ wᵢ: in `f64` below [`NARROW`] elements; else at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
+/// Σ xᵢ wᵢ: at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
 #[inline(always)]
 pub(super) fn dot<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f32]) -> f64 {
     let mut sum = 0.0;
-    if x.values.len() < NARROW {
-        for (x, &w) in x.wide().zip(w) {
-            sum += x * f64::from(w);
-        }
-        return sum;
-    }
     for ((values, mean), w) in x.values.chunks(PIECE).zip(x.mean.chunks(PIECE)).zip(w.chunks(PIECE)) {
         sum += f64::from(dot_piece(simd, Row::<CENTRED> { values, mean }, w));
     }
@@ -324,4 +305,79 @@ pub(super) fn exp_of_negative(x: f32) -> f32 {
 #[inline(always)]
 fn two_to_the(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
+}
+
+/// eˣ for x ≤ 0 in `f64` within 2 units in the last place, without branches; below -708, where results would no longer be
+/// normal numbers, 0. 2ⁿ · e^r with |r| ≤ ln 2 / 2, and thirteen terms of the exponential series.
+#[inline(always)]
+pub(super) fn wide_exp_of_negative(x: f64) -> f64 {
+    const ROUND: f64 = 6_755_399_441_055_744.0; // 1.5 · 2⁵²
+    // The first 33 bits: their product with n is exact.
+    const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
+    const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
+
+    let rounded = x * std::f64::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+    // (e^r − 1 − r) / r², in pairs, which do not wait for each other.
+    let pair = |k: u32| inverse_factorial(k) + r * inverse_factorial(k + 1);
+    let (r2, r4) = (r * r, r * r * (r * r));
+    let p = (pair(2) + r2 * pair(4)) + r4 * ((pair(6) + r2 * pair(8)) + r4 * (pair(10) + r2 * pair(12)));
+    let power = 1.0 + (r + r2 * p);
+    let n = rounded.to_bits().wrapping_sub(ROUND.to_bits());
+    let scaled = power * f64::from_bits(n.wrapping_add(1023) << 52);
+    if x < -708.0 { 0.0 } else { scaled }
+}
+
+/// 1 / k!
+const fn inverse_factorial(k: u32) -> f64 {
+    let (mut product, mut i) = (1.0, 2);
+    while i <= k {
+        product *= i as f64;
+        i += 1;
+    }
+    1.0 / product
+}
+
+/// ln(1 + p) for 0 ≤ p ≤ 1 in `f64` within 3 units in the last place, without branches: 2 artanh(p / (2 + p)), and from
+/// √2 − 1 on ln 2 + 2 artanh((p − 1) / (p + 3)), by eleven terms of its series.
+#[inline(always)]
+pub(super) fn ln_1p_of_unit(p: f64) -> f64 {
+    let large = p > std::f64::consts::SQRT_2 - 1.0;
+    let (numerator, denominator) = if large { (p - 1.0, p + 3.0) } else { (p, p + 2.0) };
+    let s = numerator / denominator;
+    let t = s * s;
+    let pair = |k: u32| 1.0 / f64::from(2 * k + 1) + t * (1.0 / f64::from(2 * k + 3));
+    let (t2, t4) = (t * t, t * t * (t * t));
+    let rest = t * ((pair(1) + t2 * pair(3)) + t4 * ((pair(5) + t2 * pair(7)) + t4 * pair(9)));
+    let base = if large { std::f64::consts::LN_2 } else { 0.0 };
+    base + (2.0 * s + 2.0 * s * rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many units in the last place lie between two positive numbers.
+    fn units(a: f64, b: f64) -> u64 {
+        a.to_bits().abs_diff(b.to_bits())
+    }
+
+    /// The standard library's are within one unit, so that one more may be between the two.
+    #[test]
+    fn powers_and_logarithms_are_as_exact_as_they_say() {
+        let steps = if cfg!(miri) { 100 } else { 100_000 };
+        for i in 0..=steps {
+            let part = f64::from(i) / f64::from(steps);
+            for x in [-708.0 * part, -part, -1e-3 * part, -1e-10 * part] {
+                assert!(units(wide_exp_of_negative(x), x.exp()) <= 3, "e^{x}");
+            }
+            for p in [part, 1e-3 * part, 1e-9 * part, 1e-300 * part] {
+                assert!(units(ln_1p_of_unit(p), p.ln_1p()) <= 4, "ln(1 + {p})");
+            }
+        }
+        assert_eq!([-709.0, -1e300, f64::NEG_INFINITY].map(wide_exp_of_negative), [0.0; 3]);
+        assert_eq!([wide_exp_of_negative(-0.0), ln_1p_of_unit(0.0)], [1.0, 0.0]);
+        assert!(wide_exp_of_negative(f64::NAN).is_nan() && ln_1p_of_unit(f64::NAN).is_nan());
+    }
 }
