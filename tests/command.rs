@@ -571,15 +571,27 @@ fn a_ragged_row_is_refused() {
 fn text_in_a_number_column_is_refused() {
     refused_data(
         "a,y\n1,2\nten,4\n",
-        &["data.csv: line 3, column \"a\": \"ten\" is not a number", "leave the column out"],
+        &["data.csv: line 3, column \"a\": \"ten\" is not a number", "as a category, or leave it out"],
     );
-    refused_data("a,y\n1,2\n3,four\n", &["data.csv: line 3, column \"y\": \"four\" is not a number"]);
+    refused_data(
+        "a,y\n1,2\n3,four\n",
+        &["data.csv: line 3, column \"y\": \"four\" is not a number", "or predict another column"],
+    );
     refused_data("a,y\n\"1,5\",2\n", &["column \"a\": \"1,5\" is not a number: write a point"]);
 }
 
 fn a_missing_value_is_refused() {
-    refused_data("a,y\n1,\n", &["data.csv: line 2, column \"y\": the value is missing", "fill in a value"]);
-    refused_data("a,y\n n/a ,1\n", &["data.csv: line 2, column \"a\": the value is missing (\"n/a\")"]);
+    refused_data(
+        "a,y\n1,\n",
+        &[
+            "data.csv: line 2, column \"y\": the value is missing",
+            "fill in a value, or have such samples dropped",
+        ],
+    );
+    refused_data(
+        "a,y\n n/a ,1\n",
+        &["data.csv: line 2, column \"a\": the value is missing (\"n/a\")", "dropped or the mean taken"],
+    );
 }
 
 fn nan_is_refused() {

@@ -10,7 +10,7 @@ use tilegrad::report::{Contours, Panel, Picture, Plot, significant};
 use tilegrad::{Error, Result};
 
 use super::output;
-use super::source::Source;
+use super::source::{Source, names};
 use super::training::rate;
 
 /// The learning rate, of the largest with which descent converges, if none is given: large enough that one sees the way
@@ -44,7 +44,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "COLUMN")]
     target: String,
     /// Two columns to predict from
-    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B")]
     features: Vec<String>,
     /// The picture, as SVG or PNG
     #[arg(long, value_name = "FILE.svg|png")]
@@ -105,18 +105,12 @@ struct Path {
 
 impl Options {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let [a, b] = &self.features[..] else {
-            return Err(Error::Setting(format!(
-                "--features: a picture has two features, and {} given: name two, such as --features a,b",
-                if self.features.len() == 1 {
-                    "1 is".to_owned()
-                } else {
-                    format!("{} are", self.features.len())
-                }
+        let features: [String; 2] = names(&self.features).try_into().map_err(|named: Vec<String>| {
+            let count = if named.len() == 1 { "1 is".to_owned() } else { format!("{} are", named.len()) };
+            Error::Setting(format!(
+                "--features: a picture has two features, and {count} given: name two, such as --features a,b"
             ))
-            .into());
-        };
-        let features = [a.trim().to_owned(), b.trim().to_owned()];
+        })?;
         let (output, format) = output::picture(&self.plot)?;
         output::check(&[("these are the data", &self.source.data)], &[("the plot", &output)])?;
         let device = super::chosen(self.device)?;

@@ -101,11 +101,11 @@ pub(super) struct Lesson {
     /// Column to predict
     #[arg(long, value_name = "COLUMN")]
     pub target: String,
-    /// Columns to predict from, separated by commas [default: all but the target]
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    /// Columns to predict from, separated by commas; a name with a comma in double quotes [default: all but the target]
+    #[arg(long, value_name = "A,B,…")]
     pub features: Option<Vec<String>>,
     /// Columns of text, separated by commas: each of its values becomes a feature that is 1 or 0
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    #[arg(long, value_name = "A,B,…")]
     categorical: Vec<String>,
     /// What becomes of a sample of which a value is missing (empty, or NA): refuse is an error that says where; drop
     /// leaves it out; mean takes the mean of the training samples
@@ -135,9 +135,25 @@ fn seed(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
-/// Names from a list on the command line, which may have spaces after its commas.
-fn names(list: &[String]) -> impl Iterator<Item = &str> {
-    list.iter().map(|name| name.trim())
+/// The names in the lists that an option was given, which may have spaces after their commas.
+pub(super) fn names(lists: &[String]) -> Vec<String> {
+    lists.iter().flat_map(|list| split(list)).collect()
+}
+
+/// What stands between commas; what is in double quotes may have commas, and doubled quotes.
+fn split(list: &str) -> Vec<String> {
+    let mut names = vec![String::new()];
+    let (mut quoted, mut characters) = (false, list.chars().peekable());
+    while let Some(character) = characters.next() {
+        let name = names.last_mut().expect("there is one from the beginning");
+        match character {
+            ',' if !quoted => names.push(String::new()),
+            '"' if quoted && characters.next_if_eq(&'"').is_none() => quoted = false,
+            '"' if !quoted && name.trim().is_empty() => quoted = true,
+            other => name.push(other),
+        }
+    }
+    names.iter().map(|name| name.trim().to_owned()).collect()
 }
 
 /// The samples to train on, and those that were held back.
@@ -171,6 +187,29 @@ impl Lesson {
                 let (train, test) = reader.read_split(share, self.seed)?;
                 Ok(Shares { train, test: Some(test) })
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_name_may_hold_a_comma_if_it_is_quoted() {
+        let cases: [(&str, &[&str]); 9] = [
+            ("a", &["a"]),
+            ("a, b ,c", &["a", "b", "c"]),
+            ("\"a,1\",b", &["a,1", "b"]),
+            ("b, \"a,1\"", &["b", "a,1"]),
+            ("\"q\"\"x\",b", &["q\"x", "b"]),
+            ("q\"x,b", &["q\"x", "b"]),
+            ("\"a,1", &["a,1"]),
+            ("", &[""]),
+            ("a,", &["a", ""]),
+        ];
+        for (list, names) in cases {
+            assert_eq!(split(list), names, "{list}");
         }
     }
 }

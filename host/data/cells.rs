@@ -82,11 +82,8 @@ fn values<C: Cells>(plan: &Plan, cells: &[C], at: usize, row: &mut [f32]) -> Res
                 Missing::Mean => {}
                 Missing::Drop => kept = false,
                 Missing::Refuse => {
-                    let problem = format!(
-                        "the value is missing ({}): remove the row or fill in a value, or have such samples dropped or \
-                         the mean taken",
-                        C::MISSING
-                    );
+                    let remedy = picked.remedy_for_missing("row");
+                    let problem = format!("the value is missing ({}): {remedy}", C::MISSING);
                     return Err(bad(at, picked, &problem));
                 }
             }

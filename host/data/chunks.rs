@@ -74,8 +74,8 @@ impl Stop {
                 LONGEST_LINE >> 20
             ),
             Stop::Damaged(source) => format!(
-                "the file is compressed by gzip, but is damaged or not all there behind some {lines} lines ({source}): \
-                 get it again"
+                "the file is compressed by gzip, but is damaged or not all there{} ({source}): get it again",
+                if lines == 0 { String::new() } else { format!(" behind some {lines} lines") }
             ),
         };
         Error::Data(format!("{}: {problem}", path.display()))

@@ -343,7 +343,7 @@ impl Layout {
             _ => match parsed {
                 Ok(value) if value.is_finite() => Ok(Some(value)),
                 _ => {
-                    let problem = no_number(field, parsed.is_ok());
+                    let problem = no_number(picked, field, parsed.is_ok());
                     Err(format!(", column {}: {problem}", quoted(&self.header.names[picked.column])))
                 }
             },
@@ -543,8 +543,8 @@ fn says(words: &[&str], field: &str) -> bool {
 }
 
 /// Why `field` is not a number that can be used; `parses` if it is one for Rust (`inf`, `nan`, `1e99`).
-fn no_number(field: &str, parses: bool) -> String {
-    let remedy = "remove the line or fill in a value, or have such samples dropped or the mean taken";
+fn no_number(picked: &Picked, field: &str, parses: bool) -> String {
+    let remedy = picked.remedy_for_missing("line");
     let shown = quoted(field);
     if field.is_empty() {
         format!("the value is missing: {remedy}")
@@ -560,7 +560,7 @@ fn no_number(field: &str, parses: bool) -> String {
     } else if field.replacen(',', ".", 1).parse::<f32>().is_ok() {
         format!("{shown} is not a number: write a point before the decimals, and nothing between thousands")
     } else {
-        format!("{shown} is not a number: write it as one, or leave the column out of the features")
+        format!("{shown} is not a number: {}", picked.remedy_for_text())
     }
 }
 
@@ -918,6 +918,14 @@ mod tests {
             (read.classes().unwrap(), read.y()),
             (&["apple".to_owned(), "pear".to_owned()][..], &[1.0, 0.0, 1.0][..])
         );
+        for (cell, remedy) in [
+            ("ten", "\"ten\" is not a number: write it as one: the model learned"),
+            ("", "the value is missing: remove the line or fill in a value; a model"),
+        ] {
+            let rows = self::file(format!("a,b\n1,\n{cell},\n").as_bytes());
+            let text = problem(&rows, Reader::new(rows.path()).read_with(read.encoding()));
+            assert!(text.starts_with(&format!("line 3, column \"a\": {remedy}")), "{text}");
+        }
         let known = ["apple", "fig"].map(str::to_owned);
         let text = problem(&file, reader.dataset_with(read.encoding(), Some(&known)));
         assert_eq!(text, "line 2, column \"kind\": \"pear\" is unknown: those learned from are apple, fig");

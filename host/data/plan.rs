@@ -22,6 +22,40 @@ pub(super) struct Picked {
     /// The text is a category or a class, and no number.
     pub text: bool,
     pub missing: Missing,
+    pub purpose: Purpose,
+}
+
+/// What a column is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Purpose {
+    /// A feature to learn from.
+    Learn,
+    /// A feature of a model that has learned.
+    Predict,
+    Target,
+}
+
+impl Picked {
+    /// What to do about a missing value in a `row` of the file, which may be called a line.
+    pub(super) fn remedy_for_missing(&self, row: &str) -> String {
+        let others = match self.purpose {
+            Purpose::Learn => ", or have such samples dropped or the mean taken",
+            Purpose::Predict => "; a model has means to take where it learned with them",
+            Purpose::Target => ", or have such samples dropped",
+        };
+        format!("remove the {row} or fill in a value{others}")
+    }
+
+    /// What to do about a text that is no number.
+    pub(super) fn remedy_for_text(&self) -> &'static str {
+        match self.purpose {
+            Purpose::Learn => {
+                "write it as one, have the column taken as a category, or leave it out of the features"
+            }
+            Purpose::Predict => "write it as one: the model learned from numbers here",
+            Purpose::Target => "write it as one, or predict another column; classes may be texts",
+        }
+    }
 }
 
 /// What is asked of a file's columns: features, and the target behind them.

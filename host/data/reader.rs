@@ -7,7 +7,7 @@ use super::chunks::{Bytes, Chunks};
 use super::names::{Header, quoted};
 #[cfg(feature = "parquet")]
 use super::parquet;
-use super::plan::{Encoded, Extent, Picked, Plan, Rows, Source, Vocabulary};
+use super::plan::{Encoded, Extent, Picked, Plan, Purpose, Rows, Source, Vocabulary};
 use super::{Column, Dataset, Encoding, Table, csv, npy, repeated};
 use crate::{Error, Result};
 
@@ -295,7 +295,10 @@ impl Reader {
         let is = Format::of(&bytes.start);
         let wrong = |text: String| Err(Error::Data(format!("{}: {text}", path.display())));
         if self.format != Format::Auto && self.format != is {
-            return wrong(format!("it is to be read as {}, but is {}", self.format.name(), is.name()));
+            let (asked, is) = (self.format.name(), is.name());
+            return wrong(format!(
+                "it is to be read as {asked}, but is {is}: say so, or leave the format to be found"
+            ));
         }
         if let (Format::Auto, Format::Csv, Some(named)) = (self.format, is, Format::named(path)) {
             let name = named.name();
@@ -357,7 +360,8 @@ impl Reader {
         let mut picked = Vec::with_capacity(names.len() + 1);
         for name in names {
             let text = self.categorical.contains(&name);
-            picked.push(Picked { column: header.column(&name)?, name, text, missing: self.missing });
+            let (missing, purpose) = (self.missing, Purpose::Learn);
+            picked.push(Picked { column: header.column(&name)?, name, text, missing, purpose });
         }
         picked.push(self.picked_target(target, column, self.classes));
         Ok(Plan { picked, target: true })
@@ -377,7 +381,8 @@ impl Reader {
                 other => other,
             };
             let name = column.name().to_owned();
-            picked.push(Picked { column: header.column(&name)?, name, text, missing });
+            let purpose = Purpose::Predict;
+            picked.push(Picked { column: header.column(&name)?, name, text, missing, purpose });
         }
         if let Some(name) = repeated(encoding.features()) {
             return Err(Error::Data(format!("the column {name:?} is listed twice")));
@@ -390,7 +395,7 @@ impl Reader {
 
     fn picked_target(&self, name: &str, column: usize, classes: bool) -> Picked {
         let missing = if self.missing == Missing::Drop { Missing::Drop } else { Missing::Refuse };
-        Picked { column, name: name.to_owned(), text: classes, missing }
+        Picked { column, name: name.to_owned(), text: classes, missing, purpose: Purpose::Target }
     }
 }
 
