@@ -26,7 +26,7 @@ const DESCENT: [(usize, usize); 4] = [(100_000, 1000), (1_000_000, 20), (10_000,
 const FIT: (usize, usize) = (100_000, 1000);
 
 /// Iterations of a whole training: what a step takes is a difference, what comes before it the rest.
-const ITERATIONS: [(Method, [usize; 2]); 2] = [(Method::Direct, [1, 101]), (Method::Gram, [1, 1001])];
+const ITERATIONS: [(Method, [usize; 2]); 2] = [(Method::Direct, [1, 101]), (Method::Gram, [1, 10_001])];
 
 /// Rows, columns and inner side of a product; batch, units and inputs of a dense layer.
 const PRODUCTS: [(usize, usize, usize); 4] =
