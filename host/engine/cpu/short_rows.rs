@@ -98,19 +98,13 @@ struct Group<S: Simd, const CENTRED: bool, const WIDTH: usize> {
     columns: usize,
     weights: Vectors<S, WIDTH>,
     mean: Vectors<S, WIDTH>,
-    /// The lanes of the columns, and not those behind them.
-    kept: [S::m32s; WIDTH],
 }
 
 impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> {
     #[inline(always)]
     fn new(simd: S, x: View<'_>, weights: &[f32]) -> Self {
         let mean = padded(simd, x.mean.unwrap_or(&[]));
-        let kept = std::array::from_fn(|v| {
-            let lanes = x.columns.saturating_sub(v * S::F32_LANES).min(S::F32_LANES);
-            simd.mask_between_m32s(0, lanes as u32).mask()
-        });
-        Group { simd, columns: x.columns, weights: padded(simd, weights), mean, kept }
+        Group { simd, columns: x.columns, weights: padded(simd, weights), mean }
     }
 
     /// The elements of a group.
@@ -134,19 +128,13 @@ impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> 
         rows
     }
 
-    /// Row `r`, and zeros behind it. What follows it there may be no number, which times a weight of zero would be none either.
+    /// Row `r`, and as much of what follows it as fills the vectors: that meets weights of zero, and sums that are left out.
     #[inline(always)]
     fn row(&self, rows: &[f32], r: usize) -> Vectors<S, WIDTH> {
         let (values, _) = S::as_simd_f32s(&rows[r * self.columns..][..WIDTH]);
-        let zero = self.simd.splat_f32s(0.0);
-        let mut row = [zero; WIDTH];
+        let mut row = self.mean;
         for v in 0..const { WIDTH / S::F32_LANES } {
-            // There are more columns than the next narrower rows have.
-            let full = WIDTH > 16 && (v + 1) * S::F32_LANES <= WIDTH / 2;
-            row[v] = if full { values[v] } else { self.simd.select_f32s(self.kept[v], values[v], zero) };
-            if CENTRED {
-                row[v] = self.simd.sub_f32s(row[v], self.mean[v]);
-            }
+            row[v] = if CENTRED { self.simd.sub_f32s(values[v], self.mean[v]) } else { values[v] };
         }
         row
     }
@@ -170,12 +158,27 @@ impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> 
         sums[0]
     }
 
-    /// x·w of all rows.
+    /// x·w of all rows. A row that holds no numbers, as infinities, makes that of the row before it none either: in a sum over
+    /// all rows that is one with them.
     #[inline(always)]
     fn z(&self, rows: &[f32]) -> [f32; MOST_LANES] {
         let mut products = [self.simd.splat_f32s(0.0); MOST_LANES];
         for (r, products) in products.iter_mut().enumerate().take(S::F32_LANES) {
             *products = self.products(rows, r);
+        }
+        sums_across(self.simd, &products)
+    }
+
+    /// x·w of each row, whatever its neighbours hold.
+    #[inline(always)]
+    fn z_of_each(&self, rows: &[f32]) -> [f32; MOST_LANES] {
+        let z = self.z(rows);
+        if z.iter().all(|z| z.is_finite()) {
+            return z;
+        }
+        let mut products = [self.simd.splat_f32s(0.0); MOST_LANES];
+        for (r, products) in products.iter_mut().enumerate().take(S::F32_LANES) {
+            *products = self.products(&self.copied(rows, r, 1), 0);
         }
         sums_across(self.simd, &products)
     }
@@ -290,9 +293,9 @@ impl<T, C: Fn(f64) -> T, const CENTRED: bool, const WIDTH: usize> WithSimd
             let z = match group.rows(x.values, i) {
                 Some(rows) => {
                     fetch(rows, 0..group.size() / 16);
-                    group.z(rows)
+                    group.z_of_each(rows)
                 }
-                None => group.z(&group.copied(x.values, i, out.len())),
+                None => group.z_of_each(&group.copied(x.values, i, out.len())),
             };
             for (out, z) in out.iter_mut().zip(z) {
                 *out = convert(f64::from(z) + f64::from(bias));
