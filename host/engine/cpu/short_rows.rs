@@ -158,8 +158,8 @@ impl<S: Simd, const CENTRED: bool, const WIDTH: usize> Group<S, CENTRED, WIDTH> 
         sums[0]
     }
 
-    /// x·w of all rows. A row that holds no numbers, as infinities, makes that of the row before it none either: in a sum over
-    /// all rows that is one with them.
+    /// x·w of all rows. One that holds an infinity or no number makes those of rows before it no numbers, as what follows a row
+    /// meets weights of zero. The sums of a step are spoilt by such a row in any case.
     #[inline(always)]
     fn z(&self, rows: &[f32]) -> [f32; MOST_LANES] {
         let mut products = [self.simd.splat_f32s(0.0); MOST_LANES];
