@@ -16,6 +16,8 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod checker;
 #[path = "kernels/gpu.rs"]
 mod gpu;
+#[path = "kernels/ptx.rs"]
+mod ptx;
 
 /// The order in which a block's threads run must not matter.
 const SCHEDULES: [(&str, Order); 3] = [
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     trials.push(Trial::test("matmul/rungs-agree/emulator", || {
         Ok(checks::rungs_agree(&Rig::emulator(Order::Forward), &Kernels::ours())?)
     }));
+    trials.extend(ptx::trials(&results));
     trials.extend(gpu::trials(&results));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {

@@ -1,0 +1,345 @@
+//! A device for tests that runs the kernels' PTX itself, as NVIDIA's manual defines it ("PTX ISA").
+//!
+//! The emulator of `cuda_std` runs what the kernels' sources say. What a GPU runs is the PTX that a compiler made of them,
+//! with assembly that the emulator never sees. Here that text is taken apart and run, so that the kernel suite
+//! judges it on any machine: a wrong operand, a shuffle that the compiler has put into a branch, a store that it has moved
+//! over a barrier are found without a GPU.
+//!
+//! The lanes of a warp run together as long as they are at the same instruction; of several groups the one that is foremost
+//! in the text goes first, so that they meet again. What needs several lanes (`shfl.sync`, `bar.sync`, `mma`, …) waits until
+//! all of them are at that very instruction, and it is a fault if they never are. Warps take turns at barriers.
+//!
+//! Faults are: an access outside an allocation, or not aligned; shared memory that nobody has written, that
+//! another warp has written or read since the last barrier, or to where a copy was not waited for; global memory that
+//! another block writes in the same launch; threads that end while others wait for them; traps.
+//!
+//! # Not imitated
+//! What ptxas makes of the text, and time. Only instructions that our kernels have are known; another one is an error when the
+//! module is read. Copies arrive when they are waited for, and no earlier. Within a warp, a missing
+//! `bar.warp.sync` shows only where lanes are apart. The tensor cores' sums are rounded once, approximate functions to nearest.
+
+mod instruction;
+mod lanes;
+mod memory;
+mod module;
+mod registers;
+mod warp;
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cuda_std::{Arguments, Buffer, Device, Element, Global, GlobalMut, Kernel, Parameters};
+
+use memory::{Heap, Party, Shared};
+pub use module::Module;
+use module::{Entry, SHARED_START};
+use warp::{Around, Launch, Stop, Warp, Wrong};
+
+/// Instructions of a warp's turn, in a launch whose blocks wait for each other.
+const TURN: u64 = 1 << 12;
+/// Instructions after which a warp that meets nobody is taken to run for ever.
+const FOR_EVER: u64 = 1 << 34;
+
+/// What is wrong with a module, a launch or a kernel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Text that is not understood.
+    #[error("line {line} of the PTX, `{text}`: {what}")]
+    Text {
+        /// The line's number, from 1.
+        line: usize,
+        /// The line.
+        text: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A launch that does not fit the module.
+    #[error("cannot launch kernel {kernel}: {what}")]
+    Launch {
+        /// The kernel's name.
+        kernel: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A kernel did something wrong.
+    #[error("kernel {kernel}, block {block:?}, thread {thread}, line {line}, `{text}`: {what}")]
+    Kernel {
+        /// The kernel's name.
+        kernel: String,
+        /// The block's place in the grid.
+        block: [u32; 3],
+        /// The thread's number in its block; of several the first of its warp.
+        thread: u32,
+        /// The number of the instruction's line in the PTX, from 1.
+        line: usize,
+        /// That line.
+        text: String,
+        /// What it did.
+        what: String,
+    },
+    /// A copy between host and device that does not fit.
+    #[error("a copy of {count} values at element {offset} does not fit into a buffer of {length}")]
+    Copy {
+        /// The values to be copied.
+        count: usize,
+        /// Where it begins.
+        offset: usize,
+        /// The buffer's length.
+        length: usize,
+    },
+}
+
+/// In which order blocks, and a block's warps between barriers, take their turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// By number.
+    Forward,
+    /// By number, from the last.
+    Backward,
+}
+
+impl Order {
+    fn of(self, place: u32, all: u32) -> u32 {
+        match self {
+            Order::Forward => place,
+            Order::Backward => all - 1 - place,
+        }
+    }
+}
+
+/// The device.
+pub struct Interpreter {
+    module: Arc<Module>,
+    order: Order,
+    heap: Arc<Mutex<Heap>>,
+    launches: Mutex<u32>,
+}
+
+/// Values in the interpreter's memory.
+pub struct Memory<T> {
+    address: u64,
+    length: usize,
+    heap: Arc<Mutex<Heap>>,
+    values: PhantomData<T>,
+}
+
+impl<T> Drop for Memory<T> {
+    fn drop(&mut self) {
+        lock(&self.heap).free(self.address);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Interpreter {
+    /// A device that runs the kernels of this module.
+    #[must_use]
+    pub fn new(module: Arc<Module>, order: Order) -> Interpreter {
+        Interpreter { module, order, heap: Arc::default(), launches: Mutex::new(0) }
+    }
+
+    fn run(
+        &self,
+        (name, entry): (&str, &Entry),
+        launch: &Launch,
+        shared_bytes: u32,
+        cooperative: bool,
+    ) -> Result<(), Fault> {
+        let number = {
+            let mut launches = lock(&self.launches);
+            *launches += 1;
+            *launches
+        };
+        let mut heap = lock(&self.heap);
+        let [x, y, z] = launch.grid;
+        let blocks = x * y * z;
+        let mut running: Vec<Block> = Vec::new();
+        let turn = |block: &mut Block, heap: &mut Heap, turn: u64| {
+            let party = Party { launch: number, block: block.number, cooperative };
+            block.turn(entry, heap, party, self.order, turn).map_err(|(warp, wrong)| {
+                let line = entry.code[wrong.at as usize].line as usize;
+                Fault::Kernel {
+                    kernel: name.to_owned(),
+                    block: block.index,
+                    thread: warp * 32 + wrong.lane.unwrap_or(0),
+                    line: line + 1,
+                    text: self.module.lines[line].trim().to_owned(),
+                    what: wrong.what,
+                }
+            })
+        };
+        for place in 0..blocks {
+            let number = self.order.of(place, blocks);
+            let index = [number % x, number / x % y, number / x / y];
+            let mut block = Block::new(entry, launch, shared_bytes, index, number);
+            if cooperative {
+                running.push(block);
+            } else {
+                turn(&mut block, &mut heap, FOR_EVER)?;
+            }
+        }
+        while !running.is_empty() {
+            for block in &mut running {
+                turn(block, &mut heap, TURN)?;
+            }
+            running.retain(|block| !block.has_ended());
+        }
+        Ok(())
+    }
+}
+
+/// A block of threads.
+struct Block {
+    index: [u32; 3],
+    number: u32,
+    warps: Vec<(Warp, Stop)>,
+    shared: Shared,
+}
+
+impl Block {
+    fn new(entry: &Entry, launch: &Launch, shared_bytes: u32, index: [u32; 3], number: u32) -> Block {
+        let threads: u32 = launch.threads.iter().product();
+        let warps = (0..threads.div_ceil(32)).map(|warp| (Warp::new(entry, launch, index, warp), Stop::Turn));
+        Block { index, number, warps: warps.collect(), shared: Shared::new(SHARED_START, shared_bytes) }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.warps.iter().all(|(_, stop)| *stop == Stop::Ended)
+    }
+
+    /// Lets each warp run for so many instructions, again and again as long as all have come to a barrier.
+    fn turn(
+        &mut self,
+        entry: &Entry,
+        heap: &mut Heap,
+        party: Party,
+        order: Order,
+        turn: u64,
+    ) -> Result<(), (u32, Wrong)> {
+        loop {
+            let count = self.warps.len() as u32;
+            for place in 0..count {
+                let number = order.of(place, count);
+                let (warp, stop) = &mut self.warps[number as usize];
+                if *stop == Stop::Turn {
+                    let mut around = Around { shared: &mut self.shared, heap, party };
+                    *stop = warp.run(&entry.code, &mut around, turn).map_err(|wrong| (number, wrong))?;
+                    if *stop == Stop::Turn && turn == FOR_EVER {
+                        let what = "does not come to an end".to_owned();
+                        return Err((number, Wrong { at: 0, lane: None, what }));
+                    }
+                }
+            }
+            let at = |stop: Stop| self.warps.iter().position(|(_, other)| *other == stop);
+            match (at(Stop::Barrier), at(Stop::Ended), at(Stop::Turn)) {
+                (Some(_), None, None) => {
+                    self.shared.epoch += 1;
+                    self.warps.iter_mut().for_each(|(_, stop)| *stop = Stop::Turn);
+                }
+                (Some(waiting), Some(ended), _) => {
+                    let what = format!("warp {waiting} waits at a barrier for warp {ended}, which has ended");
+                    return Err((waiting as u32, Wrong { at: 0, lane: None, what }));
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Device for Interpreter {
+    type Memory<T: Element> = Memory<T>;
+    type Error = Fault;
+
+    fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Fault> {
+        let words = (length * size_of::<T>()).div_ceil(4);
+        let (address, heap) = (lock(&self.heap).allocate(words), Arc::clone(&self.heap));
+        Ok(Buffer::from_memory(Memory { address, length, heap, values: PhantomData }))
+    }
+
+    fn write<T: Element>(&self, buffer: &mut Buffer<T, Self>, offset: usize, values: &[T]) -> Result<(), Fault> {
+        let range = range(buffer.memory(), offset, values.len())?;
+        let mut heap = lock(&self.heap);
+        let words = heap.words(buffer.memory().address).unwrap_or_default();
+        bytemuck::cast_slice_mut::<u32, u8>(words)[range].copy_from_slice(bytemuck::cast_slice(values));
+        Ok(())
+    }
+
+    fn read<T: Element>(&self, buffer: &Buffer<T, Self>, offset: usize, values: &mut [T]) -> Result<(), Fault> {
+        let range = range(buffer.memory(), offset, values.len())?;
+        let mut heap = lock(&self.heap);
+        let words = heap.words(buffer.memory().address).unwrap_or_default();
+        bytemuck::cast_slice_mut(values).copy_from_slice(&bytemuck::cast_slice::<u32, u8>(words)[range]);
+        Ok(())
+    }
+
+    unsafe fn launch<P: Parameters, A: Arguments<P, Self>>(
+        &self,
+        kernel: &Kernel<P>,
+        grid: [u32; 3],
+        arguments: A,
+    ) -> Result<(), Fault> {
+        let name = kernel.entry();
+        let refused = |what: String| Fault::Launch { kernel: name.to_owned(), what };
+        let entry = self.module.kernels.get(name);
+        let entry = entry.ok_or_else(|| refused("the module has no such kernel".to_owned()))?;
+        if entry.threads != Some(kernel.block()) {
+            return Err(refused(format!("blocks of {:?}, declared {:?}", kernel.block(), entry.threads)));
+        }
+        let widths: Vec<usize> =
+            P::PTX_TYPES.iter().map(|name| if *name == "u64" { 8 } else { 4 }).collect();
+        if widths != entry.parameters {
+            return Err(refused(format!("parameters of {widths:?} bytes, declared {:?}", entry.parameters)));
+        }
+        if grid.contains(&0) {
+            return Ok(());
+        }
+        let mut bound = arguments.bind();
+        let pointers = bound.pointers();
+        let parameters: Vec<u64> = pointers
+            .iter()
+            .zip(widths)
+            .map(|(pointer, width)| {
+                // SAFETY: a parameter's first bytes on the host are its bytes on the GPU, as many as its type in the PTX
+                // has, and `bound` is there until the end of this function.
+                unsafe {
+                    match width {
+                        8 => pointer.cast::<u64>().read(),
+                        _ => u64::from(pointer.cast::<u32>().read()),
+                    }
+                }
+            })
+            .collect();
+        let dynamic_shared = (SHARED_START + entry.static_shared).next_multiple_of(16);
+        let shared_bytes = dynamic_shared - SHARED_START + kernel.shared_bytes() as u32;
+        let launch = Launch { parameters: &parameters, grid, threads: kernel.block(), dynamic_shared };
+        self.run((name, entry), &launch, shared_bytes, kernel.is_cooperative())
+    }
+
+    fn synchronize(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn length<T: Element>(memory: &Memory<T>) -> usize {
+        memory.length
+    }
+
+    fn global<T: Element>(memory: &Memory<T>) -> Global<T> {
+        Global::from_address(memory.address, memory.length)
+    }
+
+    fn global_mut<T: Element>(memory: &mut Memory<T>) -> GlobalMut<T> {
+        GlobalMut::from_address(memory.address, memory.length)
+    }
+}
+
+/// The bytes of so many values from `offset` on.
+fn range<T>(memory: &Memory<T>, offset: usize, count: usize) -> Result<std::ops::Range<usize>, Fault> {
+    let length = memory.length;
+    match offset.checked_add(count) {
+        Some(end) if end <= length => Ok(offset * size_of::<T>()..end * size_of::<T>()),
+        _ => Err(Fault::Copy { count, offset, length }),
+    }
+}
