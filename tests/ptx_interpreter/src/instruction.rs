@@ -1,5 +1,7 @@
 //! Instructions in the form in which they run, and what text they come from.
 
+use std::sync::atomic::AtomicBool;
+
 use crate::lanes::{
     self, Long1, Long2, Long3, LongByWord, LongField, Narrow, Predicate2, TestLongs, TestWords, Widen1,
     Widen2, Word1, Word2, Word3,
@@ -14,6 +16,8 @@ pub struct Instruction {
     pub kind: Kind,
     /// The number of its line in the module's text, from 0.
     pub line: u32,
+    /// Whether any lane has come here.
+    pub ran: AtomicBool,
 }
 
 /// An address: a register, and bytes to be added.

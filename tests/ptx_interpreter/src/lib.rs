@@ -37,8 +37,8 @@ use warp::{Around, Launch, Stop, Warp, Wrong};
 
 /// Instructions of a warp's turn, in a launch whose blocks wait for each other.
 const TURN: u64 = 1 << 12;
-/// Instructions after which a warp that meets nobody is taken to run for ever.
-const FOR_EVER: u64 = 1 << 34;
+/// Instructions of a warp between barriers, after which a kernel is taken to run for ever.
+const PATIENCE: u64 = 1 << 32;
 
 /// What is wrong with a module, a launch or a kernel.
 #[derive(Debug, thiserror::Error)]
@@ -112,6 +112,7 @@ impl Order {
 pub struct Interpreter {
     module: Arc<Module>,
     order: Order,
+    patience: u64,
     heap: Arc<Mutex<Heap>>,
     launches: Mutex<u32>,
 }
@@ -138,7 +139,13 @@ impl Interpreter {
     /// A device that runs the kernels of this module.
     #[must_use]
     pub fn new(module: Arc<Module>, order: Order) -> Interpreter {
-        Interpreter { module, order, heap: Arc::default(), launches: Mutex::new(0) }
+        Interpreter { module, order, patience: PATIENCE, heap: Arc::default(), launches: Mutex::new(0) }
+    }
+
+    /// The same, where a kernel is taken to run for ever after so many instructions of a warp between barriers.
+    #[must_use]
+    pub fn with_patience(self, patience: u64) -> Interpreter {
+        Interpreter { patience, ..self }
     }
 
     fn run(
@@ -157,19 +164,22 @@ impl Interpreter {
         let [x, y, z] = launch.grid;
         let blocks = x * y * z;
         let mut running: Vec<Block> = Vec::new();
+        let fault = |block: &Block, warp: u32, wrong: Wrong| {
+            let line = entry.code[wrong.at as usize].line as usize;
+            Fault::Kernel {
+                kernel: name.to_owned(),
+                block: block.index,
+                thread: warp * 32 + wrong.lane.unwrap_or(0),
+                line: line + 1,
+                text: self.module.lines[line].trim().to_owned(),
+                what: wrong.what,
+            }
+        };
+        let for_ever = || Wrong { at: 0, lane: None, what: "does not come to an end".to_owned() };
         let turn = |block: &mut Block, heap: &mut Heap, turn: u64| {
             let party = Party { launch: number, block: block.number, cooperative };
-            block.turn(entry, heap, party, self.order, turn).map_err(|(warp, wrong)| {
-                let line = entry.code[wrong.at as usize].line as usize;
-                Fault::Kernel {
-                    kernel: name.to_owned(),
-                    block: block.index,
-                    thread: warp * 32 + wrong.lane.unwrap_or(0),
-                    line: line + 1,
-                    text: self.module.lines[line].trim().to_owned(),
-                    what: wrong.what,
-                }
-            })
+            let done = block.turn(entry, heap, party, self.order, turn);
+            done.map_err(|(warp, wrong)| fault(block, warp, wrong))
         };
         for place in 0..blocks {
             let number = self.order.of(place, blocks);
@@ -177,17 +187,24 @@ impl Interpreter {
             let mut block = Block::new(entry, launch, shared_bytes, index, number);
             if cooperative {
                 running.push(block);
-            } else {
-                turn(&mut block, &mut heap, FOR_EVER)?;
+                continue;
+            }
+            turn(&mut block, &mut heap, self.patience)?;
+            if !block.has_ended() {
+                return Err(fault(&block, 0, for_ever()));
             }
         }
-        while !running.is_empty() {
+        // Those that wait for others have their turns with them.
+        for _ in 0..self.patience.div_ceil(TURN) {
             for block in &mut running {
                 turn(block, &mut heap, TURN)?;
             }
             running.retain(|block| !block.has_ended());
         }
-        Ok(())
+        match running.first() {
+            Some(block) => Err(fault(block, 0, for_ever())),
+            None => Ok(()),
+        }
     }
 }
 
@@ -227,10 +244,6 @@ impl Block {
                 if *stop == Stop::Turn {
                     let mut around = Around { shared: &mut self.shared, heap, party };
                     *stop = warp.run(&entry.code, &mut around, turn).map_err(|wrong| (number, wrong))?;
-                    if *stop == Stop::Turn && turn == FOR_EVER {
-                        let what = "does not come to an end".to_owned();
-                        return Err((number, Wrong { at: 0, lane: None, what }));
-                    }
                 }
             }
             let at = |stop: Stop| self.warps.iter().position(|(_, other)| *other == stop);

@@ -1,6 +1,7 @@
 //! A module of PTX, taken apart: its kernels as lists of instructions.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Fault;
 use crate::instruction::{Decoder, Instruction, Kind, Text};
@@ -15,9 +16,9 @@ const LEAST_ALIGNMENT: u32 = 16;
 /// A module.
 pub struct Module {
     /// By name.
-    pub kernels: HashMap<String, Entry>,
+    pub(crate) kernels: HashMap<String, Entry>,
     /// The module's text, for messages.
-    pub lines: Vec<String>,
+    pub(crate) lines: Vec<String>,
 }
 
 /// A kernel.
@@ -42,6 +43,23 @@ struct Shared {
 }
 
 impl Module {
+    /// The lines of a kernel with instructions that no lane has come to so far, with their numbers from 1. Traps are left out:
+    /// whoever comes to one has failed.
+    #[must_use]
+    pub fn never_ran(&self, kernel: &str) -> Vec<(usize, &str)> {
+        let code = self.kernels.get(kernel).map_or(&[][..], |entry| &entry.code);
+        let mut after_trap = false;
+        let mut lines = Vec::new();
+        for Instruction { kind, line, ran, .. } in code {
+            let of_trap = matches!(kind, Kind::Trap) || (after_trap && matches!(kind, Kind::Exit));
+            if !of_trap && !ran.load(Ordering::Relaxed) {
+                lines.push((*line as usize + 1, self.lines[*line as usize].trim()));
+            }
+            after_trap = matches!(kind, Kind::Trap);
+        }
+        lines
+    }
+
     /// Reads a module.
     ///
     /// # Errors
@@ -257,7 +275,7 @@ impl Body<'_> {
             let label = text.operands.first().ok_or("a branch to nowhere")?;
             self.branches.push((self.code.len(), (*label).to_owned(), at));
         }
-        self.code.push(Instruction { guard, kind, line: at as u32 });
+        self.code.push(Instruction { guard, kind, line: at as u32, ran: AtomicBool::new(false) });
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! A warp: 32 lanes, each at an instruction of its own; those at the same one run together.
 
+use std::sync::atomic::Ordering;
+
 use crate::instruction::{Address, Instruction, Kind, Product, Shuffle, Sum};
 use crate::lanes::{Longs, Words};
 use crate::memory::{Heap, Party, Shared};
@@ -172,6 +174,9 @@ impl Warp {
                 if holds { holding } else { !holding }
             });
             let active = group.lanes & guard;
+            if active != 0 {
+                instruction.ran.store(true, Ordering::Relaxed);
+            }
             let wrong = |what| Wrong { at: group.at, lane: None, what };
             match instruction.kind {
                 Kind::Branch(target) => {

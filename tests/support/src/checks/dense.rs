@@ -1,10 +1,10 @@
 use cuda_std::{Device, Global, GlobalMut, Kernel};
-use kernels::dense::split_k;
+use kernels::dense::{split_k, tensor_core};
 
 use super::elementwise::sigmoid_of;
-use super::matmul::{Accuracy, FP32, partial_sums, reference};
+use super::matmul::{Accuracy, FP32, NotFinite, partial_sums, reference};
 use super::{Case, Shape};
-use crate::{Data, Expected, Failure};
+use crate::{Data, Expected, Failure, UNIT_ROUNDOFF};
 
 type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 type Finish = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
@@ -57,6 +57,40 @@ pub fn layer<D: Device>(
     rig.launch(kernel, grid(batch, units), arguments)?;
     let place = format_args!("{} batch, units, inputs = {batch}, {units}, {inputs}", kernel.entry());
     tally.compare(&place, &rig.download(&out)?, &expected)
+}
+
+/// A layer by the tensor cores, whose product is of operands that are not finite, or nearly so: g of what fused multiply-adds
+/// make of them, for g(z) of z that are no finite numbers as well.
+pub fn not_finite<D: Device>(
+    kernel: &Layer,
+    (activation, of_others): (Activation, fn(f32) -> f32),
+    case: &mut Case<D>,
+) -> Result<(), Failure> {
+    for k in NotFinite::DEPTHS {
+        let NotFinite { shape: [batch, units, _], a, b, product } = NotFinite::of(k, [false, false]);
+        let bias: Vec<f32> = (0..units).map(|unit| unit as f32 - 2.0).collect();
+        let mut out = case.rig.output(batch * units)?;
+        let (input, weights) = (case.rig.upload(&a)?, case.rig.upload(&b)?);
+        let arguments =
+            (batch as u32, units as u32, k as u32, &input, &weights, &case.rig.upload(&bias)?, &mut out);
+        case.rig.launch(kernel, tensor_core::grid(batch, units), arguments)?;
+        let got = case.rig.download(&out)?;
+        for (i, (got, sum)) in got.into_iter().zip(product).enumerate() {
+            let z = sum + bias[i % units];
+            let fits = if z.is_finite() {
+                let Expected { value, bound } =
+                    activation(Expected { value: f64::from(z), bound: f64::from(z.abs()) * UNIT_ROUNDOFF });
+                (f64::from(got) - value).abs() <= bound
+            } else {
+                got == of_others(z) || (got.is_nan() && of_others(z).is_nan())
+            };
+            if !fits {
+                let (name, row, unit) = (kernel.entry(), i / units, i % units);
+                return Err(format!("{name} not finite, inputs = {k}: {row}, {unit} is {got:e} for z = {z:e}"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The second launch of a layer whose product was split.

@@ -100,6 +100,16 @@ pub fn sigmoid_of(z: f64, error: f64) -> Expected {
     Expected { value, bound }
 }
 
+/// max(z, 0) of a z that is no finite number.
+pub fn relu_of_others(z: f32) -> f32 {
+    if z < 0.0 { 0.0 } else { z }
+}
+
+/// σ(z) of a z that is no finite number.
+pub fn sigmoid_of_others(z: f32) -> f32 {
+    if z.is_nan() { z } else { f32::from(z > 0.0) }
+}
+
 /// A NaN must come out as a NaN.
 fn keeps_nan<D: Device>(
     case: &Case<D>,

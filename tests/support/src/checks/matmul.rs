@@ -39,9 +39,13 @@ pub fn tensor_core_shapes(source: &mut Source) -> Vec<Shape> {
     edges(source, tensor_core::TILE, tensor_core::TILE_K)
 }
 
-/// Around the edges of a tile of split-K.
+/// Around the edges of a tile of split-K, the longest along k again so that each of several splits uses each slot again.
 pub fn split_k_shapes(source: &mut Source) -> Vec<Shape> {
-    edges(source, split_k::TILE, register_tiled::TILE_K)
+    let step = register_tiled::TILE_K;
+    let mut shapes = edges(source, split_k::TILE, step);
+    let long = shapes.iter().filter(|[_, _, k]| *k >= step).map(|[m, n, k]| [*m, *n, MOST_SPLITS * k]);
+    shapes.extend(long.collect::<Vec<_>>());
+    shapes
 }
 
 /// Around the edges of a tile, with steps of `step` along k: each side at each of its edges three times, with others of
@@ -79,6 +83,9 @@ fn shapes(source: &mut Source, m: [usize; 5], n: [usize; 5], k: [usize; 5]) -> V
     shapes.extend((0..6).map(|_| [source.size(2, 80), source.size(2, 80), source.size(2, 200)]));
     shapes
 }
+
+/// So many splits at most.
+const MOST_SPLITS: usize = 5;
 
 /// Multiply-adds of a reference: of a product with more, only some elements are computed.
 const MOST_PRODUCTS: usize = 1 << 26;
@@ -174,7 +181,7 @@ pub fn split<D: Device>(
     [m, n, k]: Shape,
 ) -> Result<(), Failure> {
     let &mut Case { rig, data, ref mut source, ref mut tally, .. } = case;
-    let splits = source.size(1, 5);
+    let splits = source.size(1, MOST_SPLITS);
     let (a, b) = (source.numbers(data, m * k), source.numbers(data, k * n));
     let depth = split_k::depth(k, splits);
     let mut expected = Vec::new();
@@ -232,34 +239,63 @@ const NOT_FINITE: [[f32; 3]; 10] = [
     [3.0, 2.0, 1.0],
 ];
 
+/// Operands that are not finite, or nearly so, and what fused multiply-adds make of them.
+pub struct NotFinite {
+    /// The sides of the product.
+    pub shape: Shape,
+    /// op(A), as stored.
+    pub a: Vec<f32>,
+    /// op(B), as stored.
+    pub b: Vec<f32>,
+    /// op(A) op(B).
+    pub product: Vec<f32>,
+}
+
+impl NotFinite {
+    /// Those with k so long.
+    pub fn of(k: usize, transposed: [bool; 2]) -> NotFinite {
+        let [m, n] = [NOT_FINITE.len(), 5];
+        let a = |row: usize, l: usize| NOT_FINITE[row].get(l).copied().unwrap_or(0.0);
+        let b = |l: usize, column: usize| match (l, column) {
+            (1, 3) => f32::INFINITY,
+            (_, 4) => 0.0,
+            _ => [1.0, -1.0, 2.0, 1.0][(l + column) % 4],
+        };
+        let sum = |row, column| (0..k).fold(0.0, |sum, l| a(row, l).mul_add(b(l, column), sum));
+        let stored = |rows: usize, columns: usize, transposed: bool, at: &dyn Fn(usize, usize) -> f32| {
+            let index = |i| if transposed { (i % rows, i / rows) } else { (i / columns, i % columns) };
+            (0..rows * columns).map(index).map(|(row, column)| at(row, column)).collect::<Vec<_>>()
+        };
+        NotFinite {
+            shape: [m, n, k],
+            a: stored(m, k, transposed[0], &a),
+            b: stored(k, n, transposed[1], &b),
+            product: stored(m, n, false, &sum),
+        }
+    }
+
+    /// Few enough of k for what is left of a group of multiply-adds, and such groups with and without more behind them.
+    pub const DEPTHS: [usize; 3] = [5, 40, 43];
+}
+
 /// op(A) op(B) with operands that are not finite, or nearly so: the same as from fused multiply-adds.
 pub fn not_finite<D: Device>(
     kernel: &Product,
     transposed: [bool; 2],
     case: &mut Case<D>,
 ) -> Result<(), Failure> {
-    let [m, n, k] = [NOT_FINITE.len(), 5, 40];
-    let a = |row: usize, l: usize| NOT_FINITE[row].get(l).copied().unwrap_or(0.0);
-    let b = |l: usize, column: usize| match (l, column) {
-        (1, 3) => f32::INFINITY,
-        (_, 4) => 0.0,
-        _ => [1.0, -1.0, 2.0, 1.0][(l + column) % 4],
-    };
-    let expected = |row, column| (0..k).fold(0.0, |sum, l| a(row, l).mul_add(b(l, column), sum));
-    let stored = |rows: usize, columns: usize, transposed: bool, at: &dyn Fn(usize, usize) -> f32| {
-        let index = |i| if transposed { (i % rows, i / rows) } else { (i / columns, i % columns) };
-        (0..rows * columns).map(index).map(|(row, column)| at(row, column)).collect::<Vec<_>>()
-    };
-    let (a, b) = (stored(m, k, transposed[0], &a), stored(k, n, transposed[1], &b));
-    let mut c = case.rig.output(m * n)?;
-    let arguments = (m as u32, n as u32, k as u32, &case.rig.upload(&a)?, &case.rig.upload(&b)?, &mut c);
-    case.rig.launch(kernel, tensor_core::grid(m, n), arguments)?;
-    for (i, got) in case.rig.download(&c)?.into_iter().enumerate() {
-        let (row, column) = (i / n, i % n);
-        let expected: f32 = expected(row, column);
-        if got != expected && !(got.is_nan() && expected.is_nan()) {
-            let name = kernel.entry();
-            return Err(format!("{name} not finite: {row}, {column} is {got:e}, must be {expected:e}"));
+    for k in NotFinite::DEPTHS {
+        let NotFinite { shape: [m, n, _], a, b, product } = NotFinite::of(k, transposed);
+        let mut c = case.rig.output(m * n)?;
+        let arguments = (m as u32, n as u32, k as u32, &case.rig.upload(&a)?, &case.rig.upload(&b)?, &mut c);
+        case.rig.launch(kernel, tensor_core::grid(m, n), arguments)?;
+        for (i, (got, expected)) in case.rig.download(&c)?.into_iter().zip(product).enumerate() {
+            if got != expected && !(got.is_nan() && expected.is_nan()) {
+                let (name, row, column) = (kernel.entry(), i / n, i % n);
+                return Err(format!(
+                    "{name} not finite, k = {k}: {row}, {column} is {got:e}, must be {expected:e}"
+                ));
+            }
         }
     }
     Ok(())

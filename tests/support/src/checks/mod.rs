@@ -94,24 +94,7 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
             "log_loss_step_narrow" => {
                 |case| descent::log_loss_special(case.kernels.log_loss_step_narrow, case)
             }
-            "matmul_tf32" => |case| matmul::not_finite(case.kernels.matmul_tf32, [false, false], case),
-            "matmul_tf32_tn" => |case| matmul::not_finite(case.kernels.matmul_tf32_tn, [true, false], case),
-            "matmul_tf32_nt" => |case| matmul::not_finite(case.kernels.matmul_tf32_nt, [false, true], case),
-            "matmul_tf32_tt" => |case| matmul::not_finite(case.kernels.matmul_tf32_tt, [true, true], case),
-            "matmul_bf16" => |case| matmul::not_finite(case.kernels.matmul_bf16, [false, false], case),
-            "matmul_tf32x3" => {
-                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3, [false, false], case)
-            }
-            "matmul_tf32x3_tn" => {
-                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3_tn, [true, false], case)
-            }
-            "matmul_tf32x3_nt" => {
-                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3_nt, [false, true], case)
-            }
-            "matmul_tf32x3_tt" => {
-                |case| matmul::as_good_as_fp32(case.kernels.matmul_tf32x3_tt, [true, true], case)
-            }
-            _ => |_| Ok(()),
+            _ => specials(kernel),
         };
         checks.push(Check { kernel, approximate, sides, shapes, at, special });
     };
@@ -270,6 +253,52 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
     add("update_momentum", 2, training::fours, training::update_momentum);
     add("update_adam", 2, training::fours, training::update_adam);
     checks
+}
+
+/// Numbers that are special for the tensor cores: those that are not finite, or not once they are rounded.
+fn specials<D: Device>(kernel: &str) -> fn(&mut Case<D>) -> Result<(), Failure> {
+    macro_rules! products {
+        ($check:ident: $($kernel:ident $a_transposed:literal $b_transposed:literal;)*) => {
+            $(if kernel == stringify!($kernel) {
+                return |case| matmul::$check(case.kernels.$kernel, [$a_transposed, $b_transposed], case);
+            })*
+        };
+    }
+    products! { not_finite:
+        matmul_tf32 false false;
+        matmul_tf32_tn true false;
+        matmul_tf32_nt false true;
+        matmul_tf32_tt true true;
+        matmul_bf16 false false;
+        matmul_bf16_tn true false;
+        matmul_bf16_nt false true;
+        matmul_bf16_tt true true;
+    }
+    products! { as_good_as_fp32:
+        matmul_tf32x3 false false;
+        matmul_tf32x3_tn true false;
+        matmul_tf32x3_nt false true;
+        matmul_tf32x3_tt true true;
+    }
+    macro_rules! layers {
+        ($($kernel:ident $activation:expr, $of_others:expr;)*) => {
+            $(if kernel == stringify!($kernel) {
+                return |case| dense::not_finite(case.kernels.$kernel, ($activation, $of_others), case);
+            })*
+        };
+    }
+    layers! {
+        dense_tf32_identity std::convert::identity, std::convert::identity;
+        dense_tf32_relu dense::relu, elementwise::relu_of_others;
+        dense_tf32_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
+        dense_tf32x3_identity std::convert::identity, std::convert::identity;
+        dense_tf32x3_relu dense::relu, elementwise::relu_of_others;
+        dense_tf32x3_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
+        dense_bf16_identity std::convert::identity, std::convert::identity;
+        dense_bf16_relu dense::relu, elementwise::relu_of_others;
+        dense_bf16_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
+    }
+    |_| Ok(())
 }
 
 /// All (m, n) with m from `rows` and n from `columns`, but not m = n.

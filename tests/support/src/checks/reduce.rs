@@ -12,7 +12,8 @@ const CHUNK: usize = block::THREADS as usize * LOADS;
 pub fn sizes(source: &mut Source) -> Vec<Shape> {
     let block = block::THREADS as usize;
     let mut sizes = vec![0, 1, block - 1, block, block + 1, CHUNK - 1, CHUNK, CHUNK + 1];
-    sizes.push(block::MAX_BLOCKS * CHUNK + 3 * block + 5);
+    // As many blocks as there may be, each of whose threads has a second group of loads, and some a ragged end.
+    sizes.push(2 * block::MAX_BLOCKS * CHUNK + 3 * block + 5);
     sizes.extend((0..4).map(|_| source.size(2, 20 * CHUNK)));
     sizes.into_iter().map(|n| [n, 1, 1]).collect()
 }

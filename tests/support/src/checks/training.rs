@@ -1,6 +1,7 @@
 use cuda_std::{Device, Global, GlobalMut, Kernel};
 use kernels::elementwise::THREADS;
 use kernels::reduce::block;
+use kernels::reduce::strided::LOADS;
 use kernels::training::fours::V;
 use kernels::training::softmax::{self, depth_of_row};
 use kernels::training::{backward, gather, output_error, update};
@@ -93,7 +94,10 @@ pub fn fours(source: &mut Source) -> Vec<Shape> {
 
 /// For the errors of the last layer.
 pub fn outputs(source: &mut Source) -> Vec<Shape> {
-    around_blocks(source, kernels::reduce::strided::LOADS)
+    let mut shapes = around_blocks(source, LOADS);
+    // As many blocks as there may be, each of whose threads has a second group of loads.
+    shapes.push([2 * block::MAX_BLOCKS + 1, block::THREADS as usize * LOADS, 1]);
+    shapes
 }
 
 type OutputError = Kernel<(u32, u32, Out, In, Out)>;
