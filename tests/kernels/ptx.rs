@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use kernel_suite::{Data, Rig, checks};
+use kernel_suite::checks::{self, Check};
+use kernel_suite::{Data, Kernels, Rig};
 use libtest_mimic::{Failed, Trial};
 use ptx_interpreter::{Interpreter, Module, Order};
 use tilegrad::cuda::ptx::PTX_MODULES;
@@ -15,21 +16,66 @@ const ORDERS: [(&str, Order); 2] = [("ptx-forward", Order::Forward), ("ptx-backw
 
 /// The module that this program carries, read once.
 static MODULE: LazyLock<Result<Arc<Module>, String>> = LazyLock::new(|| {
-    let [(_, text)] = PTX_MODULES else { return Err(format!("{} modules of PTX, expected one", PTX_MODULES.len())) };
+    let [(_, text)] = PTX_MODULES else {
+        return Err(format!("{} modules of PTX, expected one", PTX_MODULES.len()));
+    };
     Module::of(text).map(Arc::new).map_err(|fault| fault.to_string())
 });
+
+/// Lines that no launch comes to, and branches that none takes: of the kernels whose names begin so, how many at most, and
+/// why. The first that fits counts. (A branch without a guard is such a line where what stands before it always branches.)
+const IDLE: &[(&str, usize, &str)] = &[
+    ("column_moments_finish", 4, "sets of no values are merged with more only"),
+    ("column_moments", 2, "sets of no values are merged with more only"),
+    ("squared_error_step", 3, "a shape that is not this kernel's, a 33rd lane, a third half of eight sums"),
+    ("log_loss_step", 3, "a shape that is not this kernel's, a 33rd lane, a third half of eight sums"),
+    ("matmul_tf32_tn", 9, "products without k that are not finite, and their way on"),
+    ("matmul_bf16_tn", 9, "products without k that are not finite, and their way on"),
+    ("matmul_tf32x3_tn", 10, "products without k that are not finite, and their way on"),
+    ("matmul_split_k_finish", 29, "a ragged end of four and more, which the compiler has unrolled"),
+    ("dense_split_k", 29, "a ragged end of four and more, which the compiler has unrolled"),
+    ("matmul_", 4, "a grid without tiles; products without k that are not finite"),
+    ("dense_", 4, "a grid without tiles; products without k that are not finite"),
+    ("network", 15, "grids of 2³² tiles, and of none"),
+    ("cost", 1, "more partial sums than there are blocks"),
+];
+
+/// The suite comes to every line of the kernel, but for those of [`IDLE`].
+fn every_line(check: &Check<Interpreter>) -> Result<(), Failed> {
+    let module = module()?;
+    for data in Data::ALL {
+        check.run(&rig(&module, Order::Forward), &Kernels::ours(), data)?;
+    }
+    let idle = module.never_ran(check.kernel);
+    let allowed = IDLE.iter().find(|(kernels, ..)| check.kernel.starts_with(kernels));
+    if idle.len() > allowed.map_or(0, |(_, lines, _)| *lines) {
+        let lines: String = idle.iter().map(|(line, text)| format!("\n{line}: {text}")).collect();
+        return Err(format!("no launch of the suite comes to{lines}").into());
+    }
+    Ok(())
+}
+
+fn module() -> Result<Arc<Module>, Failed> {
+    MODULE.clone().map_err(Failed::from)
+}
+
+fn rig(module: &Arc<Module>, order: Order) -> Rig<Interpreter> {
+    Rig { device: Interpreter::new(Arc::clone(module), order), guard: 0 }
+}
 
 pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (name, order) in ORDERS {
         for check in checks::all::<Interpreter>() {
-            trials.extend(Data::ALL.map(|data| {
-                trial(name, &check, data, results, move || {
-                    let module = MODULE.as_ref().map_err(|fault| Failed::from(fault.as_str()))?;
-                    Ok(Rig { device: Interpreter::new(Arc::clone(module), order), guard: 0 })
-                })
-            }));
+            trials.extend(
+                Data::ALL.map(|data| trial(name, &check, data, results, move || Ok(rig(&module()?, order)))),
+            );
         }
     }
+    trials.extend(
+        checks::all()
+            .into_iter()
+            .map(|check| Trial::test(format!("{}/every-line/ptx", check.kernel), move || every_line(&check))),
+    );
     trials
 }

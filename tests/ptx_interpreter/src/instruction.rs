@@ -165,7 +165,6 @@ pub enum Kind {
     Trap,
 }
 
-
 /// An instruction's text in parts.
 pub struct Text<'a> {
     pub opcode: &'a str,
@@ -226,11 +225,7 @@ impl Decoder<'_, '_> {
             Some(float) => u64::from_str_radix(float, 16).ok(),
             None => match operand.strip_prefix("0x") {
                 Some(digits) => u64::from_str_radix(digits, 16).ok(),
-                None => operand
-                    .parse::<i64>()
-                    .map(i64::cast_unsigned)
-                    .ok()
-                    .or_else(|| operand.parse().ok()),
+                None => operand.parse::<i64>().map(i64::cast_unsigned).ok().or_else(|| operand.parse().ok()),
             },
         };
         number.map(Constant::Number).ok_or_else(|| format!("{operand} is neither a register nor a number"))
@@ -406,7 +401,9 @@ impl Decoder<'_, '_> {
             _ if opcode.starts_with("st.shared.") => {
                 Kind::StoreShared { to: self.shared(0)?, from: self.moved(1)? }
             }
-            "atom.relaxed.gpu.global.add.u32" | "atom.acq_rel.gpu.global.add.u32" => self.atomic(Sum::Whole)?,
+            "atom.relaxed.gpu.global.add.u32" | "atom.acq_rel.gpu.global.add.u32" => {
+                self.atomic(Sum::Whole)?
+            }
             "atom.relaxed.gpu.global.add.f32" => self.atomic(Sum::Float)?,
             "cp.async.ca.shared.global" | "cp.async.cg.shared.global" => self.copy()?,
             "cp.async.commit_group" => Kind::CopyCommit,
@@ -415,7 +412,9 @@ impl Decoder<'_, '_> {
                 let groups = self.operand(0)?;
                 Kind::CopyWait(Some(groups.parse().map_err(|_| format!("{groups} is no number of groups"))?))
             }
-            "bar.sync" | "barrier.sync.aligned" if self.operand(0)? == "0" && self.text.operands.len() == 1 => {
+            "bar.sync" | "barrier.sync.aligned"
+                if self.operand(0)? == "0" && self.text.operands.len() == 1 =>
+            {
                 Kind::Barrier
             }
             "bar.warp.sync" => Kind::WarpBarrier { mask: self.word(0)? },

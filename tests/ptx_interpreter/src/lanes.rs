@@ -231,9 +231,7 @@ pub fn long_by_word(opcode: &str) -> Option<LongByWord> {
 /// Bits of 64-bit values.
 pub fn long_field(opcode: &str) -> Option<LongField> {
     Some(match opcode {
-        "bfe.u64" => {
-            |a, b, c| std::array::from_fn(|lane| field(a[lane], b[lane] & 0xff, c[lane] & 0xff, 64))
-        }
+        "bfe.u64" => |a, b, c| std::array::from_fn(|lane| field(a[lane], b[lane] & 0xff, c[lane] & 0xff, 64)),
         _ => return None,
     })
 }

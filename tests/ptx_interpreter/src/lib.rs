@@ -37,7 +37,7 @@ use warp::{Around, Launch, Stop, Warp, Wrong};
 
 /// Instructions of a warp's turn, in a launch whose blocks wait for each other.
 const TURN: u64 = 1 << 12;
-/// Instructions of a warp between barriers, after which a kernel is taken to run for ever.
+/// Instructions of a warp after which a kernel is taken to run for ever.
 const PATIENCE: u64 = 1 << 32;
 
 /// What is wrong with a module, a launch or a kernel.
@@ -142,7 +142,7 @@ impl Interpreter {
         Interpreter { module, order, patience: PATIENCE, heap: Arc::default(), launches: Mutex::new(0) }
     }
 
-    /// The same, where a kernel is taken to run for ever after so many instructions of a warp between barriers.
+    /// The same, where a kernel is taken to run for ever after so many instructions of a warp.
     #[must_use]
     pub fn with_patience(self, patience: u64) -> Interpreter {
         Interpreter { patience, ..self }
@@ -165,17 +165,16 @@ impl Interpreter {
         let blocks = x * y * z;
         let mut running: Vec<Block> = Vec::new();
         let fault = |block: &Block, warp: u32, wrong: Wrong| {
-            let line = entry.code[wrong.at as usize].line as usize;
+            let (line, text) = entry.line(&entry.code[wrong.at as usize]);
             Fault::Kernel {
                 kernel: name.to_owned(),
                 block: block.index,
                 thread: warp * 32 + wrong.lane.unwrap_or(0),
-                line: line + 1,
-                text: self.module.lines[line].trim().to_owned(),
+                line,
+                text: text.to_owned(),
                 what: wrong.what,
             }
         };
-        let for_ever = || Wrong { at: 0, lane: None, what: "does not come to an end".to_owned() };
         let turn = |block: &mut Block, heap: &mut Heap, turn: u64| {
             let party = Party { launch: number, block: block.number, cooperative };
             let done = block.turn(entry, heap, party, self.order, turn);
@@ -184,27 +183,21 @@ impl Interpreter {
         for place in 0..blocks {
             let number = self.order.of(place, blocks);
             let index = [number % x, number / x % y, number / x / y];
-            let mut block = Block::new(entry, launch, shared_bytes, index, number);
+            let mut block = Block::new(entry, launch, (shared_bytes, self.patience), index, number);
             if cooperative {
                 running.push(block);
-                continue;
-            }
-            turn(&mut block, &mut heap, self.patience)?;
-            if !block.has_ended() {
-                return Err(fault(&block, 0, for_ever()));
+            } else {
+                turn(&mut block, &mut heap, u64::MAX)?;
             }
         }
         // Those that wait for others have their turns with them.
-        for _ in 0..self.patience.div_ceil(TURN) {
+        while !running.is_empty() {
             for block in &mut running {
                 turn(block, &mut heap, TURN)?;
             }
             running.retain(|block| !block.has_ended());
         }
-        match running.first() {
-            Some(block) => Err(fault(block, 0, for_ever())),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -217,9 +210,16 @@ struct Block {
 }
 
 impl Block {
-    fn new(entry: &Entry, launch: &Launch, shared_bytes: u32, index: [u32; 3], number: u32) -> Block {
+    fn new(
+        entry: &Entry,
+        launch: &Launch,
+        (shared_bytes, patience): (u32, u64),
+        index: [u32; 3],
+        number: u32,
+    ) -> Block {
         let threads: u32 = launch.threads.iter().product();
-        let warps = (0..threads.div_ceil(32)).map(|warp| (Warp::new(entry, launch, index, warp), Stop::Turn));
+        let warps = (0..threads.div_ceil(32))
+            .map(|warp| (Warp::new(entry, launch, index, warp, patience), Stop::Turn));
         Block { index, number, warps: warps.collect(), shared: Shared::new(SHARED_START, shared_bytes) }
     }
 
@@ -272,7 +272,12 @@ impl Device for Interpreter {
         Ok(Buffer::from_memory(Memory { address, length, heap, values: PhantomData }))
     }
 
-    fn write<T: Element>(&self, buffer: &mut Buffer<T, Self>, offset: usize, values: &[T]) -> Result<(), Fault> {
+    fn write<T: Element>(
+        &self,
+        buffer: &mut Buffer<T, Self>,
+        offset: usize,
+        values: &[T],
+    ) -> Result<(), Fault> {
         let range = range(buffer.memory(), offset, values.len())?;
         let mut heap = lock(&self.heap);
         let words = heap.words(buffer.memory().address).unwrap_or_default();
@@ -280,7 +285,12 @@ impl Device for Interpreter {
         Ok(())
     }
 
-    fn read<T: Element>(&self, buffer: &Buffer<T, Self>, offset: usize, values: &mut [T]) -> Result<(), Fault> {
+    fn read<T: Element>(
+        &self,
+        buffer: &Buffer<T, Self>,
+        offset: usize,
+        values: &mut [T],
+    ) -> Result<(), Fault> {
         let range = range(buffer.memory(), offset, values.len())?;
         let mut heap = lock(&self.heap);
         let words = heap.words(buffer.memory().address).unwrap_or_default();
@@ -301,8 +311,7 @@ impl Device for Interpreter {
         if entry.threads != Some(kernel.block()) {
             return Err(refused(format!("blocks of {:?}, declared {:?}", kernel.block(), entry.threads)));
         }
-        let widths: Vec<usize> =
-            P::PTX_TYPES.iter().map(|name| if *name == "u64" { 8 } else { 4 }).collect();
+        let widths: Vec<usize> = P::PTX_TYPES.iter().map(|name| if *name == "u64" { 8 } else { 4 }).collect();
         if widths != entry.parameters {
             return Err(refused(format!("parameters of {widths:?} bytes, declared {:?}", entry.parameters)));
         }

@@ -52,7 +52,9 @@ impl Heap {
     /// Where a word is.
     fn place(&mut self, what: &str, address: u64) -> Result<(&mut Allocation, usize), String> {
         if !address.is_multiple_of(WORD) {
-            return Err(format!("{what} of global memory at {address:#x}, which is not a multiple of {WORD}"));
+            return Err(format!(
+                "{what} of global memory at {address:#x}, which is not a multiple of {WORD}"
+            ));
         }
         let number = (address / SPACING).wrapping_sub(1) as usize;
         let offset = address % SPACING;

@@ -1,6 +1,7 @@
 //! A module of PTX, taken apart: its kernels as lists of instructions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Fault;
@@ -14,11 +15,10 @@ pub const SHARED_START: u32 = 1024;
 const LEAST_ALIGNMENT: u32 = 16;
 
 /// A module.
+#[derive(Clone)]
 pub struct Module {
     /// By name.
-    pub(crate) kernels: HashMap<String, Entry>,
-    /// The module's text, for messages.
-    pub(crate) lines: Vec<String>,
+    pub(crate) kernels: HashMap<String, Arc<Entry>>,
 }
 
 /// A kernel.
@@ -33,6 +33,16 @@ pub struct Entry {
     pub threads: Option<[u32; 3]>,
     /// Widths of its parameters in bytes.
     pub parameters: Vec<usize>,
+    /// The text of its module, for messages.
+    lines: Arc<[String]>,
+}
+
+impl Entry {
+    /// The number of an instruction's line, from 1, and the line.
+    pub fn line(&self, instruction: &Instruction) -> (usize, &str) {
+        let line = instruction.line as usize;
+        (line + 1, self.lines[line].trim())
+    }
 }
 
 /// A shared array of the module.
@@ -47,17 +57,26 @@ impl Module {
     /// whoever comes to one has failed.
     #[must_use]
     pub fn never_ran(&self, kernel: &str) -> Vec<(usize, &str)> {
-        let code = self.kernels.get(kernel).map_or(&[][..], |entry| &entry.code);
+        let Some(entry) = self.kernels.get(kernel) else { return Vec::new() };
         let mut after_trap = false;
         let mut lines = Vec::new();
-        for Instruction { kind, line, ran, .. } in code {
-            let of_trap = matches!(kind, Kind::Trap) || (after_trap && matches!(kind, Kind::Exit));
-            if !of_trap && !ran.load(Ordering::Relaxed) {
-                lines.push((*line as usize + 1, self.lines[*line as usize].trim()));
+        for instruction in &entry.code {
+            let of_trap = matches!(instruction.kind, Kind::Trap)
+                || (after_trap && matches!(instruction.kind, Kind::Exit));
+            if !of_trap && !instruction.ran.load(Ordering::Relaxed) {
+                lines.push(entry.line(instruction));
             }
-            after_trap = matches!(kind, Kind::Trap);
+            after_trap = matches!(instruction.kind, Kind::Trap);
         }
         lines
+    }
+
+    /// This module with the kernels of another in the place of its own of the same names.
+    #[must_use]
+    pub fn with(&self, other: &Module) -> Module {
+        let mut module = self.clone();
+        module.kernels.extend(other.kernels.iter().map(|(name, entry)| (name.clone(), Arc::clone(entry))));
+        module
     }
 
     /// Reads a module.
@@ -65,24 +84,25 @@ impl Module {
     /// # Errors
     /// What is not known here, with its line.
     pub fn of(text: &str) -> Result<Module, Fault> {
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        let lines: Arc<[String]> = text.lines().map(str::to_owned).collect();
         let mut arrays = HashMap::new();
         let mut kernels = HashMap::new();
         let mut at = 0;
         while at < lines.len() {
             let line = code(&lines[at]);
             if let Some(array) = line.find(".shared ") {
-                let (name, shared) = shared_array(&line[array..]).ok_or_else(|| bad(&lines, at, "not an array"))?;
+                let (name, shared) =
+                    shared_array(&line[array..]).ok_or_else(|| bad(&lines, at, "not an array"))?;
                 arrays.insert(name.to_owned(), shared);
             } else if let Some((_, name)) = line.split_once(".entry ") {
                 let name = name.trim_end_matches('(').trim().to_owned();
                 let (entry, end) = read_entry(&lines, at, &arrays)?;
-                kernels.insert(name, entry);
+                kernels.insert(name, Arc::new(entry));
                 at = end;
             }
             at += 1;
         }
-        Ok(Module { kernels, lines })
+        Ok(Module { kernels })
     }
 }
 
@@ -118,7 +138,7 @@ fn parameter(text: &str) -> Option<(&str, usize)> {
 
 /// The kernel that begins on line `at`, and its last line.
 fn read_entry(
-    lines: &[String],
+    lines: &Arc<[String]>,
     mut at: usize,
     arrays: &HashMap<String, Shared>,
 ) -> Result<(Entry, usize), Fault> {
@@ -161,7 +181,8 @@ fn read_entry(
         body.code[instruction].kind = Kind::Branch(*target);
     }
     let Body { registers, code, static_shared, .. } = body;
-    Ok((Entry { registers, code, static_shared, threads, parameters }, end))
+    let lines = Arc::clone(lines);
+    Ok((Entry { registers, code, static_shared, threads, parameters, lines }, end))
 }
 
 /// A kernel's body while it is read.

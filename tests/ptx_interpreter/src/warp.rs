@@ -89,6 +89,8 @@ pub struct Warp {
     copies: Vec<Copy>,
     /// Groups of copies so far, of each lane.
     committed: Words,
+    /// Instructions that it may still run.
+    patience: u64,
 }
 
 /// Lanes of a mask.
@@ -106,8 +108,8 @@ fn put<T: std::marker::Copy>(to: &mut [T; 32], from: [T; 32], mask: u32) {
 }
 
 impl Warp {
-    /// The warp of this number, of the block at `block`, before its first instruction.
-    pub fn new(entry: &Entry, launch: &Launch, block: [u32; 3], number: u32) -> Warp {
+    /// The warp of this number, of the block at `block`, before its first instruction, of which it may run so many.
+    pub fn new(entry: &Entry, launch: &Launch, block: [u32; 3], number: u32, patience: u64) -> Warp {
         let threads: u32 = launch.threads.iter().product();
         let first = number * 32;
         let mask = if threads - first >= 32 { ALL } else { (1 << (threads - first)) - 1 };
@@ -145,6 +147,7 @@ impl Warp {
             groups: vec![Group { at: 0, lanes: mask, waits: false }],
             copies: Vec::new(),
             committed: [0; 32],
+            patience,
         }
     }
 
@@ -174,6 +177,11 @@ impl Warp {
                 if holds { holding } else { !holding }
             });
             let active = group.lanes & guard;
+            let Some(left) = self.patience.checked_sub(1) else {
+                let what = "the kernel does not come to an end".to_owned();
+                return Err(Wrong { at: group.at, lane: None, what });
+            };
+            self.patience = left;
             if active != 0 {
                 instruction.ran.store(true, Ordering::Relaxed);
             }
@@ -186,7 +194,8 @@ impl Warp {
                     continue;
                 }
                 Kind::Exit => {
-                    self.groups[place] = Group { at: group.at + 1, lanes: group.lanes & !active, waits: false };
+                    self.groups[place] =
+                        Group { at: group.at + 1, lanes: group.lanes & !active, waits: false };
                     self.gather();
                     continue;
                 }
@@ -234,9 +243,8 @@ impl Warp {
 
     /// Where groups are that have not all lanes.
     fn elsewhere(&self, code: &[Instruction]) -> String {
-        let place = |group: &Group| {
-            format!("{:#010x} at line {}", group.lanes, code[group.at as usize].line + 1)
-        };
+        let place =
+            |group: &Group| format!("{:#010x} at line {}", group.lanes, code[group.at as usize].line + 1);
         self.groups.iter().map(place).collect::<Vec<_>>().join(", ")
     }
 
@@ -260,7 +268,11 @@ impl Warp {
             let masks = &self.words[register as usize];
             let mut told = self::lanes(lanes).map(|lane| masks[lane]);
             let mask = told.next().unwrap_or(0);
-            if told.all(|other| other == mask) { Ok(mask) } else { Err("lanes have several masks".to_owned()) }
+            if told.all(|other| other == mask) {
+                Ok(mask)
+            } else {
+                Err("lanes have several masks".to_owned())
+            }
         };
         Ok(match *kind {
             // `.aligned`, all of them: every thread of the warp.
@@ -427,7 +439,10 @@ impl Warp {
                 for lane in lanes(mask) {
                     let source = source(how, lane as u32, words[word(other)][lane], words[word(clamp)][lane]);
                     if mask >> source & 1 == 0 {
-                        return Err((lane as u32, format!("takes a value from lane {source}, which gives none")));
+                        return Err((
+                            lane as u32,
+                            format!("takes a value from lane {source}, which gives none"),
+                        ));
                     }
                     taken[lane] = words[word(value)][source as usize];
                 }
@@ -502,7 +517,9 @@ fn global(longs: &[Longs], address: Address<Long>, lane: usize, words: usize) ->
     let at = longs[address.register as usize][lane].wrapping_add(address.offset);
     match at.is_multiple_of(4 * words as u64) {
         true => Ok(at),
-        false => Err((lane as u32, format!("global memory at {at:#x} is not aligned for {} bytes", 4 * words))),
+        false => {
+            Err((lane as u32, format!("global memory at {at:#x} is not aligned for {} bytes", 4 * words)))
+        }
     }
 }
 

@@ -86,7 +86,9 @@ pub fn not_finite<D: Device>(
             };
             if !fits {
                 let (name, row, unit) = (kernel.entry(), i / units, i % units);
-                return Err(format!("{name} not finite, inputs = {k}: {row}, {unit} is {got:e} for z = {z:e}"));
+                return Err(format!(
+                    "{name} not finite, inputs = {k}: {row}, {unit} is {got:e} for z = {z:e}"
+                ));
             }
         }
     }

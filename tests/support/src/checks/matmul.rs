@@ -223,8 +223,8 @@ pub fn split_k_finish<D: Device>(case: &mut Case<D>, [m, n, splits]: Shape) -> R
     tally.compare(&place, &rig.download(&c)?, &expected)
 }
 
-/// Rows of A in [`not_finite`], one value for each of the first of k, zeros after.
-const NOT_FINITE: [[f32; 3]; 10] = [
+/// Rows of A in [`NotFinite`], one value for each of the first of k; small whole numbers after.
+const NOT_FINITE: [[f32; 3]; 11] = [
     [f32::INFINITY, 1.0, 2.0],
     [f32::NEG_INFINITY, 1.0, 2.0],
     [f32::INFINITY, f32::NEG_INFINITY, 0.0],
@@ -236,6 +236,8 @@ const NOT_FINITE: [[f32; 3]; 10] = [
     [f32::MAX, 0.0, 0.0],
     [0.0, -f32::MAX, 0.0],
     [f32::from_bits(0x7f7f_f000), 0.0, -1.0],
+    // In the first column their difference, which is 0: what follows is seen.
+    [f32::MAX, f32::MAX, 0.0],
     [3.0, 2.0, 1.0],
 ];
 
@@ -255,7 +257,9 @@ impl NotFinite {
     /// Those with k so long.
     pub fn of(k: usize, transposed: [bool; 2]) -> NotFinite {
         let [m, n] = [NOT_FINITE.len(), 5];
-        let a = |row: usize, l: usize| NOT_FINITE[row].get(l).copied().unwrap_or(0.0);
+        let a = |row: usize, l: usize| {
+            NOT_FINITE[row].get(l).copied().unwrap_or(((5 * row + 3 * l * l) % 11) as f32 - 5.0)
+        };
         let b = |l: usize, column: usize| match (l, column) {
             (1, 3) => f32::INFINITY,
             (_, 4) => 0.0,
