@@ -196,6 +196,8 @@ impl Warp {
                 Kind::Exit => {
                     self.groups[place] =
                         Group { at: group.at + 1, lanes: group.lanes & !active, waits: false };
+                    // Who waits for these waits in vain.
+                    self.groups.iter_mut().for_each(|group| group.waits = false);
                     self.gather();
                     continue;
                 }

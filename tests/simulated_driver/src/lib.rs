@@ -22,7 +22,8 @@
 //!   each call that needs a context answers it, until the process ends.
 //!
 //! # Not imitated
-//! PTX is not compiled: what a kernel does comes from the Rust sources that the PTX was made of. No limits of registers or
+//! PTX is not compiled: what a kernel does comes from the Rust sources that the PTX was made of (tests/ptx_interpreter runs
+//! the PTX). No limits of registers or
 //! shared memory, no time. Pageable memory is copied to the GPU's side at once and copied back as late as page-locked memory,
 //! which is read when its copy's turn comes. That every record of an event is in one stream after another is not checked.
 //! Whole allocations only are kernels' parameters, and values of 4 bytes only are copied. No contexts but the primary
