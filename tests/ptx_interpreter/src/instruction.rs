@@ -1,7 +1,5 @@
 //! Instructions in the form in which they run, and what text they come from.
 
-use std::sync::atomic::AtomicBool;
-
 use crate::lanes::{
     self, Long1, Long2, Long3, LongByWord, LongField, Narrow, Predicate2, TestLongs, TestWords, Widen1,
     Widen2, Word1, Word2, Word3,
@@ -16,8 +14,6 @@ pub struct Instruction {
     pub kind: Kind,
     /// The number of its line in the module's text, from 0.
     pub line: u32,
-    /// Whether any lane has come here.
-    pub ran: AtomicBool,
 }
 
 /// An address: a register, and bytes to be added.
@@ -75,7 +71,7 @@ pub enum Kind {
     TestWords(TestWords, Predicate, Word, Word),
     TestLongs(TestLongs, Predicate, Long, Long),
     Predicate2(Predicate2, Predicate, Predicate, Predicate),
-    /// All lanes' predicates at once: `mov.pred`.
+    /// `mov.pred`
     SetPredicate(Predicate, bool),
     /// Where the predicate holds the first, else the second.
     ChooseWord(Word, Word, Word, Predicate),
@@ -198,8 +194,8 @@ impl<'a> Text<'a> {
 pub struct Decoder<'a, 'r> {
     pub text: &'a Text<'a>,
     pub registers: &'r mut Registers,
-    /// The type of each of the kernel's parameters, by name.
-    pub parameters: &'r dyn Fn(&str) -> Option<usize>,
+    /// The number and the width in bytes of the parameter of this name.
+    pub parameters: &'r dyn Fn(&str) -> Option<(usize, usize)>,
     /// What a name of shared memory stands for.
     pub shared: &'r mut dyn FnMut(&str) -> Option<Constant>,
 }
@@ -273,9 +269,29 @@ impl Decoder<'_, '_> {
         self.registers.find(operand).ok_or_else(|| format!("{operand} is not a register"))
     }
 
-    /// Whether the result is of 64 bits.
-    fn is_long(&self) -> bool {
-        matches!(self.result(0), Ok(Register::Long(_)))
+    /// A register for a result.
+    fn word_result(&self, place: usize) -> Decoded<Word> {
+        match self.result(place)? {
+            Register::Word(word) => Ok(word),
+            _ => Err(format!("{} is not a register of 32 bits", self.operand(place)?)),
+        }
+    }
+
+    /// The same of 64 bits.
+    fn long_result(&self, place: usize) -> Decoded<Long> {
+        match self.result(place)? {
+            Register::Long(long) => Ok(long),
+            _ => Err(format!("{} is not a register of 64 bits", self.operand(place)?)),
+        }
+    }
+
+    /// That what stands there in braces are registers, for results.
+    fn are_results(&self, place: usize) -> Decoded<()> {
+        let operand = self.operand(place)?.trim_start_matches('{').trim_end_matches('}');
+        match operand.split(',').map(str::trim).find(|one| self.registers.find(one).is_none()) {
+            None => Ok(()),
+            Some(one) => Err(format!("{one} is not a register")),
+        }
     }
 
     /// `{a, b, c, d}`, or one register.
@@ -329,13 +345,12 @@ impl Decoder<'_, '_> {
     }
 
     /// The vector of a load or a store, whose length and type the opcode has to have as well.
-    fn moved(&mut self, place: usize) -> Decoded<Vector> {
+    fn moved(&mut self, place: usize, kind: &str) -> Decoded<Vector> {
         let vector = self.vector(place)?;
-        let (rest, kind) = self.text.opcode.rsplit_once('.').unwrap_or_default();
-        let length = match rest.rsplit_once('.') {
-            Some((_, "v2")) => 2,
-            Some((_, "v4")) => 4,
-            _ => 1,
+        let (length, kind) = match kind.split_once('.') {
+            Some(("v2", kind)) => (2, kind),
+            Some(("v4", kind)) => (4, kind),
+            _ => (1, kind),
         };
         if !["b32", "u32", "s32", "f32"].contains(&kind) || length != vector.length {
             return Err(format!("{} does not fit its registers, or is not known here", self.text.opcode));
@@ -343,10 +358,38 @@ impl Decoder<'_, '_> {
         Ok(vector)
     }
 
+    /// A load or a store; nothing where the opcode is another.
+    fn memory(&mut self, opcode: &str) -> Decoded<Option<Kind>> {
+        let after = |places: &[&str]| places.iter().find_map(|place| opcode.strip_prefix(place));
+        if let Some(kind) = after(&["ld.global.", "ld.relaxed.gpu.global.", "ld.acquire.gpu.global."]) {
+            self.are_results(0)?;
+            let from = self.global(1)?;
+            return Ok(Some(match self.result(0) {
+                // Without an extension by the sign, which no type of ours has.
+                Ok(Register::Long(to)) if ["b32", "u32"].contains(&kind) => Kind::LoadGlobalLong { to, from },
+                _ => Kind::LoadGlobal { to: self.moved(0, kind)?, from },
+            }));
+        }
+        if let Some(kind) = after(&["st.global.", "st.relaxed.gpu.global.", "st.release.gpu.global."]) {
+            return Ok(Some(Kind::StoreGlobal { to: self.global(0)?, from: self.moved(1, kind)? }));
+        }
+        if let Some(kind) = after(&["ld.shared."]) {
+            self.are_results(0)?;
+            return Ok(Some(Kind::LoadShared { to: self.moved(0, kind)?, from: self.shared(1)? }));
+        }
+        if let Some(kind) = after(&["st.shared."]) {
+            return Ok(Some(Kind::StoreShared { to: self.shared(0)?, from: self.moved(1, kind)? }));
+        }
+        Ok(None)
+    }
+
     /// What the instruction does; a branch's target is left to be filled in.
     pub fn decode(&mut self) -> Decoded<Kind> {
         let opcode = self.text.opcode;
         if let Some(kind) = self.arithmetic(opcode)? {
+            return Ok(kind);
+        }
+        if let Some(kind) = self.memory(opcode)? {
             return Ok(kind);
         }
         Ok(match opcode {
@@ -363,43 +406,19 @@ impl Decoder<'_, '_> {
                 Kind::Predicate2(|a, _| !a, self.predicate(0)?, from, from)
             }
             "selp.b32" | "selp.f32" | "selp.u32" | "selp.s32" | "selp.b16" => {
-                Kind::ChooseWord(self.word(0)?, self.word(1)?, self.word(2)?, self.predicate(3)?)
+                Kind::ChooseWord(self.word_result(0)?, self.word(1)?, self.word(2)?, self.predicate(3)?)
             }
             "selp.b64" | "selp.u64" | "selp.s64" => {
-                Kind::ChooseLong(self.long(0)?, self.long(1)?, self.long(2)?, self.predicate(3)?)
+                Kind::ChooseLong(self.long_result(0)?, self.long(1)?, self.long(2)?, self.predicate(3)?)
             }
             "add.cc.s64" | "add.cc.u64" | "addc.cc.s64" | "addc.cc.u64" => Kind::AddCarry {
                 takes: opcode.starts_with("addc"),
-                result: self.long(0)?,
+                result: self.long_result(0)?,
                 a: self.long(1)?,
                 b: self.long(2)?,
             },
             "ld.param.b32" | "ld.param.u32" | "ld.param.f32" | "ld.param.b64" | "ld.param.u64" => {
                 self.parameter()?
-            }
-            _ if opcode.starts_with("ld.global.")
-                || opcode.starts_with("ld.relaxed.gpu.global.")
-                || opcode.starts_with("ld.acquire.gpu.global.") =>
-            {
-                match self.result(0) {
-                    // Without an extension by the sign, which no type of ours has.
-                    Ok(Register::Long(to)) if opcode == "ld.global.b32" || opcode == "ld.global.u32" => {
-                        Kind::LoadGlobalLong { to, from: self.global(1)? }
-                    }
-                    _ => Kind::LoadGlobal { to: self.moved(0)?, from: self.global(1)? },
-                }
-            }
-            _ if opcode.starts_with("st.global.")
-                || opcode.starts_with("st.relaxed.gpu.global.")
-                || opcode.starts_with("st.release.gpu.global.") =>
-            {
-                Kind::StoreGlobal { to: self.global(0)?, from: self.moved(1)? }
-            }
-            _ if opcode.starts_with("ld.shared.") => {
-                Kind::LoadShared { to: self.moved(0)?, from: self.shared(1)? }
-            }
-            _ if opcode.starts_with("st.shared.") => {
-                Kind::StoreShared { to: self.shared(0)?, from: self.moved(1)? }
             }
             "atom.relaxed.gpu.global.add.u32" | "atom.acq_rel.gpu.global.add.u32" => {
                 self.atomic(Sum::Whole)?
@@ -423,7 +442,7 @@ impl Decoder<'_, '_> {
             "shfl.sync.bfly.b32" => self.shuffle(Shuffle::Butterfly)?,
             "shfl.sync.idx.b32" => self.shuffle(Shuffle::Index)?,
             "vote.sync.ballot.b32" => {
-                Kind::Ballot { result: self.word(0)?, vote: self.predicate(1)?, mask: self.word(2)? }
+                Kind::Ballot { result: self.word_result(0)?, vote: self.predicate(1)?, mask: self.word(2)? }
             }
             "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" => self.product(Product::Tf32)?,
             "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => self.product(Product::Bf16)?,
@@ -440,31 +459,32 @@ impl Decoder<'_, '_> {
     fn arithmetic(&mut self, opcode: &str) -> Decoded<Option<Kind>> {
         let halves = self.text.operands.first().is_some_and(|operand| operand.starts_with('{'));
         if opcode == "mov.b32" && halves {
+            self.are_results(0)?;
             let [low, high] = self.array(0)?;
             return Ok(Some(Kind::Halves { low, high, a: self.word(1)? }));
         }
-        let kind = if let Some(does) = lanes::word1(opcode).filter(|_| !self.is_long()) {
-            Kind::Word1(does, self.word(0)?, self.word(1)?)
+        let kind = if let Some(does) = lanes::word1(opcode) {
+            Kind::Word1(does, self.word_result(0)?, self.word(1)?)
         } else if let Some(does) = lanes::word2(opcode) {
-            Kind::Word2(does, self.word(0)?, self.word(1)?, self.word(2)?)
+            Kind::Word2(does, self.word_result(0)?, self.word(1)?, self.word(2)?)
         } else if let Some(does) = lanes::word3(opcode) {
-            Kind::Word3(does, self.word(0)?, self.word(1)?, self.word(2)?, self.word(3)?)
+            Kind::Word3(does, self.word_result(0)?, self.word(1)?, self.word(2)?, self.word(3)?)
         } else if let Some(does) = lanes::long1(opcode) {
-            Kind::Long1(does, self.long(0)?, self.long(1)?)
+            Kind::Long1(does, self.long_result(0)?, self.long(1)?)
         } else if let Some(does) = lanes::long2(opcode) {
-            Kind::Long2(does, self.long(0)?, self.long(1)?, self.long(2)?)
+            Kind::Long2(does, self.long_result(0)?, self.long(1)?, self.long(2)?)
         } else if let Some(does) = lanes::long3(opcode) {
-            Kind::Long3(does, self.long(0)?, self.long(1)?, self.long(2)?, self.long(3)?)
+            Kind::Long3(does, self.long_result(0)?, self.long(1)?, self.long(2)?, self.long(3)?)
         } else if let Some(does) = lanes::long_by_word(opcode) {
-            Kind::LongByWord(does, self.long(0)?, self.long(1)?, self.word(2)?)
+            Kind::LongByWord(does, self.long_result(0)?, self.long(1)?, self.word(2)?)
         } else if let Some(does) = lanes::long_field(opcode) {
-            Kind::LongField(does, self.long(0)?, self.long(1)?, self.word(2)?, self.word(3)?)
+            Kind::LongField(does, self.long_result(0)?, self.long(1)?, self.word(2)?, self.word(3)?)
         } else if let Some(does) = lanes::widen1(opcode) {
-            Kind::Widen1(does, self.long(0)?, self.word(1)?)
+            Kind::Widen1(does, self.long_result(0)?, self.word(1)?)
         } else if let Some(does) = lanes::widen2(opcode) {
-            Kind::Widen2(does, self.long(0)?, self.word(1)?, self.word(2)?)
+            Kind::Widen2(does, self.long_result(0)?, self.word(1)?, self.word(2)?)
         } else if let Some(does) = lanes::narrow(opcode) {
-            Kind::Narrow(does, self.word(0)?, self.long(1)?)
+            Kind::Narrow(does, self.word_result(0)?, self.long(1)?)
         } else if let Some(does) = lanes::test_words(opcode) {
             Kind::TestWords(does, self.predicate(0)?, self.word(1)?, self.word(2)?)
         } else if let Some(does) = lanes::test_longs(opcode) {
@@ -481,17 +501,22 @@ impl Decoder<'_, '_> {
     fn parameter(&mut self) -> Decoded<Kind> {
         let operand = self.operand(1)?;
         let name = operand.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(operand);
-        let index = (self.parameters)(name).ok_or_else(|| format!("{name} is not a parameter"))?;
+        let (index, bytes) = (self.parameters)(name).ok_or_else(|| format!("{name} is not a parameter"))?;
+        if bytes != if self.text.opcode.ends_with("64") { 8 } else { 4 } {
+            return Err(format!("{name} has {bytes} bytes"));
+        }
         let constant = Constant::Parameter(index);
         Ok(match self.result(0)? {
-            Register::Word(to) => Kind::Word1(|a| *a, to, self.registers.constant_word(constant)),
+            Register::Word(to) if bytes == 4 => {
+                Kind::Word1(|a| *a, to, self.registers.constant_word(constant))
+            }
             Register::Long(to) => Kind::Long1(|a| *a, to, self.registers.constant_long(constant)),
-            Register::Predicate(_) => return Err("a parameter does not fit a predicate".to_owned()),
+            _ => return Err(format!("{name} does not fit its register")),
         })
     }
 
     fn atomic(&mut self, sum: Sum) -> Decoded<Kind> {
-        Ok(Kind::Atomic { sum, old: self.word(0)?, to: self.global(1)?, value: self.word(2)? })
+        Ok(Kind::Atomic { sum, old: self.word_result(0)?, to: self.global(1)?, value: self.word(2)? })
     }
 
     fn copy(&mut self) -> Decoded<Kind> {
@@ -512,7 +537,7 @@ impl Decoder<'_, '_> {
     fn shuffle(&mut self, how: Shuffle) -> Decoded<Kind> {
         Ok(Kind::Shuffle {
             how,
-            result: self.word(0)?,
+            result: self.word_result(0)?,
             value: self.word(1)?,
             lane: self.word(2)?,
             clamp: self.word(3)?,
@@ -521,6 +546,7 @@ impl Decoder<'_, '_> {
     }
 
     fn product(&mut self, product: Product) -> Decoded<Kind> {
+        self.are_results(0)?;
         Ok(Kind::Product {
             product,
             d: self.array(0)?,
@@ -540,6 +566,7 @@ impl Decoder<'_, '_> {
             "x4.trans.shared.b16" => (4, true),
             _ => return Err(format!("ldmatrix {shape} is not known here")),
         };
+        self.are_results(0)?;
         let to = self.vector(0)?;
         if to.length != length {
             return Err(format!("ldmatrix {shape} takes {length} registers"));

@@ -14,9 +14,15 @@
 //! another block writes in the same launch; threads that end while others wait for them; traps.
 //!
 //! # Not imitated
-//! What ptxas makes of the text, and time. Only instructions that our kernels have are known; another one is an error when the
-//! module is read. Copies arrive when they are waited for, and no earlier. Within a warp, a missing
-//! `bar.warp.sync` shows only where lanes are apart. The tensor cores' sums are rounded once, approximate functions to nearest.
+//! What ptxas makes of the text, and time. Only instructions that our kernels have, others that `cuda_std` has functions for,
+//! and near relatives of these are known; another one is an error when the module is read. Copies arrive when they are waited
+//! for, and no earlier. Memory has one order that all see: a release or an acquire that is missing does not
+//! show, and in cooperative launches blocks may read what others write. Races on global memory within a block, and of plain and
+//! atomic accesses, are not looked for; nor are reads of global memory that nobody has written, which give NaN. Within a warp, a
+//! missing `bar.warp.sync` shows only where lanes are apart. A kernel's shared arrays stand side by side, as on a GPU: beyond
+//! one there may be another. The tensor cores' sums are made in `f64`, approximate functions rounded to nearest, and NaNs have
+//! the host's bits. That lanes have ended that others wait for is a fault here; of shuffles and warps' barriers the manual
+//! allows it.
 
 mod instruction;
 mod lanes;
@@ -25,6 +31,7 @@ mod module;
 mod registers;
 mod warp;
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -78,6 +85,12 @@ pub enum Fault {
         /// What it did.
         what: String,
     },
+    /// More memory than an allocation may have.
+    #[error("no memory for {length} values: an allocation has less than 4 GiB")]
+    Memory {
+        /// The values that were asked for.
+        length: usize,
+    },
     /// A copy between host and device that does not fit.
     #[error("a copy of {count} values at element {offset} does not fit into a buffer of {length}")]
     Copy {
@@ -115,6 +128,8 @@ pub struct Interpreter {
     patience: u64,
     heap: Arc<Mutex<Heap>>,
     launches: Mutex<u32>,
+    /// Which instructions of each kernel have run.
+    ran: Mutex<HashMap<String, Vec<bool>>>,
 }
 
 /// Values in the interpreter's memory.
@@ -139,7 +154,17 @@ impl Interpreter {
     /// A device that runs the kernels of this module.
     #[must_use]
     pub fn new(module: Arc<Module>, order: Order) -> Interpreter {
-        Interpreter { module, order, patience: PATIENCE, heap: Arc::default(), launches: Mutex::new(0) }
+        let (heap, launches, ran) = (Arc::default(), Mutex::default(), Mutex::default());
+        Interpreter { module, order, patience: PATIENCE, heap, launches, ran }
+    }
+
+    /// The lines of a kernel with instructions that no launch on this device has come to, and branches that none has taken, with
+    /// their numbers from 1. Traps are left out: whoever comes to one has failed.
+    #[must_use]
+    pub fn never_ran(&self, kernel: &str) -> Vec<(usize, String)> {
+        let ran = lock(&self.ran);
+        let ran = ran.get(kernel).map_or(&[][..], |ran| &ran[..]);
+        self.module.kernels.get(kernel).map_or_else(Vec::new, |entry| entry.never_ran(ran))
     }
 
     /// The same, where a kernel is taken to run for ever after so many instructions of a warp.
@@ -161,8 +186,12 @@ impl Interpreter {
             *launches
         };
         let mut heap = lock(&self.heap);
+        let mut all_ran = lock(&self.ran);
+        let ran = all_ran.entry(name.to_owned()).or_insert_with(|| vec![false; entry.code.len()]);
         let [x, y, z] = launch.grid;
-        let blocks = x * y * z;
+        let blocks = x.checked_mul(y).and_then(|blocks| blocks.checked_mul(z));
+        let too_many = || Fault::Launch { kernel: name.to_owned(), what: "2³² blocks and more".to_owned() };
+        let blocks = blocks.ok_or_else(too_many)?;
         let mut running: Vec<Block> = Vec::new();
         let fault = |block: &Block, warp: u32, wrong: Wrong| {
             let (line, text) = entry.line(&entry.code[wrong.at as usize]);
@@ -175,9 +204,9 @@ impl Interpreter {
                 what: wrong.what,
             }
         };
-        let turn = |block: &mut Block, heap: &mut Heap, turn: u64| {
+        let mut turn = |block: &mut Block, heap: &mut Heap, turn: u64| {
             let party = Party { launch: number, block: block.number, cooperative };
-            let done = block.turn(entry, heap, party, self.order, turn);
+            let done = block.turn(entry, (heap, ran), party, self.order, turn);
             done.map_err(|(warp, wrong)| fault(block, warp, wrong))
         };
         for place in 0..blocks {
@@ -231,7 +260,7 @@ impl Block {
     fn turn(
         &mut self,
         entry: &Entry,
-        heap: &mut Heap,
+        (heap, ran): (&mut Heap, &mut [bool]),
         party: Party,
         order: Order,
         turn: u64,
@@ -242,7 +271,7 @@ impl Block {
                 let number = order.of(place, count);
                 let (warp, stop) = &mut self.warps[number as usize];
                 if *stop == Stop::Turn {
-                    let mut around = Around { shared: &mut self.shared, heap, party };
+                    let mut around = Around { shared: &mut self.shared, heap, party, ran };
                     *stop = warp.run(&entry.code, &mut around, turn).map_err(|wrong| (number, wrong))?;
                 }
             }
@@ -254,7 +283,8 @@ impl Block {
                 }
                 (Some(waiting), Some(ended), _) => {
                     let what = format!("warp {waiting} waits at a barrier for warp {ended}, which has ended");
-                    return Err((waiting as u32, Wrong { at: 0, lane: None, what }));
+                    let at = self.warps[waiting].0.before();
+                    return Err((waiting as u32, Wrong { at, lane: None, what }));
                 }
                 _ => return Ok(()),
             }
@@ -267,8 +297,9 @@ impl Device for Interpreter {
     type Error = Fault;
 
     fn allocate<T: Element>(&self, length: usize) -> Result<Buffer<T, Self>, Fault> {
-        let words = (length * size_of::<T>()).div_ceil(4);
-        let (address, heap) = (lock(&self.heap).allocate(words), Arc::clone(&self.heap));
+        let words = length.saturating_mul(size_of::<T>()).div_ceil(4);
+        let address = lock(&self.heap).allocate(words).ok_or(Fault::Memory { length })?;
+        let heap = Arc::clone(&self.heap);
         Ok(Buffer::from_memory(Memory { address, length, heap, values: PhantomData }))
     }
 

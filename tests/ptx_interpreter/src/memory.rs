@@ -3,8 +3,11 @@
 /// Bytes of a word, the unit of all that is kept here.
 const WORD: u64 = 4;
 
-/// An allocation's addresses begin at its number times this: no index of 32 bits leads into another one.
+/// An allocation's addresses begin at its number times this, which no allocation is as long as.
 const SPACING: u64 = 1 << 32;
+
+/// What is in memory that nobody has written: a NaN, and no length or index that would do.
+const UNKNOWN: u32 = 0x7fc0_dead;
 
 /// Who reads or writes global memory.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,10 +33,13 @@ struct Allocation {
 }
 
 impl Heap {
-    /// The address of so many new words.
-    pub fn allocate(&mut self, words: usize) -> u64 {
-        self.allocations.push(Some(Allocation { words: vec![0; words], writers: vec![(0, 0); words] }));
-        self.allocations.len() as u64 * SPACING
+    /// The address of so many new words, of unknown contents; nothing if they are too many.
+    pub fn allocate(&mut self, words: usize) -> Option<u64> {
+        if words as u64 >= SPACING / WORD {
+            return None;
+        }
+        self.allocations.push(Some(Allocation { words: vec![UNKNOWN; words], writers: vec![(0, 0); words] }));
+        Some(self.allocations.len() as u64 * SPACING)
     }
 
     /// Ends the allocation that begins at `address`.
@@ -145,8 +151,7 @@ impl Shared {
     /// So many bytes from address `start` on, of unknown contents.
     pub fn new(start: u32, bytes: u32) -> Shared {
         let words = bytes.div_ceil(4) as usize;
-        // What a kernel might be glad of by accident is not there.
-        Shared { start, words: vec![0x7fc0_dead; words], states: vec![State::default(); words], epoch: 1 }
+        Shared { start, words: vec![UNKNOWN; words], states: vec![State::default(); words], epoch: 1 }
     }
 
     fn place(&self, what: &str, address: u32) -> Result<usize, String> {

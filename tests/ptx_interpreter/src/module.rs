@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Fault;
 use crate::instruction::{Decoder, Instruction, Kind, Text};
@@ -29,7 +28,7 @@ pub struct Entry {
     pub code: Vec<Instruction>,
     /// Bytes of the shared arrays that it uses, from [`SHARED_START`] on.
     pub static_shared: u32,
-    /// The most threads of a block along each axis.
+    /// Threads of a block along each axis.
     pub threads: Option<[u32; 3]>,
     /// Widths of its parameters in bytes.
     pub parameters: Vec<usize>,
@@ -38,6 +37,22 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// The lines with instructions that have not run, with their numbers from 1, without traps.
+    pub fn never_ran(&self, ran: &[bool]) -> Vec<(usize, String)> {
+        let mut after_trap = false;
+        let mut lines = Vec::new();
+        for (at, instruction) in self.code.iter().enumerate() {
+            let trap = matches!(instruction.kind, Kind::Trap);
+            let of_trap = trap || (after_trap && matches!(instruction.kind, Kind::Exit));
+            if !of_trap && !ran.get(at).is_some_and(|ran| *ran) {
+                let (number, line) = self.line(instruction);
+                lines.push((number, line.to_owned()));
+            }
+            after_trap = trap;
+        }
+        lines
+    }
+
     /// The number of an instruction's line, from 1, and the line.
     pub fn line(&self, instruction: &Instruction) -> (usize, &str) {
         let line = instruction.line as usize;
@@ -53,24 +68,6 @@ struct Shared {
 }
 
 impl Module {
-    /// The lines of a kernel with instructions that no lane has come to so far, with their numbers from 1. Traps are left out:
-    /// whoever comes to one has failed.
-    #[must_use]
-    pub fn never_ran(&self, kernel: &str) -> Vec<(usize, &str)> {
-        let Some(entry) = self.kernels.get(kernel) else { return Vec::new() };
-        let mut after_trap = false;
-        let mut lines = Vec::new();
-        for instruction in &entry.code {
-            let of_trap = matches!(instruction.kind, Kind::Trap)
-                || (after_trap && matches!(instruction.kind, Kind::Exit));
-            if !of_trap && !instruction.ran.load(Ordering::Relaxed) {
-                lines.push(entry.line(instruction));
-            }
-            after_trap = matches!(instruction.kind, Kind::Trap);
-        }
-        lines
-    }
-
     /// This module with the kernels of another in the place of its own of the same names.
     #[must_use]
     pub fn with(&self, other: &Module) -> Module {
@@ -159,7 +156,7 @@ fn read_entry(
             bounds if bounds.starts_with(".minnctapersm ") => {}
             text => {
                 let (name, bytes) = parameter(text).ok_or_else(|| bad(lines, at, "not a parameter"))?;
-                names.insert(name.to_owned(), parameters.len());
+                names.insert(name.to_owned(), (parameters.len(), bytes));
                 parameters.push(bytes);
             }
         }
@@ -176,6 +173,9 @@ fn read_entry(
         places: HashMap::new(),
     };
     let end = body.read(at + 1)?;
+    if body.code.is_empty() {
+        return Err(bad(lines, end, "the kernel has no instructions"));
+    }
     for (instruction, label, line) in std::mem::take(&mut body.branches) {
         let target = body.labels.get(&label).ok_or_else(|| bad(lines, line, "there is no such label"))?;
         body.code[instruction].kind = Kind::Branch(*target);
@@ -189,7 +189,7 @@ fn read_entry(
 struct Body<'a> {
     lines: &'a [String],
     arrays: &'a HashMap<String, Shared>,
-    parameters: &'a HashMap<String, usize>,
+    parameters: &'a HashMap<String, (usize, usize)>,
     registers: Registers,
     code: Vec<Instruction>,
     labels: HashMap<String, u32>,
@@ -296,7 +296,7 @@ impl Body<'_> {
             let label = text.operands.first().ok_or("a branch to nowhere")?;
             self.branches.push((self.code.len(), (*label).to_owned(), at));
         }
-        self.code.push(Instruction { guard, kind, line: at as u32, ran: AtomicBool::new(false) });
+        self.code.push(Instruction { guard, kind, line: at as u32 });
         Ok(())
     }
 }

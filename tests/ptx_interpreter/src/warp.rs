@@ -1,7 +1,5 @@
 //! A warp: 32 lanes, each at an instruction of its own; those at the same one run together.
 
-use std::sync::atomic::Ordering;
-
 use crate::instruction::{Address, Instruction, Kind, Product, Shuffle, Sum};
 use crate::lanes::{Longs, Words};
 use crate::memory::{Heap, Party, Shared};
@@ -72,6 +70,8 @@ pub struct Around<'a> {
     pub heap: &'a mut Heap,
     /// Who the block is.
     pub party: Party,
+    /// Which instructions have run for some lane.
+    pub ran: &'a mut [bool],
 }
 
 /// A warp.
@@ -128,7 +128,7 @@ impl Warp {
             }
         };
         let registers = &entry.registers;
-        // Registers that were never written hold what no kernel is glad of.
+        // Registers that were never written hold what no kernel is glad of; predicates are false.
         let mut words = vec![[0x7fc0_beef; 32]; registers.words as usize];
         let mut longs = vec![[0xdead_beef_dead_beef; 32]; registers.longs as usize];
         for &(register, constant) in &registers.word_constants {
@@ -183,7 +183,7 @@ impl Warp {
             };
             self.patience = left;
             if active != 0 {
-                instruction.ran.store(true, Ordering::Relaxed);
+                around.ran[group.at as usize] = true;
             }
             let wrong = |what| Wrong { at: group.at, lane: None, what };
             match instruction.kind {
@@ -210,9 +210,11 @@ impl Warp {
                 }
                 _ => {}
             }
-            if let Some(needed) = self.meets(&instruction.kind, group.lanes).map_err(wrong)? {
-                if guard != ALL {
-                    return Err(wrong("lanes that meet others have a guard".to_owned()));
+            let meets =
+                if active == 0 { None } else { self.meets(&instruction.kind, active).map_err(wrong)? };
+            if let Some(needed) = meets {
+                if active != group.lanes {
+                    return Err(wrong("of lanes that meet others some have a guard".to_owned()));
                 }
                 let ended = self.threads & !self.groups.iter().fold(0, |all, group| all | group.lanes);
                 if needed & ended != 0 {
@@ -236,11 +238,16 @@ impl Warp {
             if self.groups.len() > 1 {
                 self.gather();
             }
-            if let Kind::Barrier = instruction.kind {
+            if let (Kind::Barrier, true) = (&instruction.kind, active != 0) {
                 return Ok(Stop::Barrier);
             }
         }
         Ok(Stop::Turn)
+    }
+
+    /// The instruction before the one that comes next.
+    pub fn before(&self) -> u32 {
+        self.groups.last().map_or(0, |group| group.at.saturating_sub(1))
     }
 
     /// Where groups are that have not all lanes.
@@ -428,6 +435,10 @@ impl Warp {
                         let begun = around.shared.begin_copy(to + 4 * word, self.number);
                         begun.map_err(|what| (lane as u32, what))?;
                     }
+                    for word in 0..read / 4 {
+                        let there = around.heap.load(from + 4 * u64::from(word), around.party);
+                        there.map_err(|what| (lane as u32, what))?;
+                    }
                     let (words, read, group) = (bytes / 4, read / 4, self.committed[lane]);
                     self.copies.push(Copy { lane: lane as u32, group, to, from, words, read });
                 }
@@ -494,7 +505,8 @@ impl Warp {
         let mut waiting = Vec::new();
         for copy in std::mem::take(&mut self.copies) {
             let committed = self.committed[copy.lane as usize];
-            let meant = mask >> copy.lane & 1 == 1 && left.is_none_or(|left| copy.group + left < committed);
+            let meant = mask >> copy.lane & 1 == 1
+                && left.is_none_or(|left| copy.group.saturating_add(left) < committed);
             if !meant {
                 waiting.push(copy);
                 continue;
@@ -551,7 +563,7 @@ fn source(how: Shuffle, lane: u32, b: u32, c: u32) -> u32 {
     if inside { source } else { lane }
 }
 
-/// D = A B + C of 16 × 8 by the tensor cores, each element rounded once. What each lane holds of the matrices is the PTX
+/// D = A B + C of 16 × 8 by the tensor cores, each element added up in `f64` and then rounded. What each lane holds of the matrices is the PTX
 /// ISA's ("Matrix Fragments for mma.m16n8k8" and "… mma.m16n8k16").
 fn multiply(product: Product, a: &[Words; 4], b: &[Words; 2], c: &[Words; 4]) -> [Words; 4] {
     let depth = match product {

@@ -127,6 +127,10 @@ fn text_that_is_not_known() {
     assert!(wrong("tanh.approx.f32 %r5, %r1;").contains("tanh.approx.f32 is not known here"));
     assert!(wrong("add.s32 %r5, %r1, %rd1;").contains("%rd1 is not a register of 32 bits"));
     assert!(wrong("add.s32 %r5, %r1, %q1;").contains("%q1 is neither a register nor a number"));
+    assert!(wrong("add.s32 5, %r1, %r2;").contains("5 is not a register"));
+    assert!(wrong("mov.u32 %tid.x, 1;").contains("%tid.x is not a register"));
+    assert!(wrong("ld.param.b32 %r5, [test_param_0];").contains("test_param_0 has 8 bytes"));
+    assert!(wrong("ld.global.nc.b32 %r5, [%rd1];").contains("is not known here"));
     assert!(wrong("bra.uni $NOWHERE;").contains("no such label"));
     assert!(wrong("add.s32 %r5, %r1;").contains("has no operand 3"));
     assert!(wrong("cp.async.cg.shared.global [%r3], [%rd2], 4;").contains("does not copy 4 bytes"));
