@@ -401,10 +401,6 @@ impl Decoder<'_, '_> {
                     Kind::Predicate2(|a, _| a, self.predicate(0)?, from, from)
                 }
             },
-            "not.pred" => {
-                let from = self.predicate(1)?;
-                Kind::Predicate2(|a, _| !a, self.predicate(0)?, from, from)
-            }
             "selp.b32" | "selp.f32" | "selp.u32" | "selp.s32" | "selp.b16" => {
                 Kind::ChooseWord(self.word_result(0)?, self.word(1)?, self.word(2)?, self.predicate(3)?)
             }

@@ -59,6 +59,24 @@ macro_rules! long2 {
     };
 }
 
+/// `setp` lane by lane: a bit for each.
+macro_rules! test {
+    ($registers:ty, |$a:ident, $b:ident| $result:expr) => {
+        |a: &$registers, b: &$registers| {
+            (0..32).fold(0, |lanes, lane| {
+                let ($a, $b) = (a[lane], b[lane]);
+                lanes | u32::from($result) << lane
+            })
+        }
+    };
+}
+/// `setp` of signed numbers.
+macro_rules! test_signed {
+    ($registers:ty, $operator:tt) => {
+        test!($registers, |a, b| a.cast_signed() $operator b.cast_signed())
+    };
+}
+
 pub type Word1 = fn(&Words) -> Words;
 pub type Word2 = fn(&Words, &Words) -> Words;
 pub type Word3 = fn(&Words, &Words, &Words) -> Words;
@@ -88,7 +106,6 @@ pub fn word1(opcode: &str) -> Option<Word1> {
         "neg.f32" => word1!(|a| a ^ 0x8000_0000),
         "abs.f32" => word1!(|a| a & 0x7fff_ffff),
         "sqrt.rn.f32" => float1!(|a| a.sqrt()),
-        "rcp.rn.f32" => float1!(|a| 1.0 / a),
         // Approximate: rounded to nearest here.
         "rcp.approx.f32" => float1!(|a| (1.0 / f64::from(a)) as f32),
         "rsqrt.approx.f32" => float1!(|a| (1.0 / f64::from(a).sqrt()) as f32),
@@ -98,7 +115,6 @@ pub fn word1(opcode: &str) -> Option<Word1> {
         "cvt.rn.f32.s32" => word1!(|a| (a.cast_signed() as f32).to_bits()),
         // Rust's conversion saturates, and makes 0 of what is no number, as `cvt` does.
         "cvt.rzi.u32.f32" => word1!(|a| f32::from_bits(a) as u32),
-        "cvt.rzi.s32.f32" => word1!(|a| (f32::from_bits(a) as i32).cast_unsigned()),
         "cvt.u16.u32" | "cvt.u32.u16" => word1!(|a| a & 0xffff),
         _ => return None,
     })
@@ -110,15 +126,11 @@ pub fn word2(opcode: &str) -> Option<Word2> {
         "add.s32" | "add.u32" => word2!(|a, b| a.wrapping_add(b)),
         "sub.s32" | "sub.u32" => word2!(|a, b| a.wrapping_sub(b)),
         "mul.lo.s32" | "mul.lo.u32" => word2!(|a, b| a.wrapping_mul(b)),
-        "mul.hi.u32" => word2!(|a, b| ((u64::from(a) * u64::from(b)) >> 32) as u32),
         "mul.wide.u16" => word2!(|a, b| (a & 0xffff) * (b & 0xffff)),
         // The manual leaves open what a division by zero gives.
         "div.u32" => word2!(|a, b| a.checked_div(b).unwrap_or(u32::MAX)),
-        "rem.u32" => word2!(|a, b| a.checked_rem(b).unwrap_or(a)),
         "min.u32" => word2!(|a, b| a.min(b)),
         "max.u32" => word2!(|a, b| a.max(b)),
-        "min.s32" => word2!(|a, b| a.cast_signed().min(b.cast_signed()).cast_unsigned()),
-        "max.s32" => word2!(|a, b| a.cast_signed().max(b.cast_signed()).cast_unsigned()),
         "and.b32" => word2!(|a, b| a & b),
         "or.b32" => word2!(|a, b| a | b),
         "xor.b32" => word2!(|a, b| a ^ b),
@@ -184,13 +196,9 @@ pub fn long2(opcode: &str) -> Option<Long2> {
         "add.s64" | "add.u64" => long2!(|a, b| a.wrapping_add(b)),
         "sub.s64" | "sub.u64" => long2!(|a, b| a.wrapping_sub(b)),
         "mul.lo.s64" | "mul.lo.u64" => long2!(|a, b| a.wrapping_mul(b)),
-        "mul.hi.u64" => long2!(|a, b| ((u128::from(a) * u128::from(b)) >> 64) as u64),
         "div.u64" => long2!(|a, b| a.checked_div(b).unwrap_or(u64::MAX)),
-        "rem.u64" => long2!(|a, b| a.checked_rem(b).unwrap_or(a)),
         "min.u64" => long2!(|a, b| a.min(b)),
         "max.u64" => long2!(|a, b| a.max(b)),
-        "min.s64" => long2!(|a, b| a.cast_signed().min(b.cast_signed()).cast_unsigned()),
-        "max.s64" => long2!(|a, b| a.cast_signed().max(b.cast_signed()).cast_unsigned()),
         "and.b64" => long2!(|a, b| a & b),
         "or.b64" => long2!(|a, b| a | b),
         "xor.b64" => long2!(|a, b| a ^ b),
@@ -240,7 +248,6 @@ pub fn long_field(opcode: &str) -> Option<LongField> {
 pub fn widen1(opcode: &str) -> Option<Widen1> {
     Some(match opcode {
         "cvt.u64.u32" => |a| a.map(u64::from),
-        "cvt.s64.s32" => |a| a.map(|a| i64::from(a.cast_signed()).cast_unsigned()),
         _ => return None,
     })
 }
@@ -249,10 +256,6 @@ pub fn widen1(opcode: &str) -> Option<Widen1> {
 pub fn widen2(opcode: &str) -> Option<Widen2> {
     Some(match opcode {
         "mul.wide.u32" => |a, b| std::array::from_fn(|lane| u64::from(a[lane]) * u64::from(b[lane])),
-        "mul.wide.s32" => |a, b| {
-            let long = |a: u32| i64::from(a.cast_signed());
-            std::array::from_fn(|lane| (long(a[lane]) * long(b[lane])).cast_unsigned())
-        },
         _ => return None,
     })
 }
@@ -263,7 +266,6 @@ pub fn narrow(opcode: &str) -> Option<Narrow> {
         "cvt.u32.u64" => |a| a.map(|a| a as u32),
         "cvt.u16.u64" => |a| a.map(|a| a as u32 & 0xffff),
         "cvt.rn.f32.u64" => |a| a.map(|a| (a as f32).to_bits()),
-        "cvt.rn.f32.s64" => |a| a.map(|a| (a.cast_signed() as f32).to_bits()),
         "popc.b64" => |a| a.map(u64::count_ones),
         "clz.b64" => |a| a.map(u64::leading_zeros),
         _ => return None,
@@ -275,51 +277,37 @@ pub fn predicate2(opcode: &str) -> Option<Predicate2> {
     Some(match opcode {
         "and.pred" => |a, b| a & b,
         "or.pred" => |a, b| a | b,
-        "xor.pred" => |a, b| a ^ b,
         _ => return None,
     })
 }
 
 /// `setp` of values of up to 32 bits.
 pub fn test_words(opcode: &str) -> Option<TestWords> {
-    macro_rules! test {
-        (|$a:ident, $b:ident| $result:expr) => {
-            |a: &Words, b: &Words| {
-                (0..32).fold(0, |lanes, lane| {
-                    let ($a, $b) = (a[lane], b[lane]);
-                    lanes | u32::from($result) << lane
-                })
-            }
-        };
-    }
-    macro_rules! test_signed {
-        ($operator:tt) => { test!(|a, b| a.cast_signed() $operator b.cast_signed()) };
-    }
     // Comparisons of Rust are false where one side is no number, and `!=` is true, which `neu` is, not `ne`.
     macro_rules! test_floats {
-        ($operator:tt) => { test!(|a, b| f32::from_bits(a) $operator f32::from_bits(b)) };
+        ($operator:tt) => { test!(Words, |a, b| f32::from_bits(a) $operator f32::from_bits(b)) };
     }
     macro_rules! test_or_none {
         ($operator:tt) => {
-            test!(|a, b| {
+            test!(Words, |a, b| {
                 let (a, b) = (f32::from_bits(a), f32::from_bits(b));
                 a $operator b || a.is_nan() || b.is_nan()
             })
         };
     }
     Some(match opcode.strip_prefix("setp.")? {
-        "eq.b16" | "eq.s16" | "eq.u16" => test!(|a, b| a & 0xffff == b & 0xffff),
-        "ne.b16" | "ne.s16" | "ne.u16" => test!(|a, b| a & 0xffff != b & 0xffff),
-        "eq.b32" | "eq.s32" | "eq.u32" => test!(|a, b| a == b),
-        "ne.b32" | "ne.s32" | "ne.u32" => test!(|a, b| a != b),
-        "lt.u32" => test!(|a, b| a < b),
-        "le.u32" => test!(|a, b| a <= b),
-        "gt.u32" => test!(|a, b| a > b),
-        "ge.u32" => test!(|a, b| a >= b),
-        "lt.s32" => test_signed!(<),
-        "le.s32" => test_signed!(<=),
-        "gt.s32" => test_signed!(>),
-        "ge.s32" => test_signed!(>=),
+        "eq.b16" | "eq.s16" | "eq.u16" => test!(Words, |a, b| a & 0xffff == b & 0xffff),
+        "ne.b16" | "ne.s16" | "ne.u16" => test!(Words, |a, b| a & 0xffff != b & 0xffff),
+        "eq.b32" | "eq.s32" | "eq.u32" => test!(Words, |a, b| a == b),
+        "ne.b32" | "ne.s32" | "ne.u32" => test!(Words, |a, b| a != b),
+        "lt.u32" => test!(Words, |a, b| a < b),
+        "le.u32" => test!(Words, |a, b| a <= b),
+        "gt.u32" => test!(Words, |a, b| a > b),
+        "ge.u32" => test!(Words, |a, b| a >= b),
+        "lt.s32" => test_signed!(Words, <),
+        "le.s32" => test_signed!(Words, <=),
+        "gt.s32" => test_signed!(Words, >),
+        "ge.s32" => test_signed!(Words, >=),
         "eq.f32" => test_floats!(==),
         "lt.f32" => test_floats!(<),
         "le.f32" => test_floats!(<=),
@@ -331,38 +319,23 @@ pub fn test_words(opcode: &str) -> Option<TestWords> {
         "leu.f32" => test_or_none!(<=),
         "gtu.f32" => test_or_none!(>),
         "geu.f32" => test_or_none!(>=),
-        "nan.f32" => test!(|a, b| f32::from_bits(a).is_nan() || f32::from_bits(b).is_nan()),
-        "num.f32" => test!(|a, b| !f32::from_bits(a).is_nan() && !f32::from_bits(b).is_nan()),
         _ => return None,
     })
 }
 
 /// `setp` of 64-bit values.
 pub fn test_longs(opcode: &str) -> Option<TestLongs> {
-    macro_rules! test {
-        (|$a:ident, $b:ident| $result:expr) => {
-            |a: &Longs, b: &Longs| {
-                (0..32).fold(0, |lanes, lane| {
-                    let ($a, $b) = (a[lane], b[lane]);
-                    lanes | u32::from($result) << lane
-                })
-            }
-        };
-    }
-    macro_rules! test_signed {
-        ($operator:tt) => { test!(|a, b| a.cast_signed() $operator b.cast_signed()) };
-    }
     Some(match opcode.strip_prefix("setp.")? {
-        "eq.b64" | "eq.s64" | "eq.u64" => test!(|a, b| a == b),
-        "ne.b64" | "ne.s64" | "ne.u64" => test!(|a, b| a != b),
-        "lt.u64" => test!(|a, b| a < b),
-        "le.u64" => test!(|a, b| a <= b),
-        "gt.u64" => test!(|a, b| a > b),
-        "ge.u64" => test!(|a, b| a >= b),
-        "lt.s64" => test_signed!(<),
-        "le.s64" => test_signed!(<=),
-        "gt.s64" => test_signed!(>),
-        "ge.s64" => test_signed!(>=),
+        "eq.b64" | "eq.s64" | "eq.u64" => test!(Longs, |a, b| a == b),
+        "ne.b64" | "ne.s64" | "ne.u64" => test!(Longs, |a, b| a != b),
+        "lt.u64" => test!(Longs, |a, b| a < b),
+        "le.u64" => test!(Longs, |a, b| a <= b),
+        "gt.u64" => test!(Longs, |a, b| a > b),
+        "ge.u64" => test!(Longs, |a, b| a >= b),
+        "lt.s64" => test_signed!(Longs, <),
+        "le.s64" => test_signed!(Longs, <=),
+        "gt.s64" => test_signed!(Longs, >),
+        "ge.s64" => test_signed!(Longs, >=),
         _ => return None,
     })
 }
