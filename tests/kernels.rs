@@ -1,5 +1,5 @@
-//! Every kernel at every shape: on the emulator in three schedules, its PTX on the interpreter in two orders, and on the GPU
-//! where there is one.
+//! Every kernel at every shape, on the emulator in three schedules and on the GPU where there is one. (Its PTX on an
+//! interpreter: tests/interpreted.rs.)
 //!
 //! `cargo test --release --test kernels matmul_tiled` runs the tests whose names contain `matmul_tiled`. Without a
 //! GPU its tests are reported as ignored, by name.
@@ -17,8 +17,6 @@ use libtest_mimic::{Arguments, Failed, Trial};
 mod checker;
 #[path = "kernels/gpu.rs"]
 mod gpu;
-#[path = "kernels/ptx.rs"]
-mod ptx;
 
 /// The order in which a block's threads run must not matter.
 const SCHEDULES: [(&str, Order); 3] = [
@@ -41,7 +39,6 @@ fn main() -> ExitCode {
     trials.push(Trial::test("matmul/rungs-agree/emulator", || {
         Ok(checks::rungs_agree(&Rig::emulator(Order::Forward), &Kernels::ours())?)
     }));
-    trials.extend(ptx::trials(&results));
     trials.extend(gpu::trials(&results));
     let conclusion = libtest_mimic::run(&arguments, trials);
     if !arguments.list {
@@ -67,7 +64,7 @@ fn trial<D: Device>(
     })
 }
 
-/// What a device is: emulator, interpreter of PTX, GPU.
+/// What a device is: emulator, GPU.
 fn kind(device: &str) -> &str {
     device.split('-').next().unwrap_or(device)
 }

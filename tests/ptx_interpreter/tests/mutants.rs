@@ -2,7 +2,7 @@
 //! should.
 //!
 //! For each kernel and each kind of mistake some lines are changed, one at a time, of those that the suite comes to
-//! (`tests/kernels.rs` asks that it comes to all). Mistakes that change nothing are listed with the reason.
+//! (`tests/interpreted.rs` asks that it comes to all). Mistakes that change nothing are listed with the reason.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;

@@ -1,18 +1,18 @@
-//! The same tests on the PTX itself, by an interpreter: what the compiler made of the kernels, and the assembly that the
-//! emulator never sees.
+//! The kernel suite on the PTX itself, by an interpreter: what the compiler made of the kernels, and the assembly that the
+//! emulator never sees. (Not in tests/kernels.rs, which has to be small: it is carried to machines with a GPU.)
 
+use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
 
+use cuda_std::Emulator;
 use kernel_suite::checks::{self, Check};
 use kernel_suite::{Data, Kernels, Rig};
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::{Arguments, Failed, Trial};
 use ptx_interpreter::{Interpreter, Module, Order};
 use tilegrad::cuda::ptx::PTX_MODULES;
 
-use crate::{Results, trial};
-
 /// The order in which a block's warps run must not matter.
-const ORDERS: [(&str, Order); 2] = [("ptx-forward", Order::Forward), ("ptx-backward", Order::Backward)];
+const ORDERS: [Order; 2] = [Order::Forward, Order::Backward];
 
 /// The module that this program carries, read once.
 static MODULE: LazyLock<Result<Arc<Module>, String>> = LazyLock::new(|| {
@@ -77,19 +77,34 @@ fn rig(module: &Arc<Module>, order: Order) -> Rig<Interpreter> {
     Rig { device: Interpreter::new(Arc::clone(module), order), guard: 0 }
 }
 
-pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (name, order) in ORDERS {
-        for check in checks::all::<Interpreter>() {
-            trials.extend(
-                Data::ALL.map(|data| trial(name, &check, data, results, move || Ok(rig(&module()?, order)))),
-            );
-        }
+/// The suite passes in each order, with the same bits, which are the emulator's where no instruction is approximate.
+fn same_bits(check: &Check<Interpreter>, emulated: &Check<Emulator>, data: Data) -> Result<(), Failed> {
+    let kernels = Kernels::ours();
+    let mut digests = Vec::new();
+    for order in ORDERS {
+        digests.push(check.run(&rig(&module()?, order), &kernels, data)?.digest());
     }
-    trials.extend(
-        checks::all()
-            .into_iter()
-            .map(|check| Trial::test(format!("{}/every-line/ptx", check.kernel), move || every_line(&check))),
-    );
+    if !check.approximate {
+        digests.push(emulated.run(&Rig::emulator(cuda_std::Order::Forward), &kernels, data)?.digest());
+    }
+    match digests.iter().all(|digest| *digest == digests[0]) {
+        true => Ok(()),
+        false => Err("not the same bits in each order and on the emulator".into()),
+    }
+}
+
+fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (check, emulated) in checks::all::<Interpreter>().into_iter().zip(checks::all::<Emulator>()) {
+        let kernel = check.kernel;
+        trials.extend(Data::ALL.map(|data| {
+            Trial::test(format!("{kernel}/{}/ptx", data.name()), move || same_bits(&check, &emulated, data))
+        }));
+        trials.push(Trial::test(format!("{kernel}/every-line/ptx"), move || every_line(&check)));
+    }
     trials
+}
+
+fn main() -> ExitCode {
+    libtest_mimic::run(&Arguments::from_args(), trials()).exit_code()
 }
