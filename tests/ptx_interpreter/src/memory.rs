@@ -55,13 +55,8 @@ impl Heap {
         allocation.as_mut().map(|allocation| &mut allocation.words[..])
     }
 
-    /// Where a word is.
+    /// Where a word is. Its address is a multiple of 4: the warp has seen to that.
     fn place(&mut self, what: &str, address: u64) -> Result<(&mut Allocation, usize), String> {
-        if !address.is_multiple_of(WORD) {
-            return Err(format!(
-                "{what} of global memory at {address:#x}, which is not a multiple of {WORD}"
-            ));
-        }
         let number = (address / SPACING).wrapping_sub(1) as usize;
         let offset = address % SPACING;
         let allocation = match self.allocations.get_mut(number) {
@@ -117,16 +112,14 @@ impl Heap {
 }
 
 /// Who read a word of shared memory since the last barrier.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Readers {
-    #[default]
-    Nobody,
     Warp(u32),
     Several,
 }
 
 /// What is known of a word of shared memory.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct State {
     written: bool,
     /// A copy to it was begun, and not waited for.
@@ -134,8 +127,21 @@ struct State {
     /// Who wrote it, and between which barriers.
     writer: u32,
     write_epoch: u32,
+    /// Who read it, and between which barriers.
     readers: Readers,
     read_epoch: u32,
+}
+
+impl State {
+    /// Neither written nor read: there is no epoch 0.
+    const NEW: State = State {
+        written: false,
+        copying: false,
+        writer: 0,
+        write_epoch: 0,
+        readers: Readers::Several,
+        read_epoch: 0,
+    };
 }
 
 /// The shared memory of a block.
@@ -151,7 +157,7 @@ impl Shared {
     /// So many bytes from address `start` on, of unknown contents.
     pub fn new(start: u32, bytes: u32) -> Shared {
         let words = bytes.div_ceil(4) as usize;
-        Shared { start, words: vec![UNKNOWN; words], states: vec![State::default(); words], epoch: 1 }
+        Shared { start, words: vec![UNKNOWN; words], states: vec![State::NEW; words], epoch: 1 }
     }
 
     fn place(&self, what: &str, address: u32) -> Result<usize, String> {
@@ -161,9 +167,6 @@ impl Shared {
             return Err(format!(
                 "{what} of shared memory at {address}: the block has {length} bytes from {start} on"
             ));
-        }
-        if !address.is_multiple_of(4) {
-            return Err(format!("{what} of shared memory at {address}, which is not a multiple of 4"));
         }
         Ok((address - self.start) as usize / 4)
     }
@@ -190,7 +193,6 @@ impl Shared {
         }
         state.readers = match state.readers {
             _ if state.read_epoch != epoch => Readers::Warp(warp),
-            Readers::Nobody => Readers::Warp(warp),
             Readers::Warp(other) if other == warp => Readers::Warp(warp),
             _ => Readers::Several,
         };
@@ -212,8 +214,7 @@ impl Shared {
                 "a write of shared memory at {address}, which warp {writer} has written without a barrier between"
             ));
         }
-        let read = state.read_epoch == epoch && state.readers != Readers::Warp(warp);
-        if read && state.readers != Readers::Nobody {
+        if state.read_epoch == epoch && state.readers != Readers::Warp(warp) {
             return Err(format!(
                 "a write of shared memory at {address}, which another warp has read without a barrier between"
             ));

@@ -58,8 +58,7 @@ pub fn relu_special<D: Device>(case: &mut Case<D>) -> Result<(), Failure> {
 fn relu_at<D: Device>(case: &mut Case<D>, z: &[f32]) -> Result<(), Failure> {
     let Case { rig, kernels, tally, .. } = case;
     let n = z.len();
-    let expected: Vec<_> =
-        z.iter().map(|&z| Expected::exact(f64::from(if z < 0.0 { 0.0 } else { z }))).collect();
+    let expected: Vec<_> = z.iter().map(|&z| Expected::exact(f64::from(relu_of(z)))).collect();
     let mut out = rig.output(n)?;
     rig.launch(kernels.relu, grid(n), (n as u32, &rig.upload(z)?, &mut out))?;
     tally.compare(&format_args!("relu n = {n}"), &rig.download(&out)?, &expected)
@@ -100,8 +99,8 @@ pub fn sigmoid_of(z: f64, error: f64) -> Expected {
     Expected { value, bound }
 }
 
-/// max(z, 0) of a z that is no finite number.
-pub fn relu_of_others(z: f32) -> f32 {
+/// max(z, 0); what is no number stays none.
+pub fn relu_of(z: f32) -> f32 {
     if z < 0.0 { 0.0 } else { z }
 }
 

@@ -289,13 +289,13 @@ fn specials<D: Device>(kernel: &str) -> fn(&mut Case<D>) -> Result<(), Failure> 
     }
     layers! {
         dense_tf32_identity std::convert::identity, std::convert::identity;
-        dense_tf32_relu dense::relu, elementwise::relu_of_others;
+        dense_tf32_relu dense::relu, elementwise::relu_of;
         dense_tf32_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
         dense_tf32x3_identity std::convert::identity, std::convert::identity;
-        dense_tf32x3_relu dense::relu, elementwise::relu_of_others;
+        dense_tf32x3_relu dense::relu, elementwise::relu_of;
         dense_tf32x3_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
         dense_bf16_identity std::convert::identity, std::convert::identity;
-        dense_bf16_relu dense::relu, elementwise::relu_of_others;
+        dense_bf16_relu dense::relu, elementwise::relu_of;
         dense_bf16_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
     }
     |_| Ok(())
