@@ -3,6 +3,7 @@
 use std::env;
 use std::fmt::Write;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -61,21 +62,21 @@ fn target_folder(out: &Path) -> &Path {
     out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file()).unwrap_or(out)
 }
 
-/// Writes the constants that `host/cuda` includes.
+/// Writes the constants that `host/cuda` includes, and the PTX in gzip.
 fn write(out: &Path, prepared: &Prepared) -> Result<(), Error> {
     let mut modules = String::new();
     for (capability, text) in &prepared.modules {
-        let file = format!("sm_{capability}.ptx");
-        save(&out.join(&file), text)?;
+        let file = format!("sm_{capability}.ptx.gz");
+        save(&out.join(&file), &compressed(text))?;
         // Writing to a string cannot fail.
         let _ =
-            write!(modules, "\n    ({capability}, include_str!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),");
+            write!(modules, "\n    ({capability}, include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))),");
     }
     let Prepared { provenance, is_stale, .. } = prepared;
     let constants = format!(
         "\
-/// The kernels' PTX: compute capability (80 is 8.0) and text, ascending.
-pub const PTX_MODULES: &[(u32, &str)] = &[{modules}
+/// The kernels' PTX: compute capability (80 is 8.0) and text in gzip, ascending.
+pub const COMPRESSED: &[(u32, &[u8])] = &[{modules}
 ];
 /// Where the PTX comes from: built from source or prebuilt, compiler, hash of the sources.
 pub const PTX_PROVENANCE: &str = {provenance:?};
@@ -83,9 +84,16 @@ pub const PTX_PROVENANCE: &str = {provenance:?};
 pub const PTX_IS_STALE: bool = {is_stale};
 "
     );
-    save(&out.join("ptx.rs"), &constants)
+    save(&out.join("ptx.rs"), constants.as_bytes())
 }
 
-fn save(path: &Path, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|source| Error::Io { what: "write", path: path.to_path_buf(), source })
+fn compressed(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    // Writing to memory cannot fail.
+    let _ = encoder.write_all(text.as_bytes());
+    encoder.finish().unwrap_or_default()
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    fs::write(path, bytes).map_err(|source| Error::Io { what: "write", path: path.to_path_buf(), source })
 }

@@ -75,7 +75,8 @@ fn main() {
         driver:
             work_runs_when_it_is_waited_for_and_no_earlier
             a_module_of_other_kernels_is_refused
-            the_module_is_the_one_for_the_gpu_that_the_driver_tells_of
+            the_modules_are_those_for_the_gpu_that_the_driver_tells_of
+            kernels_for_one_architecture_are_refused_elsewhere
             launches_that_no_gpu_takes_are_refused
             what_is_kept_is_reported
             a_kernel_beyond_its_memory_is_found

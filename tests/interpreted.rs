@@ -14,12 +14,13 @@ use tilegrad::cuda::ptx::PTX_MODULES;
 /// The order in which a block's warps run must not matter.
 const ORDERS: [Order; 2] = [Order::Forward, Order::Backward];
 
-/// The module that this program carries, read once.
+/// The modules that this program carries, read once and put together: each kernel is in one of them.
 static MODULE: LazyLock<Result<Arc<Module>, String>> = LazyLock::new(|| {
-    let [(_, text)] = PTX_MODULES else {
-        return Err(format!("{} modules of PTX, expected one", PTX_MODULES.len()));
-    };
-    Module::of(text).map(Arc::new).map_err(|fault| fault.to_string())
+    let mut module = Module::default();
+    for (_, text) in PTX_MODULES.iter() {
+        module = module.with(&Module::of(text).map_err(|fault| fault.to_string())?);
+    }
+    Ok(Arc::new(module))
 });
 
 /// Lines that no launch comes to, and branches that none takes: of the kernels whose names begin so, how many, and why. The
@@ -36,6 +37,8 @@ const IDLE: &[(&str, usize, &str)] = &[
         10,
         "a grid without tiles; products without k that are not finite, and their way on",
     ),
+    ("matmul_wgmma_tn", 8, "a grid without tiles; products without k that are not finite, and their way on"),
+    ("matmul_wgmma", 2, "a grid without tiles; products without k that are not finite"),
     ("matmul_tf32x3", 4, "a grid without tiles; products without k, and such that are not finite"),
     ("matmul_tf32", 3, "a grid without tiles; products without k that are not finite"),
     ("matmul_bf16", 3, "a grid without tiles; products without k that are not finite"),
@@ -46,6 +49,7 @@ const IDLE: &[(&str, usize, &str)] = &[
     ),
     ("matmul_", 1, "a grid without tiles"),
     ("dense_split_k", 29, "a grid without tiles; a ragged end of four and more, as the compiler unrolls"),
+    ("dense_wgmma", 2, "a grid without tiles; products without k that are not finite"),
     ("dense_tf32x3", 4, "a grid without tiles; products without k, and such that are not finite"),
     ("dense_tf32", 3, "a grid without tiles; products without k that are not finite"),
     ("dense_bf16", 3, "a grid without tiles; products without k that are not finite"),

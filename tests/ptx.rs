@@ -7,12 +7,18 @@ use cuda_builder::Manifest;
 use cuda_std::{Kernel, Parameters};
 use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
+/// The name and the architecture.
+type Key = (String, String);
 /// The types of the parameters and the threads of a block.
 type Signature = (Vec<String>, Option<[u32; 3]>);
 
-fn signature<P: Parameters>(kernel: &Kernel<P>) -> (String, Signature) {
+/// The architecture for the kernels of all GPUs.
+const OF_ALL: &str = "sm_80";
+
+fn signature<P: Parameters>(kernel: &Kernel<P>) -> (Key, Signature) {
     let parameters = P::PTX_TYPES.iter().map(ToString::to_string).collect();
-    (kernel.entry().to_string(), (parameters, Some(kernel.block())))
+    let key = (kernel.entry().to_string(), kernel.arch().unwrap_or(OF_ALL).to_string());
+    (key, (parameters, Some(kernel.block())))
 }
 
 #[test]
@@ -60,6 +66,10 @@ fn entries_are_the_descriptors() {
         signature(&matmul::tf32x3::MATMUL_TF32X3_TN),
         signature(&matmul::tf32x3::MATMUL_TF32X3_NT),
         signature(&matmul::tf32x3::MATMUL_TF32X3_TT),
+        signature(&matmul::wgmma::MATMUL_WGMMA),
+        signature(&matmul::wgmma::MATMUL_WGMMA_TN),
+        signature(&matmul::wgmma::MATMUL_WGMMA_NT),
+        signature(&matmul::wgmma::MATMUL_WGMMA_TT),
         signature(&matmul::bf16::MATMUL_BF16),
         signature(&matmul::bf16::MATMUL_BF16_TN),
         signature(&matmul::bf16::MATMUL_BF16_NT),
@@ -81,6 +91,9 @@ fn entries_are_the_descriptors() {
         signature(&dense::tensor_core::DENSE_TF32X3_IDENTITY),
         signature(&dense::tensor_core::DENSE_TF32X3_RELU),
         signature(&dense::tensor_core::DENSE_TF32X3_SIGMOID),
+        signature(&dense::wgmma::DENSE_WGMMA_IDENTITY),
+        signature(&dense::wgmma::DENSE_WGMMA_RELU),
+        signature(&dense::wgmma::DENSE_WGMMA_SIGMOID),
         signature(&dense::tensor_core::DENSE_BF16_IDENTITY),
         signature(&dense::tensor_core::DENSE_BF16_RELU),
         signature(&dense::tensor_core::DENSE_BF16_SIGMOID),
@@ -104,14 +117,14 @@ fn entries_are_the_descriptors() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels/ptx");
     let manifest = Manifest::read(&folder).unwrap();
     manifest.modules(&folder).unwrap();
+    let mut entries = BTreeMap::new();
     for module in manifest.modules {
-        let entries: BTreeMap<String, Signature> = module
-            .entries
-            .into_iter()
-            .map(|entry| (entry.name, (entry.parameters, entry.max_threads)))
-            .collect();
-        assert_eq!(entries, descriptors, "for {}", module.arch);
+        for entry in module.entries {
+            let key = (entry.name, module.arch.clone());
+            entries.insert(key, (entry.parameters, entry.max_threads));
+        }
     }
+    assert_eq!(entries, descriptors);
 }
 
 /// Sums with them would depend on the order in which threads come.

@@ -337,6 +337,7 @@ type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, Globa
 fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
     use matmul::{
         bf16, naive, pipelined, register_tiled, split_k, tensor_core, tf32x3, tiled, vectorised, warp_tiled,
+        wgmma,
     };
     let rungs: [(&'static Product, ProductGrid); _] = [
         (&naive::MATMUL_NAIVE, naive::grid),
@@ -362,6 +363,10 @@ fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         (&tf32x3::MATMUL_TF32X3_TN, tensor_core::grid),
         (&tf32x3::MATMUL_TF32X3_NT, tensor_core::grid),
         (&tf32x3::MATMUL_TF32X3_TT, tensor_core::grid),
+        (&wgmma::MATMUL_WGMMA, wgmma::grid),
+        (&wgmma::MATMUL_WGMMA_TN, wgmma::grid),
+        (&wgmma::MATMUL_WGMMA_NT, wgmma::grid),
+        (&wgmma::MATMUL_WGMMA_TT, wgmma::grid),
         (&bf16::MATMUL_BF16, tensor_core::grid),
         (&bf16::MATMUL_BF16_TN, tensor_core::grid),
         (&bf16::MATMUL_BF16_NT, tensor_core::grid),
@@ -397,7 +402,7 @@ fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
 }
 
 fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
-    use dense::{split_k, tensor_core, tiled, warp_tiled};
+    use dense::{split_k, tensor_core, tiled, warp_tiled, wgmma};
     let rungs: [(&'static Layer, ProductGrid); _] = [
         (&tiled::DENSE_IDENTITY, tiled::grid),
         (&tiled::DENSE_RELU, tiled::grid),
@@ -411,6 +416,9 @@ fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         (&tensor_core::DENSE_TF32X3_IDENTITY, tensor_core::grid),
         (&tensor_core::DENSE_TF32X3_RELU, tensor_core::grid),
         (&tensor_core::DENSE_TF32X3_SIGMOID, tensor_core::grid),
+        (&wgmma::DENSE_WGMMA_IDENTITY, wgmma::grid),
+        (&wgmma::DENSE_WGMMA_RELU, wgmma::grid),
+        (&wgmma::DENSE_WGMMA_SIGMOID, wgmma::grid),
         (&tensor_core::DENSE_BF16_IDENTITY, tensor_core::grid),
         (&tensor_core::DENSE_BF16_RELU, tensor_core::grid),
         (&tensor_core::DENSE_BF16_SIGMOID, tensor_core::grid),

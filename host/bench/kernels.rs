@@ -12,7 +12,7 @@ use crate::cuda::{Error, Gpu};
 /// Elements behind each buffer of a check that no kernel may touch.
 const GUARD: usize = 4096;
 
-/// Checks all cases whose kernels' names contain `filter`, and times those that are right.
+/// Checks all cases whose kernels' names contain `filter` and that this GPU has, and times those that are right.
 ///
 /// # Errors
 /// The driver's. A wrong result is none: it stands in its row.
@@ -20,7 +20,8 @@ pub(super) fn time(gpu: &Gpu, scale: Scale, filter: &str, effort: &Effort) -> Re
     let rig = Rig { device: gpu.clone(), guard: GUARD };
     let checks = checks::all::<Gpu>();
     let mut rows = Vec::new();
-    for case in cases::<Gpu>(scale).into_iter().filter(|case| case.kernel.contains(filter)) {
+    let chosen = |case: &Case<Gpu>| case.kernel.contains(filter) && gpu.has(case.kernel);
+    for case in cases::<Gpu>(scale).into_iter().filter(chosen) {
         let outcome = match check(&rig, &checks, &case) {
             Ok(tally) => {
                 let spread = time_case(gpu, &case, effort)?;
@@ -43,6 +44,15 @@ pub(super) fn time(gpu: &Gpu, scale: Scale, filter: &str, effort: &Effort) -> Re
         });
     }
     Ok(rows)
+}
+
+/// The kernels whose names contain `filter` that this GPU does not have.
+pub(super) fn missing(gpu: &Gpu, scale: Scale, filter: &str) -> Vec<&'static str> {
+    let all = cases::<Gpu>(scale).into_iter().map(|case| case.kernel);
+    let mut missing: Vec<_> = all.filter(|kernel| kernel.contains(filter) && !gpu.has(kernel)).collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing
 }
 
 /// What the suite says of the kernel at this shape.

@@ -49,6 +49,8 @@ pub struct Report {
     pub limits: Limits,
     /// Libraries that took part as peers, or why they did not.
     pub peers: Vec<String>,
+    /// Kernels that this GPU does not have, as they are for another architecture alone.
+    pub missing: Vec<&'static str>,
     /// What was measured.
     pub results: Vec<Row>,
 }
@@ -96,6 +98,7 @@ pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Rep
     let gpu = Gpu::open(index)?;
     let Settings { scale, effort, filter, .. } = settings;
     let mut results = kernels::time(&gpu, *scale, filter, effort)?;
+    let missing = kernels::missing(&gpu, *scale, filter);
     results.extend(operations::time(&engine, *scale, filter, effort, None)?);
     let peer = match Cublas::open(&gpu) {
         Ok(cublas) => {
@@ -108,7 +111,7 @@ pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Rep
     };
     let limits = Limits::of_gpu(&gpu, effort)?;
     let report = Report::new(device, engine.description(), limits, settings, results)?;
-    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), peers: vec![peer], ..report })
+    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), peers: vec![peer], missing, ..report })
 }
 
 /// Times the operations of an engine on this machine's cores by the clock. Those that ask for more than `most`
@@ -159,6 +162,7 @@ impl Report {
             effort: settings.effort,
             limits,
             peers: Vec::new(),
+            missing: Vec::new(),
             results,
         })
     }
@@ -198,6 +202,9 @@ impl Report {
         );
         for peer in &self.peers {
             text += &format!("Peer: {peer}.\n");
+        }
+        if !self.missing.is_empty() {
+            text += &format!("Not on this GPU, for which they have no PTX: {}.\n", self.missing.join(", "));
         }
         if self.shapes == "counted" {
             text += "\nAt small shapes, a few samples each: this says whether all is right, and nothing about speed.\n";

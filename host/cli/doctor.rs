@@ -95,7 +95,8 @@ impl Findings {
             Err(_) => vec![Device::Cuda(0)],
         };
         let modules = PTX_MODULES.iter().map(|(architecture, module)| Module {
-            architecture: format!("sm_{architecture}"),
+            architecture: Header::of(module)
+                .map_or_else(|| format!("sm_{architecture}"), |header| header.to_string()),
             kernels: module.matches(".entry").count(),
             needs: Header::of(module).and_then(|header| header.needed_cuda()).map(|cuda| cuda.to_string()),
         });
@@ -181,8 +182,11 @@ impl Found {
 
 impl FoundGpu {
     fn new(gpu: &GpuInfo) -> Self {
-        let (usable, description) = match gpu.module() {
-            Ok((header, _)) => (true, format!("PTX for {}", header.target)),
+        let (usable, description) = match gpu.modules() {
+            Ok(modules) => {
+                let targets: Vec<_> = modules.iter().map(|(header, _)| header.to_string()).collect();
+                (true, format!("PTX for {}", targets.join(" and ")))
+            }
             Err(reason) => (false, one_line(&reason)),
         };
         FoundGpu {

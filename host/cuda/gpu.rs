@@ -54,7 +54,8 @@ pub(super) struct Session {
     shelf: Mutex<Shelf>,
     functions: Mutex<HashMap<&'static str, Function>>,
     pub(super) context: Arc<Context>,
-    ptx: Parts,
+    /// The kernels for all GPUs, and those for this one's architecture alone.
+    ptx: Vec<Parts>,
     about: String,
     info: GpuInfo,
 }
@@ -250,7 +251,16 @@ impl Session {
         if let Some(function) = functions.get(kernel.entry()) {
             return Ok(function.handle);
         }
-        let ptx = self.ptx.module(kernel.entry())?;
+        let entry = kernel.entry();
+        let parts = self.ptx.iter().find(|parts| parts.has(entry)).ok_or_else(|| match kernel.arch() {
+            Some(arch) => {
+                let problem =
+                    format!("kernel {entry} is for {arch} alone, and {} has no PTX for that", self.about);
+                Error::Ptx { problem }
+            }
+            None => ptx::no_kernel(entry),
+        })?;
+        let ptx = parts.module(entry)?;
         ptx::check_parameters(&ptx, kernel.entry(), P::PTX_TYPES)?;
         let about = format!("loading kernel {} on {}", kernel.path(), self.about);
         let module = Module::load(&self.context, &ptx, &about)?;
@@ -385,14 +395,21 @@ impl Gpu {
     pub fn open(index: usize) -> Result<Gpu, Error> {
         graph::refuse("opening a GPU")?;
         let (info, device) = info::device(index)?;
-        let (_, ptx) = info.module()?;
+        let modules = info.modules()?;
         let about = format!("GPU {index}, {}", info.name);
         let context = Context::retain(device, &about)?;
         context.enter(String::new)?;
         // Miri would take many minutes to read all kernels, and can run none.
-        let ptx = Parts::of(if cfg!(miri) { "" } else { ptx });
-        if let Some(kernel) = ptx.shortest() {
-            Module::load(&context, &ptx.module(kernel)?, &format!("loading kernel {kernel} on {about}"))?;
+        let ptx: Vec<_> =
+            modules.iter().map(|(_, ptx)| Parts::of(if cfg!(miri) { "" } else { ptx })).collect();
+        for parts in &ptx {
+            if let Some(kernel) = parts.shortest() {
+                Module::load(
+                    &context,
+                    &parts.module(kernel)?,
+                    &format!("loading kernel {kernel} on {about}"),
+                )?;
+            }
         }
         let stream = Stream::new(&context, &format!("on {about}"))?;
         let shelf = Mutex::new(Shelf::new(info.memory, &context));
@@ -600,6 +617,10 @@ impl Device for Gpu {
         mut work: impl FnMut(&Self) -> Result<(), E>,
     ) -> Result<(), E> {
         self.repeat_work(times, &mut work)
+    }
+
+    fn has(&self, entry: &str) -> bool {
+        self.session.ptx.iter().any(|parts| parts.has(entry))
     }
 
     fn synchronize(&self) -> Result<(), Error> {

@@ -61,11 +61,12 @@ impl GpuInfo {
         })
     }
 
-    /// Whether the kernels can run on this GPU with this driver; if so, the PTX for it and its header.
+    /// Whether the kernels can run on this GPU with this driver; if so, the PTX for it, with its header: first that of the
+    /// kernels for all GPUs, then that of others for this architecture alone, if the driver knows it.
     ///
     /// # Errors
     /// The GPU or the driver is too old, or this program carries no PTX for it.
-    pub fn module(&self) -> Result<(ptx::Header, &'static str), Error> {
+    pub fn modules(&self) -> Result<Vec<(ptx::Header, &'static str)>, Error> {
         if self.capability < LEAST_CAPABILITY {
             let (name, capability) = (self.name.clone(), self.capability);
             return Err(Error::OldGpu { name, capability, needed: LEAST_CAPABILITY });
@@ -74,17 +75,18 @@ impl GpuInfo {
             let problem = "the kernels' PTX in this program is older than their sources".to_owned();
             return Err(Error::Ptx { problem });
         }
-        let (header, text) = ptx::choose(ptx::PTX_MODULES, self.capability)?;
-        match header.needed_cuda() {
-            Some(needed) if self.driver < needed => {
-                Err(Error::OldDriver { driver: self.driver, ptx: header.version, needed })
-            }
-            _ => Ok((header, text)),
+        let mut chosen = ptx::choose(&ptx::PTX_MODULES, self.capability)?;
+        let needed = |header: &ptx::Header| header.needed_cuda().filter(|&needed| self.driver < needed);
+        if let Some((header, needed)) = chosen.first().and_then(|(header, _)| Some((header, needed(header)?)))
+        {
+            return Err(Error::OldDriver { driver: self.driver, ptx: header.version, needed });
         }
+        chosen.retain(|(header, _)| needed(header).is_none());
+        Ok(chosen)
     }
 }
 
-/// The GPUs of this machine, usable or not: [`GpuInfo::module`] says which.
+/// The GPUs of this machine, usable or not: [`GpuInfo::modules`] says which.
 ///
 /// # Errors
 /// There is no driver, it cannot start, or it sees no GPU.

@@ -1,6 +1,11 @@
 //! The kernels' PTX that this program carries: which module suits a GPU, and what it asks of the driver.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read;
+use std::sync::LazyLock;
+
+use flate2::read::GzDecoder;
 
 use super::{Error, Version};
 
@@ -8,7 +13,20 @@ mod carried {
     include!(concat!(env!("OUT_DIR"), "/ptx.rs"));
 }
 
-pub use carried::{PTX_IS_STALE, PTX_MODULES, PTX_PROVENANCE};
+pub use carried::{PTX_IS_STALE, PTX_PROVENANCE};
+
+/// The kernels' PTX: compute capability (80 is 8.0) and text, ascending. It is unpacked when it is first wanted.
+pub static PTX_MODULES: LazyLock<Vec<(u32, &'static str)>> = LazyLock::new(|| {
+    // Miri would take many minutes to unpack all kernels, and can run none: the header is enough.
+    let most = if cfg!(miri) { 1 << 10 } else { u64::MAX };
+    let text = |compressed: &[u8]| {
+        let mut text = String::new();
+        // What the build has packed can be unpacked; if not, no module has a header, which says so.
+        let _ = GzDecoder::new(compressed).take(most).read_to_string(&mut text);
+        &*text.leak()
+    };
+    carried::COMPRESSED.iter().map(|&(architecture, compressed)| (architecture, text(compressed))).collect()
+});
 
 /// The first lines of a module: `.version 7.8` and `.target sm_90a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +48,18 @@ pub enum Reach {
     Family,
     /// `sm_90a`: that alone.
     Exact,
+}
+
+impl fmt::Display for Header {
+    /// The name of its architecture: `sm_90a`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suffix = match self.reach {
+            Reach::Newer => "",
+            Reach::Family => "f",
+            Reach::Exact => "a",
+        };
+        write!(f, "sm_{}{}{suffix}", self.target.major, self.target.minor)
+    }
 }
 
 impl Header {
@@ -83,22 +113,26 @@ impl Header {
     }
 }
 
-/// The module for a GPU of this compute capability: the newest architecture among those that run there.
+/// The modules for a GPU of this compute capability. First that of the newest architecture among those that newer GPUs take
+/// as well: it has the kernels for all GPUs. Then those for this GPU alone, with kernels of their own.
 ///
 /// # Errors
-/// None runs there, or the header of one cannot be read.
-pub fn choose<'a>(modules: &[(u32, &'a str)], capability: Version) -> Result<(Header, &'a str), Error> {
+/// None of the first kind runs there, or the header of one cannot be read.
+pub fn choose<'a>(modules: &[(u32, &'a str)], capability: Version) -> Result<Vec<(Header, &'a str)>, Error> {
     let mut best: Option<(Header, &str)> = None;
+    let mut alone = Vec::new();
     for &(architecture, text) in modules {
         let header = Header::of(text).ok_or_else(|| Error::Ptx {
             problem: format!("the kernels' PTX for architecture {architecture} has no readable header"),
         })?;
         let better = best.is_none_or(|(other, _)| other.target <= header.target);
-        if header.runs_on(capability) && better {
-            best = Some((header, text));
+        match header.runs_on(capability) {
+            true if header.reach == Reach::Exact => alone.push((header, text)),
+            true if better => best = Some((header, text)),
+            _ => {}
         }
     }
-    best.ok_or_else(|| Error::Ptx {
+    let best = best.ok_or_else(|| Error::Ptx {
         problem: if modules.is_empty() {
             "this program was built without the kernels' PTX".to_owned()
         } else {
@@ -109,7 +143,8 @@ pub fn choose<'a>(modules: &[(u32, &'a str)], capability: Version) -> Result<(He
                 there.join(", ")
             )
         },
-    })
+    })?;
+    Ok([best].into_iter().chain(alone).collect())
 }
 
 /// A module in parts, so that a driver need not compile all kernels to run one.
@@ -143,6 +178,12 @@ impl Parts {
     pub fn module(&self, entry: &str) -> Result<String, Error> {
         let kernel = self.kernels.get(entry).ok_or_else(|| no_kernel(entry))?;
         Ok(format!("{}{kernel}", self.common))
+    }
+
+    /// Whether it has a kernel of this name.
+    #[must_use]
+    pub fn has(&self, entry: &str) -> bool {
+        self.kernels.contains_key(entry)
     }
 
     /// The kernel with the shortest text, to see whether a driver takes this PTX at all.
@@ -184,7 +225,7 @@ fn length(kernel: &str) -> usize {
     at
 }
 
-fn no_kernel(entry: &str) -> Error {
+pub(super) fn no_kernel(entry: &str) -> Error {
     Error::Ptx { problem: format!("the kernels' PTX has no kernel {entry}") }
 }
 
@@ -247,8 +288,10 @@ mod tests {
         assert_eq!(header.version, Version::new(7, 4));
         assert_eq!((header.target, header.reach), (Version::new(8, 0), Reach::Newer));
         assert_eq!(Header::of(SM_90A).unwrap().reach, Reach::Exact);
+        assert_eq!(Header::of(SM_90A).unwrap().to_string(), "sm_90a");
         let blackwell = Header::of(".version 8.8\n.target sm_120f\n").unwrap();
         assert_eq!((blackwell.target, blackwell.reach), (Version::new(12, 0), Reach::Family));
+        assert_eq!(blackwell.to_string(), "sm_120f");
         for text in [
             "",
             ".version 7.4",
@@ -286,16 +329,18 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_module_that_runs_there_is_chosen() {
+    fn the_newest_module_and_those_for_the_gpu_alone_are_chosen() {
+        let targets = |modules: &[(u32, &'static str)], major, minor| {
+            let chosen = choose(modules, Version::new(major, minor)).unwrap();
+            chosen.iter().map(|(header, _)| header.target).collect::<Vec<_>>()
+        };
         let modules = [(80, SM_80), (90, SM_90A)];
-        let chosen =
-            |major, minor| choose(&modules, Version::new(major, minor)).map(|(header, _)| header.target);
-        assert_eq!(chosen(8, 0), Ok(Version::new(8, 0)));
-        assert_eq!(chosen(8, 9), Ok(Version::new(8, 0)));
-        assert_eq!(chosen(9, 0), Ok(Version::new(9, 0)));
-        assert_eq!(chosen(12, 0), Ok(Version::new(8, 0)), "sm_90a runs on 9.0 alone");
-        let plain = choose(&[(90, SM_90), (80, SM_80)], Version::new(12, 0)).unwrap();
-        assert_eq!(plain.0.target, Version::new(9, 0));
+        assert_eq!(targets(&modules, 8, 0), [Version::new(8, 0)]);
+        assert_eq!(targets(&modules, 8, 9), [Version::new(8, 0)]);
+        assert_eq!(targets(&modules, 9, 0), [Version::new(8, 0), Version::new(9, 0)]);
+        assert_eq!(targets(&modules, 12, 0), [Version::new(8, 0)], "sm_90a runs on 9.0 alone");
+        assert_eq!(targets(&[(90, SM_90), (80, SM_80)], 12, 0), [Version::new(9, 0)]);
+        assert!(choose(&[(90, SM_90A)], Version::new(9, 0)).is_err(), "it has not all kernels");
         let none = choose(&modules, Version::new(7, 5)).unwrap_err().to_string();
         assert!(none.contains("sm_80, sm_90") && none.contains("7.5"), "{none}");
         let empty = choose(&[], Version::new(8, 0)).unwrap_err().to_string();
@@ -332,7 +377,7 @@ mod tests {
 
     #[test]
     fn the_carried_modules_have_every_kernel_once() {
-        for &(_, text) in PTX_MODULES {
+        for &(_, text) in PTX_MODULES.iter() {
             let parts = Parts::of(text);
             assert_eq!(parts.kernels.len(), text.matches(".visible .entry").count());
             assert!(!parts.common.contains(".entry"));
@@ -347,7 +392,7 @@ mod tests {
 
     #[test]
     fn the_carried_modules_can_be_read() {
-        for &(architecture, text) in PTX_MODULES {
+        for &(architecture, text) in PTX_MODULES.iter() {
             let header = Header::of(text).unwrap();
             assert_eq!(header.target, Version::new(architecture / 10, architecture % 10));
             assert!(header.needed_cuda().is_some());

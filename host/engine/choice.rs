@@ -112,7 +112,7 @@ impl Choice {
 fn first_usable_gpu() -> Result<GpuInfo, crate::cuda::Error> {
     let mut first_reason = None;
     for gpu in cuda_devices()? {
-        match gpu.module() {
+        match gpu.modules() {
             Ok(_) => return Ok(gpu),
             Err(reason) => first_reason = first_reason.or(Some(reason)),
         }
@@ -138,7 +138,7 @@ impl Device {
         let unusable = |reason: String| Error::Unusable { device: self.to_string(), reason };
         let gpus = cuda_devices().map_err(|reason| unusable(reason.to_string()))?;
         match gpus.get(index) {
-            Some(gpu) => gpu.module().map(|_| ()).map_err(|reason| unusable(reason.to_string())),
+            Some(gpu) => gpu.modules().map(|_| ()).map_err(|reason| unusable(reason.to_string())),
             None => {
                 let missing = crate::cuda::Error::NoSuchGpu { index, count: gpus.len() };
                 Err(unusable(missing.to_string()))

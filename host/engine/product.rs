@@ -11,7 +11,7 @@
 
 use cuda_std::{Global, GlobalMut, Kernel};
 use kernels::dense;
-use kernels::matmul::{bf16, split_k, tensor_core, tf32x3, tiled, warp_tiled};
+use kernels::matmul::{bf16, split_k, tensor_core, tf32x3, tiled, warp_tiled, wgmma};
 
 use super::{Activation, Layout, Precision};
 use crate::cuda::Version;
@@ -46,6 +46,8 @@ pub(super) enum Way {
     Tf32,
     /// Three products of operands of 11 bits: as good as fp32.
     Tf32x3,
+    /// The same by warpgroups, which compute capability 9.0 alone has.
+    Wgmma,
     /// Operands of 8 bits.
     Bf16,
 }
@@ -72,24 +74,33 @@ const TABLE: [Row; 2] = [
 /// their data sheets they compute seven times as fast as fused multiply-adds (H200: 494 TFLOP/s, tf32, to 67), so
 /// on 19 of 132 multiprocessors as fast as these on all.
 const TENSOR_CORE_TILES: usize = 19;
-/// With so many tiles three products of tf32 are the fastest for fp32. None while that and their error have not been measured
-/// on a GPU: the bound on it rests on how tensor cores are thought to add.
-const TF32X3_TILES: Option<usize> = None;
+/// With so many tiles three products of tf32 are the fastest for fp32: by warps, and by warpgroups where there are such. None
+/// while that and their error have not been measured on a GPU: the bound on it rests on how tensor cores are thought to add.
+const TF32X3_TILES: [Option<usize>; 2] = [None, None];
+/// The compute capability that has products of warpgroups.
+const HOPPER: Version = Version::new(9, 0);
 
 /// How tensor cores compute a product, if they do.
-fn way(precision: Precision, tf32x3_tiles: Option<usize>, [m, n, k]: [usize; 3]) -> Option<Way> {
+fn way(
+    precision: Precision,
+    [by_warps, by_warpgroups]: [Option<usize>; 2],
+    [m, n, k]: [usize; 3],
+) -> Option<Way> {
     let tiles = m.div_ceil(tensor_core::TILE) * n.div_ceil(tensor_core::TILE);
-    let (way, least_tiles, least_k) = match precision {
-        Precision::Fp32 => (Way::Tf32x3, tf32x3_tiles?, tf32x3::LEAST_K),
-        Precision::Tf32 => (Way::Tf32, TENSOR_CORE_TILES, 1),
-        Precision::Bf16 => (Way::Bf16, TENSOR_CORE_TILES, 1),
-    };
-    (tiles >= least_tiles && k >= least_k).then_some(way)
+    let fits = |least_tiles, least_k| tiles >= least_tiles && k >= least_k;
+    match precision {
+        Precision::Fp32 if by_warpgroups.is_some_and(|least| fits(least, wgmma::LEAST_K)) => Some(Way::Wgmma),
+        Precision::Fp32 => by_warps.filter(|&least| fits(least, tf32x3::LEAST_K)).map(|_| Way::Tf32x3),
+        Precision::Tf32 => fits(TENSOR_CORE_TILES, 1).then_some(Way::Tf32),
+        Precision::Bf16 => fits(TENSOR_CORE_TILES, 1).then_some(Way::Bf16),
+    }
 }
 
 /// The rung for an m × n product over k on a device of this architecture; the emulator has none, and takes the oldest.
 pub(super) fn rung(architecture: Option<Version>, precision: Precision, [m, n, k]: [usize; 3]) -> Rung {
-    if let Some(way) = way(precision, TF32X3_TILES, [m, n, k]) {
+    let [by_warps, by_warpgroups] = TF32X3_TILES;
+    let by_warpgroups = by_warpgroups.filter(|_| architecture == Some(HOPPER));
+    if let Some(way) = way(precision, [by_warps, by_warpgroups], [m, n, k]) {
         return Rung::TensorCores(way);
     }
     let [.., oldest] = &TABLE;
@@ -136,6 +147,12 @@ impl Rung {
                 &tf32x3::MATMUL_TF32X3_NT,
                 &tf32x3::MATMUL_TF32X3_TT,
             ],
+            Rung::TensorCores(Way::Wgmma) => [
+                &wgmma::MATMUL_WGMMA,
+                &wgmma::MATMUL_WGMMA_TN,
+                &wgmma::MATMUL_WGMMA_NT,
+                &wgmma::MATMUL_WGMMA_TT,
+            ],
             Rung::TensorCores(Way::Bf16) => {
                 [&bf16::MATMUL_BF16, &bf16::MATMUL_BF16_TN, &bf16::MATMUL_BF16_NT, &bf16::MATMUL_BF16_TT]
             }
@@ -154,6 +171,7 @@ impl Rung {
             Rung::Tiled => tiled::grid(m, n),
             Rung::SplitK { splits } => split_k::grid(m, n, splits),
             Rung::WarpTiled => warp_tiled::grid(m, n),
+            Rung::TensorCores(Way::Wgmma) => wgmma::grid(m, n),
             Rung::TensorCores(_) => tensor_core::grid(m, n),
         }
     }
@@ -179,6 +197,11 @@ impl Rung {
                 &dense::tensor_core::DENSE_TF32X3_IDENTITY,
                 &dense::tensor_core::DENSE_TF32X3_RELU,
                 &dense::tensor_core::DENSE_TF32X3_SIGMOID,
+            ],
+            Rung::TensorCores(Way::Wgmma) => [
+                &dense::wgmma::DENSE_WGMMA_IDENTITY,
+                &dense::wgmma::DENSE_WGMMA_RELU,
+                &dense::wgmma::DENSE_WGMMA_SIGMOID,
             ],
             Rung::TensorCores(Way::Bf16) => [
                 &dense::tensor_core::DENSE_BF16_IDENTITY,
@@ -207,11 +230,9 @@ pub(super) fn layer_finish(activation: Activation) -> &'static LayerFinish {
 mod tests {
     use super::*;
 
-    const HOPPER: Option<Version> = Some(Version::new(9, 0));
-
     #[test]
     fn shapes_take_the_rung_that_fills_a_gpu() {
-        let rung_of = |shape| rung(HOPPER, Precision::Fp32, shape);
+        let rung_of = |shape| rung(Some(HOPPER), Precision::Fp32, shape);
         assert_eq!(rung_of([4096, 4096, 4096]), Rung::WarpTiled);
         assert_eq!(rung_of([64, 1000, 1000]), Rung::SplitK { splits: 14 });
         assert_eq!(rung_of([700, 700, 60]), Rung::SplitK { splits: 1 });
@@ -226,7 +247,7 @@ mod tests {
 
     #[test]
     fn tensor_cores_are_for_callers_who_accept_them_and_products_that_fill_them() {
-        let everywhere = [None, Some(Version::new(8, 0)), HOPPER];
+        let everywhere = [None, Some(Version::new(8, 0)), Some(HOPPER)];
         for architecture in everywhere {
             let rung_of = |precision, shape| rung(architecture, precision, shape);
             assert_eq!(rung_of(Precision::Tf32, [4096, 4096, 4096]), Rung::TensorCores(Way::Tf32));
@@ -247,9 +268,14 @@ mod tests {
         for k in 0..10_000 {
             let as_accurate = tf32x3::depth(k) <= k;
             assert_eq!(as_accurate, k >= tf32x3::LEAST_K, "{k}");
-            let taken = way(Precision::Fp32, Some(1), [1, 1, k]);
-            assert_eq!(taken, as_accurate.then_some(Way::Tf32x3), "{k}");
-            assert_eq!(way(Precision::Fp32, None, [10_000, 10_000, k]), None);
+            let by_warps = way(Precision::Fp32, [Some(1), None], [1, 1, k]);
+            assert_eq!(by_warps, as_accurate.then_some(Way::Tf32x3), "{k}");
+            let as_accurate = wgmma::depth(k) <= k;
+            assert_eq!(as_accurate, k >= wgmma::LEAST_K, "{k}");
+            let by_warpgroups = way(Precision::Fp32, [None, Some(1)], [1, 1, k]);
+            assert_eq!(by_warpgroups, as_accurate.then_some(Way::Wgmma), "{k}");
+            assert_eq!(way(Precision::Fp32, [Some(1); 2], [1, 1, k]), by_warpgroups.or(by_warps), "{k}");
+            assert_eq!(way(Precision::Fp32, [None; 2], [10_000, 10_000, k]), None);
         }
     }
 
@@ -260,7 +286,7 @@ mod tests {
         for m in sides {
             for n in sides {
                 for k in [1, 60, 128, 1000, 5000] {
-                    let everywhere = [None, Some(Version::new(8, 0)), Some(Version::new(8, 9)), HOPPER];
+                    let everywhere = [None, Some(Version::new(8, 0)), Some(Version::new(8, 9)), Some(HOPPER)];
                     for architecture in everywhere {
                         let splits = split(rung(architecture, Precision::Fp32, [m, n, k]));
                         assert_eq!(splits, split_k::splits(m, n, k), "{m} {n} {k}");

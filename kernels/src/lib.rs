@@ -28,11 +28,13 @@
 //! | [`matmul::warp_tiled`] | a tile a warp, 128 elements a thread; operands transposed on the way |
 //! | [`matmul::tensor_core`] | tensor cores, on operands rounded to 11 bits |
 //! | [`matmul::tf32x3`] | three such products, as accurate as one of fp32 |
+//! | [`matmul::wgmma`] | the same by four warps together, from shared memory (compute capability 9.0a) |
 //! | [`matmul::bf16`] | operands rounded to 8 bits |
 //! | [`matmul::split_k`] | blocks along k, for products with few tiles |
 //! | [`dense::tiled`] | a layer of a network: bias and activation in the product's epilogue |
 //! | [`dense::warp_tiled`] | the same by the best rung |
 //! | [`dense::tensor_core`] | the same with the tensor cores |
+//! | [`dense::wgmma`] | the same by warpgroups |
 //! | [`dense::split_k`] | the same after a split product |
 //! | [`dense::network`] | three layers in one launch, for small networks |
 //! | [`training::fours`] | four elements a thread |

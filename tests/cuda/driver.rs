@@ -5,6 +5,7 @@ use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cuda_std::{Buffer, Device};
+use kernels::matmul::wgmma::MATMUL_WGMMA;
 use libloading::{Library, Symbol};
 use tilegrad::cuda::ptx::{self, choose};
 use tilegrad::cuda::{Error, Gpu, cuda_devices};
@@ -307,31 +308,34 @@ pub fn threads_share_a_gpu() {
     assert!(driver.report().is_clean(), "{:?}", driver.report());
 }
 
-pub fn the_module_is_the_one_for_the_gpu_that_the_driver_tells_of() {
+pub fn the_modules_are_those_for_the_gpu_that_the_driver_tells_of() {
     let driver = simulated();
     let [sm_80, sm_90a, sm_100f] =
         ["sm_80", "sm_90a", "sm_100f"].map(|target| format!(".version 8.8\n.target {target}\n"));
     let modules = [(80, sm_80.as_str()), (90, sm_90a.as_str()), (100, sm_100f.as_str())];
-    // "a" runs on its own architecture alone, "f" on newer ones of its family, the others on all newer ones.
+    // "a" has kernels of its own for that architecture alone, "f" runs on newer ones of its family, the others on all newer ones.
     for (capability, of_all, of_newer) in [
-        (80, Some(80), None),
-        (89, Some(80), None),
-        (90, Some(90), Some(90)),
-        (100, Some(100), Some(100)),
-        (103, Some(100), Some(100)),
-        (120, Some(80), None),
+        (80, &[80][..], &[][..]),
+        (89, &[80], &[]),
+        (90, &[80, 90], &[]),
+        (100, &[100], &[100]),
+        (103, &[100], &[100]),
+        (120, &[80], &[]),
     ] {
         driver.restart(&format!("capability={capability}"));
         let gpu = cuda_devices().expect("there is a GPU").remove(0);
         let chosen = |modules| match choose(modules, gpu.capability) {
-            Ok((header, _)) => Some(10 * header.target.major + header.target.minor),
+            Ok(chosen) => {
+                chosen.iter().map(|(header, _)| 10 * header.target.major + header.target.minor).collect()
+            }
             Err(error) => {
                 let text = error.to_string();
                 assert!(text.contains("PTX for sm_90, sm_100, and none of that runs on"), "{text}");
-                None
+                Vec::new()
             }
         };
-        assert_eq!((chosen(&modules), chosen(&modules[1..])), (of_all, of_newer), "{capability}");
+        assert_eq!(chosen(&modules), of_all, "{capability}");
+        assert_eq!(chosen(&modules[1..]), of_newer, "{capability}");
         let none = choose(&[], gpu.capability).expect_err("there is none").to_string();
         assert!(none.contains("built without the kernels' PTX"), "{none}");
         let damaged = choose(&[(80, ".version 8\n.target sm_80\n")], gpu.capability);
@@ -339,4 +343,28 @@ pub fn the_module_is_the_one_for_the_gpu_that_the_driver_tells_of() {
             damaged.is_err_and(|error| error.to_string().contains("architecture 80 has no readable header"))
         );
     }
+}
+
+pub fn kernels_for_one_architecture_are_refused_elsewhere() {
+    let driver = simulated();
+    let run = |script: &str| {
+        driver.restart(script);
+        let gpu = Gpu::open(0)?;
+        let entry = MATMUL_WGMMA.entry();
+        let has = gpu.has(entry);
+        let (a, b) = (gpu.upload(&[1.0, 2.0])?, gpu.upload(&[3.0, 4.0])?);
+        let mut c = gpu.allocate(1)?;
+        // SAFETY: a product of one row and one column over two.
+        let launched = unsafe { gpu.launch(&MATMUL_WGMMA, [1; 3], (1, 1, 2, &a, &b, &mut c)) };
+        assert_eq!(launched.is_ok(), has, "{script}");
+        launched.and_then(|()| gpu.download(&c))
+    };
+    assert_eq!(run("capability=90"), Ok(vec![11.0]));
+    // PTX for sm_90a came with CUDA 12.0.
+    for script in ["capability=80", "capability=89", "capability=100", "capability=90 version=11080"] {
+        let refused =
+            run(script).expect_err("another architecture, or a driver that does not know it").to_string();
+        assert!(refused.contains("kernel matmul_wgmma is for sm_90a alone"), "{script}: {refused}");
+    }
+    assert!(driver.report().is_clean(), "{:?}", driver.report());
 }

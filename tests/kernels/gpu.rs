@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use cuda_std::Device;
 use kernel_suite::checks::{self, Check};
 use kernel_suite::{Data, Rig, simulated};
 use libtest_mimic::Trial;
@@ -30,11 +31,14 @@ pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
     for check in checks::all::<Gpu>() {
         for data in Data::ALL {
             trials.push(match &gpu {
+                Ok(gpu) if !gpu.has(check.kernel) => {
+                    ignored(&check, data, name, format!("{} has no PTX with this kernel", gpu.info().name))
+                }
                 Ok(gpu) => {
                     let device = gpu.clone();
                     trial(name, &check, data, results, move || Ok(Rig { device, guard: GUARD }))
                 }
-                Err(reason) => ignored(&check, data, reason.to_string()),
+                Err(reason) => ignored(&check, data, name, reason.to_string()),
             });
         }
     }
@@ -48,7 +52,7 @@ pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
 }
 
 /// A test that is reported as ignored, and fails where it is run all the same (`--ignored`).
-fn ignored(check: &Check<Gpu>, data: Data, reason: String) -> Trial {
-    Trial::test(format!("{}/{}/{GPU}", check.kernel, data.name()), || Err(reason.into()))
+fn ignored(check: &Check<Gpu>, data: Data, name: &str, reason: String) -> Trial {
+    Trial::test(format!("{}/{}/{name}", check.kernel, data.name()), || Err(reason.into()))
         .with_ignored_flag(true)
 }

@@ -21,6 +21,10 @@ const TF32: &[&str] = &["matmul_tf32", "matmul_tf32_tn", "matmul_tf32_nt", "matm
 const TF32_ALONG_K: &[&str] = &["matmul_tf32", "matmul_tf32_nt", "matmul_tf32_tt"];
 const TF32_ALONG_LINES: &[&str] = &["matmul_tf32", "matmul_tf32_tn", "matmul_tf32_tt"];
 const TF32X3: &[&str] = &["matmul_tf32x3", "matmul_tf32x3_tn", "matmul_tf32x3_nt", "matmul_tf32x3_tt"];
+const WGMMA: &[&str] = &["matmul_wgmma", "matmul_wgmma_tn", "matmul_wgmma_nt", "matmul_wgmma_tt"];
+const WGMMA_ALONG_K: &[&str] = &["matmul_wgmma", "matmul_wgmma_nt", "matmul_wgmma_tt"];
+const WGMMA_ALONG_LINES: &[&str] = &["matmul_wgmma", "matmul_wgmma_tn", "matmul_wgmma_tt"];
+const DENSE_WGMMA: &[&str] = &["dense_wgmma_identity", "dense_wgmma_relu", "dense_wgmma_sigmoid"];
 const BF16: &[&str] = &["matmul_bf16", "matmul_bf16_tn", "matmul_bf16_nt", "matmul_bf16_tt"];
 const DENSE_TENSOR_CORE: &[&str] = &[
     "dense_tf32_identity",
@@ -973,6 +977,164 @@ pub const GROUPS: &[Group] = &[
         mistakes: &[["B not transposed", "[m, n, k], [false, true], a", "[m, n, k], [false, false], a"]],
     },
     Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: WGMMA,
+        mistakes: &[
+            ["barrier dropped", "        thread::sync_threads();\n", ""],
+            ["writes not fenced", "        fence_proxy_async();\n", ""],
+            [
+                "writes fenced after the barrier",
+                "fence_proxy_async();\n        thread::sync_threads();",
+                "thread::sync_threads();\n        fence_proxy_async();",
+            ],
+            ["registers not fenced", "        wgmma_fence(&mut sums);\n", ""],
+            ["products not committed", "        wgmma_commit();\n", ""],
+            ["products not waited for", "        wgmma_wait(&mut sums, [big, small].as_flattened());\n", ""],
+            ["slot in use is filled", "fill(slots, slot(tile + 1),", "fill(slots, slot(tile),"],
+            ["one slot for all tiles", "tile as usize % SLOTS * SLOT", "0"],
+            ["slots overlap", "tile as usize % SLOTS * SLOT", "tile as usize % SLOTS * VALUES"],
+            ["the slot before", "let this = slot(tile);", "let this = slot(tile + 1);"],
+            ["parts of B swapped", "let [b_big, b_small]", "let [b_small, b_big]"],
+            ["large part of B twice", "parts(b_chunks[x])[1]", "parts(b_chunks[x])[0]"],
+            ["parts of A swapped", "let [big, small] = fragments", "let [small, big] = fragments"],
+            [
+                "small part of A lost",
+                "wgmma_m64n128k8(&mut sums, step > 0, small[step], slots, b_big, step * STEP);\n",
+                "",
+            ],
+            [
+                "small part of B lost",
+                "wgmma_m64n128k8(&mut sums, true, big[step], slots, b_small, step * STEP);\n",
+                "",
+            ],
+            [
+                "large parts lost",
+                "wgmma_m64n128k8(&mut sums, true, big[step], slots, b_big, step * STEP);\n",
+                "",
+            ],
+            ["each step begins anew", "step > 0, small", "false, small"],
+            ["first step lost", "step > 0, small", "step > 1, small"],
+            [
+                "large products begin anew",
+                "true, big[step], slots, b_big",
+                "step > 0, big[step], slots, b_big",
+            ],
+            ["first step of B for all", "big[step], slots, b_big, step * STEP", "big[step], slots, b_big, 0"],
+            ["first step of A for all", "big[step], slots, b_big", "big[0], slots, b_big"],
+            ["only the last sum", "+= sums[j][element]", "= sums[j][element]"],
+            ["tail of k lost", "let tiles = k.div_ceil(TILE_K) as u32;", "let tiles = (k / TILE_K) as u32;"],
+            ["no zeros beyond k", "[[0.0; V]; LINES]", "[[1.0; V]; LINES]"],
+            [
+                "one by one beyond k",
+                "if l + y < k {\n                        for x",
+                "if true {\n                        for x",
+            ],
+            [
+                "tail of four lost",
+                "if l + y < k {\n                        for x",
+                "if l + V <= k {\n                        for x",
+            ],
+            [
+                "one by one not clamped",
+                "self.operand.value((line + x * self.next).min(lines - 1), l + y)",
+                "self.operand.value(line + x * self.next, l + y)",
+            ],
+            ["always the first tile", "tile as usize * TILE_K + V", "0 * tile as usize + V"],
+            ["first tile twice", "share.load(1)", "share.load(0)"],
+            ["second tile for ever", "share.load(tile + 2)", "share.load(1)"],
+            ["lines in each other's places", "2 * chunk % GROUP +", "chunk % GROUP +"],
+            ["lines where nobody looks", "2 * chunk % GROUP + chunk / (GROUP / 2)", "chunk"],
+            ["stored as they are", "V * (chunk ^ (place % GROUP))", "V * chunk"],
+            ["A in another order", "V * (c ^ line)", "V * c"],
+            [
+                "the next quarter of A",
+                "step * (STEP / V) + matrix / 2",
+                "step * (STEP / V) + (matrix / 2 ^ 1)",
+            ],
+            ["second half of rows", "matrix % 2 * GROUP + line", "(matrix % 2 ^ 1) * GROUP + line"],
+            ["first warpgroup's rows", "(warp * WARP_ROWS + matrix", "(warp % 4 * WARP_ROWS + matrix"],
+            ["rows of C overlap", "line_of(warp * WARP_ROWS / GROUP,", "line_of(warp,"],
+            ["columns of C overlap", "line_of(0, 2 * (lane % QUAD))", "line_of(0, lane % QUAD)"],
+            ["rows of C not bounded", "store(&acc, [m, n]", "store(&acc, [m + 1, n]"],
+            ["rows of the first block", "lines: m, first: first_row", "lines: m, first: 0"],
+            ["columns of the first block", "lines: n, first: first_column", "lines: n, first: 0"],
+            [
+                "what is not finite stays",
+                "        again_if_not_finite(&acc, [m, n, k], place, [a, b], epilogue, c);\n",
+                "",
+            ],
+        ],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: WGMMA_ALONG_K,
+        mistakes: &[
+            ["beyond k", "if l < k {\n                    for x", "if true {\n                    for x"],
+            ["lines not clamped", "(line + x * self.next).min(lines - 1) * k", "(line + x * self.next) * k"],
+            ["the next line, not the next span", "(chunk, line, SPAN,", "(chunk, line, 1,"],
+            ["groups side by side", "line % V * GROUP + place_of(line)", "line"],
+            ["fours at any k", "if along_k && k.is_multiple_of(V)", "if along_k"],
+        ],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: WGMMA_ALONG_LINES,
+        mistakes: &[
+            ["not turned", "chunks[x][y] = values[x]", "chunks[y][x] = values[x]"],
+            [
+                "fours beyond k",
+                "if l + y < k {\n                        let",
+                "if true {\n                        let",
+            ],
+            ["fours not clamped", "let line = line.min(lines - V);\n", ""],
+            ["one span", "V * four / SPAN * SPAN + place_of", "place_of"],
+            [
+                "lines of a four side by side",
+                "place_of(V * four % SPAN), GROUP)",
+                "place_of(V * four % SPAN), 1)",
+            ],
+            ["fours of any line", "if !along_k && lines.is_multiple_of(V)", "if !along_k"],
+        ],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: &["matmul_wgmma"],
+        mistakes: &[["A transposed", "[m, n, k], [false, false], a", "[m, n, k], [true, false], a"]],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: &["matmul_wgmma_tn"],
+        mistakes: &[["A not transposed", "[m, n, k], [true, false], a", "[m, n, k], [false, false], a"]],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: &["matmul_wgmma_nt"],
+        mistakes: &[["B not transposed", "[m, n, k], [false, true], a", "[m, n, k], [false, false], a"]],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &[],
+        kernels: &["matmul_wgmma_tt"],
+        mistakes: &[["A not transposed", "[m, n, k], [true, true], a", "[m, n, k], [false, true], a"]],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &["matmul/wgmma.rs"],
+        kernels: WGMMA,
+        mistakes: &[
+            ["groups of the first span", "group / V * SPAN + V", "V"],
+            ["columns of the first span", "for four in 0..COLUMNS / V", "for four in 0..1"],
+            ["what is not finite, of another column", "bit / 4 % COLUMNS", "bit / 4 % GROUP"],
+            ["what is not finite, of another row", "place.row(i, bit / 2 % 2)", "place.row(i, 0)"],
+        ],
+    },
+    Group {
         file: "matmul/bf16.rs",
         users: &[],
         kernels: BF16,
@@ -1096,6 +1258,78 @@ pub const GROUPS: &[Group] = &[
             "Layer::<Sigmoid>::new(bias);\n    multiply::<Bf16, _>",
             "Layer::<Relu>::new(bias);\n    multiply::<Bf16, _>",
         ]],
+    },
+    Group {
+        file: "matmul/wgmma.rs",
+        users: &["dense/wgmma.rs"],
+        kernels: DENSE_WGMMA,
+        mistakes: &[
+            ["epilogue dropped", "[m, n], place, epilogue, c", "[m, n], place, Plain, c"],
+            ["epilogue of what is not finite", "[a, b], epilogue, c", "[a, b], Plain, c"],
+            ["barrier dropped", "        thread::sync_threads();\n", ""],
+            ["small part of B lost", "true, big[step], slots, b_small", "true, small[step], slots, b_small"],
+            ["weights of the first block", "lines: n, first: first_column", "lines: n, first: 0"],
+        ],
+    },
+    Group {
+        file: "matmul/tensor_core.rs",
+        users: &["matmul/wgmma.rs", "dense/wgmma.rs"],
+        kernels: DENSE_WGMMA,
+        mistakes: &[["bias of the first column", "epilogue.bias(column + x)", "epilogue.bias(column)"]],
+    },
+    Group {
+        file: "dense/wgmma.rs",
+        users: &[],
+        kernels: &["dense_wgmma_identity"],
+        mistakes: &[
+            ["an activation", "Layer::<Identity>", "Layer::<Relu>"],
+            [
+                "weights transposed",
+                "Layer::<Identity>::new(bias);\n    multiply([batch, units, inputs], [false, false]",
+                "Layer::<Identity>::new(bias);\n    multiply([batch, units, inputs], [false, true]",
+            ],
+            [
+                "operands swapped",
+                "Layer::<Identity>::new(bias);\n    multiply([batch, units, inputs], [false, false], input, weights",
+                "Layer::<Identity>::new(bias);\n    multiply([batch, units, inputs], [false, false], weights, input",
+            ],
+        ],
+    },
+    Group {
+        file: "dense/wgmma.rs",
+        users: &[],
+        kernels: &["dense_wgmma_relu"],
+        mistakes: &[
+            ["activation dropped", "Layer::<Relu>", "Layer::<Identity>"],
+            [
+                "weights transposed",
+                "Layer::<Relu>::new(bias);\n    multiply([batch, units, inputs], [false, false]",
+                "Layer::<Relu>::new(bias);\n    multiply([batch, units, inputs], [false, true]",
+            ],
+            [
+                "operands swapped",
+                "Layer::<Relu>::new(bias);\n    multiply([batch, units, inputs], [false, false], input, weights",
+                "Layer::<Relu>::new(bias);\n    multiply([batch, units, inputs], [false, false], weights, input",
+            ],
+        ],
+    },
+    Group {
+        file: "dense/wgmma.rs",
+        users: &[],
+        kernels: &["dense_wgmma_sigmoid"],
+        mistakes: &[
+            ["another activation", "Layer::<Sigmoid>", "Layer::<Relu>"],
+            [
+                "weights transposed",
+                "Layer::<Sigmoid>::new(bias);\n    multiply([batch, units, inputs], [false, false]",
+                "Layer::<Sigmoid>::new(bias);\n    multiply([batch, units, inputs], [false, true]",
+            ],
+            [
+                "operands swapped",
+                "Layer::<Sigmoid>::new(bias);\n    multiply([batch, units, inputs], [false, false], input, weights",
+                "Layer::<Sigmoid>::new(bias);\n    multiply([batch, units, inputs], [false, false], weights, input",
+            ],
+        ],
     },
     Group {
         file: "training/team.rs",

@@ -24,4 +24,4 @@ pub use ptx::{Entry, entries, finish};
 pub use sources::{source_hash, sources};
 
 /// The architectures that the kernels are compiled for.
-pub const ARCHITECTURES: [&str; 1] = ["sm_80"];
+pub const ARCHITECTURES: [&str; 2] = ["sm_80", "sm_90a"];

@@ -9,6 +9,9 @@ use cuda_std::memory::{
     cp_async, cp_async_commit, cp_async_or_zero, cp_async_wait_all, cp_async_wait_group, cp_async4,
     cp_async4_or_zero, dynamic_array, keep_loop, opaque,
 };
+use cuda_std::warpgroup::{
+    Accumulators, fence_proxy_async, wgmma_commit, wgmma_fence, wgmma_m64n128k8, wgmma_wait,
+};
 use cuda_std::{prelude::*, warp::FULL_MASK};
 
 const THREADS: u32 = 256;
@@ -120,6 +123,33 @@ pub unsafe fn matrices(x: Global<f32>, y: GlobalMut<f32>) {
     let [low, high] = warp::ldmatrix_x2_transposed(halves, lane % 16 * 4);
     let [other] = warp::ldmatrix_x1_transposed(halves, lane % 8 * 4);
     y.write4(4 * lane, warp::mma_m16n8k16_bf16(a, [low ^ other, high], product));
+}
+
+/// The tensor cores by warpgroups, with a tile of 16 KiB.
+#[kernel(block = [THREADS, 1, 1], shared = 16 << 10, arch = "sm_90a")]
+pub unsafe fn warpgroups(x: Global<f32>, y: GlobalMut<f32>) {
+    let tile = dynamic_array::<f32, { 4 << 10 }>(0);
+    let i = thread::thread_idx_x() as usize;
+    for word in (4 * i..4 << 10).step_by(4 * THREADS as usize) {
+        tile.write4(word, x.read4(word));
+    }
+    fence_proxy_async();
+    thread::sync_threads();
+    let a = [x.read4(4 * i)];
+    let (mut sums, mut others) = (Accumulators::new(), Accumulators::default());
+    wgmma_fence(&mut sums);
+    wgmma_fence(&mut others);
+    for k in (0..32).step_by(8) {
+        wgmma_m64n128k8(&mut sums, k > 0, a[0], tile, 0, k);
+    }
+    wgmma_m64n128k8(&mut others, false, a[0], tile, 0, 0);
+    wgmma_commit();
+    wgmma_wait(&mut sums, &a);
+    wgmma_wait(&mut others, &a);
+    for (four, other) in sums.values().into_iter().zip(others.values()) {
+        y.write4(4 * i, four);
+        y.write4(4 * i, other);
+    }
 }
 
 /// Atomics.

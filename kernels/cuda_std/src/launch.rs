@@ -79,6 +79,13 @@ pub trait Device: Sized + 'static {
         (0..times).try_for_each(|_| work(self))
     }
 
+    /// Whether this device has the kernel with this name in the PTX, which may be for one architecture alone:
+    /// [`Kernel::arch`]. The emulator has all.
+    fn has(&self, entry: &str) -> bool {
+        let _ = entry;
+        true
+    }
+
     /// Waits until all launched work is done.
     ///
     /// # Errors
@@ -160,13 +167,14 @@ pub struct Kernel<P> {
     block: [u32; 3],
     cooperative: bool,
     shared_bytes: usize,
+    arch: Option<&'static str>,
     body: fn(&P),
 }
 
 impl<P> Kernel<P> {
     /// For `#[kernel]`: a descriptor of a kernel.
     pub const fn new(path: &'static str, entry: &'static str, block: [u32; 3], body: fn(&P)) -> Self {
-        Kernel { path, entry, block, cooperative: false, shared_bytes: 0, body }
+        Kernel { path, entry, block, cooperative: false, shared_bytes: 0, arch: None, body }
     }
 
     /// For `#[kernel]`: the same kernel, with blocks that may wait for each other.
@@ -177,6 +185,17 @@ impl<P> Kernel<P> {
     /// For `#[kernel]`: the same kernel, with so many bytes of dynamic shared memory for each block.
     pub const fn dynamic_shared(self, bytes: usize) -> Self {
         Kernel { shared_bytes: bytes, ..self }
+    }
+
+    /// For `#[kernel]`: the same kernel, in the PTX for this architecture alone.
+    pub const fn only_for(self, arch: &'static str) -> Self {
+        Kernel { arch: Some(arch), ..self }
+    }
+
+    /// The only architecture whose PTX has the kernel, such as `sm_90a`. None: that of every GPU has it. (The emulator runs
+    /// either.)
+    pub const fn arch(&self) -> Option<&'static str> {
+        self.arch
     }
 
     /// Bytes of dynamic shared memory of a block.

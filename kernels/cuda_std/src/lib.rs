@@ -46,6 +46,7 @@
 //! - threads that do not all come to a barrier, to the same one; lanes that do not agree on a warp's operation or its
 //!   mask, or take a value from a lane that takes no part;
 //! - `cp_async` copies that are used before they are waited for, by the rules of commit groups;
+//! - `wgmma` without its fences, of memory that is written before it was waited for, or not by all warps of a warpgroup;
 //! - threads that wait for what never comes, and blocks that wait for blocks which need not be running;
 //! - panics, and launches that every GPU refuses: too large a block or a grid, more than 48 KiB of shared arrays, or 163 KiB
 //!   with the dynamic ones.
@@ -63,8 +64,8 @@
 //!   release and the next barrier counts as released.
 //! - Three or more blocks that read an element before another writes it: two readers are remembered. With release and
 //!   acquire, a race with the third may be missed.
-//! - Fences, and atomics other than addition, load and store; generic addresses; clusters,
-//!   tensor maps, `wgmma`.
+//! - Fences but that for `wgmma`, and atomics other than addition, load and store; generic addresses; clusters,
+//!   tensor maps; of `wgmma` other shapes and layouts than [`warpgroup`]'s.
 //! - Shared arrays count against the limit when they are reached; on a GPU, all that the kernel mentions count.
 //! - Threads that have returned do not take part in a barrier on a GPU either; here their absence is a fault, because
 //!   `barrier.sync.aligned` wants whole warps. A shuffle from a lane that takes no part is a fault even if its
@@ -105,7 +106,7 @@ pub use launch::block_fits;
 #[cfg(not(target_arch = "nvptx64"))]
 pub use launch::{Arguments, Bind, Buffer, Device, Element, Kernel, Parameter, Parameters};
 
-pub use implementation::{memory, thread};
+pub use implementation::{memory, thread, warpgroup};
 pub use memory::{Global, GlobalMut, SharedArray};
 pub use word::Word;
 

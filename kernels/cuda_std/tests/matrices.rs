@@ -2,6 +2,10 @@
 
 mod support;
 
+use cuda_std::memory::dynamic_array;
+use cuda_std::warpgroup::{
+    Accumulators, fence_proxy_async, wgmma_commit, wgmma_fence, wgmma_m64n128k8, wgmma_wait,
+};
 use cuda_std::{Device, prelude::*};
 
 /// Words of a row in the tests' shared memory: 36 and not 32, so that 8 rows lie in different banks.
@@ -103,6 +107,57 @@ unsafe fn product_tf32(a: Global<f32>, b: Global<f32>, c: GlobalMut<f32>) {
     }
 }
 
+/// Columns of what `wgmma` multiplies, and the values of k that a tile for it has.
+const COLUMNS: usize = 128;
+const TILE_K: usize = 32;
+/// Two warpgroups, for 64 rows each.
+const THREADS: usize = 256;
+const ROWS: usize = THREADS / 2;
+/// Of k, what one `wgmma` multiplies.
+const STEP: usize = 8;
+/// The first word of the tests' array in shared memory, and that of the last tile in the array: together a multiple of 256.
+const FIRST: usize = 64;
+const LAST_TILE: usize = 3 * 256 - FIRST;
+const VALUES: usize = LAST_TILE + COLUMNS * TILE_K;
+
+/// C (128 × 128) = A₀ B₀ + A₁ B₁, without the first product unless `accumulate` is 1. A₀ and A₁ (128 × 8) stand side by side in `a`,
+/// B₀ and B₁ are of the tile Bᵀ (128 × 32) in `b`, from `first` and from `second` of k on.
+#[kernel(block = [THREADS as u32, 1, 1], shared = 4 * (FIRST + VALUES), arch = "sm_90a")]
+unsafe fn product_wgmma(
+    tile: u32,
+    first: u32,
+    second: u32,
+    accumulate: u32,
+    a: Global<f32>,
+    b: Global<f32>,
+    c: GlobalMut<f32>,
+) {
+    let shared = dynamic_array::<f32, VALUES>(FIRST);
+    let (tile, thread) = (tile as usize, thread::thread_idx_x() as usize);
+    for i in (thread..COLUMNS * TILE_K).step_by(THREADS) {
+        let (column, k) = (i / TILE_K, i % TILE_K);
+        shared.write(tile + 32 * column + 4 * ((k / 4) ^ (column % 8)) + k % 4, b.read(i));
+    }
+    fence_proxy_async();
+    thread::sync_threads();
+    let (row, quad) = (thread / 32 * 16 + thread % 32 / 4, thread % 4);
+    let a = [0, 1].map(|step| {
+        [(0, 0), (8, 0), (0, 4), (8, 4)]
+            .map(|(down, along)| a.read((row + down) * 2 * STEP + step * STEP + along + quad))
+    });
+    let mut sums = Accumulators::new();
+    wgmma_fence(&mut sums);
+    wgmma_m64n128k8(&mut sums, false, a[0], shared, tile, first as usize);
+    wgmma_m64n128k8(&mut sums, accumulate == 1, a[1], shared, tile, second as usize);
+    wgmma_commit();
+    wgmma_wait(&mut sums, &a);
+    for (j, four) in sums.values().into_iter().enumerate() {
+        for (i, value) in four.into_iter().enumerate() {
+            c.write((row + i / 2 * 8) * COLUMNS + 8 * j + 2 * quad + i % 2, value);
+        }
+    }
+}
+
 /// Numbers of either sign that are no integers, the same in every run.
 fn fractions(length: usize, step: usize) -> Vec<f32> {
     (0..length).map(|i| ((i * step + 3) as f32 * 0.618).fract() * 4.0 - 2.0).collect()
@@ -113,9 +168,15 @@ fn integers(length: usize, step: usize) -> Vec<f32> {
 }
 
 /// Fails unless `got` is C + A B, with A's and B's values rounded: integers exactly, others to 2 units of `f32`.
-fn check(got: &[f32], c: &[f32], k: usize, a: impl Fn(usize, usize) -> f32, b: impl Fn(usize, usize) -> f32) {
+fn check(
+    got: &[f32],
+    (c, columns): (&[f32], usize),
+    k: usize,
+    a: impl Fn(usize, usize) -> f32,
+    b: impl Fn(usize, usize) -> f32,
+) {
     for (i, &got) in got.iter().enumerate() {
-        let term = |l: usize| f64::from(a(i / 8, l)) * f64::from(b(l, i % 8));
+        let term = |l: usize| f64::from(a(i / columns, l)) * f64::from(b(l, i % columns));
         let exact = f64::from(c[i]) + (0..k).map(term).sum::<f64>();
         let size = f64::from(c[i]).abs() + (0..k).map(|l| term(l).abs()).sum::<f64>();
         let bound = if exact.fract() == 0.0 { 0.0 } else { size * f64::from(f32::EPSILON) };
@@ -133,7 +194,7 @@ fn products() {
             let operands = (&emulator.upload(&a).unwrap(), &emulator.upload(&b).unwrap());
             emulator.launch(&PRODUCT_BF16, [1, 1, 1], (operands.0, operands.1, &mut out)).unwrap();
             let got = emulator.download(&out).unwrap();
-            check(&got, &c, 16, |row, k| bf16(a[row * 16 + k]), |k, column| bf16(b[k * 8 + column]));
+            check(&got, (&c, 8), 16, |row, k| bf16(a[row * 16 + k]), |k, column| bf16(b[k * 8 + column]));
 
             let (a, b) = (numbers(128, 3), numbers(64, 13));
             let mut out = emulator.upload(&c).unwrap();
@@ -142,7 +203,49 @@ fn products() {
             let got = emulator.download(&out).unwrap();
             let (a, b) = (a.iter().map(|&x| float::to_tf32(x)), b.iter().map(|&x| float::to_tf32(x)));
             let (a, b): (Vec<f32>, Vec<f32>) = (a.collect(), b.collect());
-            check(&got, &c, 8, |row, k| a[row * 8 + k], |k, column| b[column * 8 + k]);
+            check(&got, (&c, 8), 8, |row, k| a[row * 8 + k], |k, column| b[column * 8 + k]);
+        }
+    }
+}
+
+#[test]
+fn products_of_warpgroups() {
+    // What the tensor cores see of a value: its last 13 bits are no part of tf32.
+    let seen = |x: f32| f32::from_bits(x.to_bits() & !0x1fff);
+    let zeros = [0.0; ROWS * COLUMNS];
+    for emulator in support::emulators() {
+        for numbers in [integers, fractions] {
+            let (a, b) = (numbers(ROWS * 2 * STEP, 5), numbers(COLUMNS * TILE_K, 7));
+            let operands = (&emulator.upload(&a).unwrap(), &emulator.upload(&b).unwrap());
+            for (tile, first, second) in [(192, 0, 8), (LAST_TILE, 8, 24), (448, 16, 16), (LAST_TILE, 24, 0)]
+            {
+                for accumulate in [0, 1] {
+                    let mut c = emulator.upload(&[f32::NAN; ROWS * COLUMNS]).unwrap();
+                    let arguments = (
+                        tile as u32,
+                        first as u32,
+                        second as u32,
+                        accumulate as u32,
+                        operands.0,
+                        operands.1,
+                        &mut c,
+                    );
+                    emulator.launch(&PRODUCT_WGMMA, [1, 1, 1], arguments).unwrap();
+                    let got = emulator.download(&c).unwrap();
+                    // Without the first product only the second step is left.
+                    let skipped = STEP * (1 - accumulate);
+                    check(
+                        &got,
+                        (&zeros, COLUMNS),
+                        STEP * (1 + accumulate),
+                        |row, l| seen(a[row * 2 * STEP + skipped + l]),
+                        |l, column| {
+                            let k = [first, second][(skipped + l) / STEP] + l % STEP;
+                            seen(b[column * TILE_K + k])
+                        },
+                    );
+                }
+            }
         }
     }
 }

@@ -8,6 +8,9 @@
 //! Places in the source are kept in 32 bits, which takes permissive provenance. What runs on rayon's pool is told by its
 //! name, and needs `-Zmiri-tree-borrows -Zmiri-ignore-leaks` as well, for the pool's own sake.
 
+use cuda_std::warpgroup::{
+    Accumulators, fence_proxy_async, wgmma_commit, wgmma_fence, wgmma_m64n128k8, wgmma_wait,
+};
 use cuda_std::{Buffer, Device, Emulator, Fault, Order, prelude::*};
 
 const SERIAL: Emulator =
@@ -101,6 +104,37 @@ fn copies_and_vectors() {
     let (x, mut y) = (SERIAL.upload(&x).unwrap(), SERIAL.allocate(8).unwrap());
     SERIAL.launch(&COPIES, [1, 1, 1], (&x, &mut y)).unwrap();
     assert_eq!(SERIAL.download(&y).unwrap(), [4.0, 5.0, 6.0, 7.0, 0.0, 1.0, 2.0, 3.0]);
+}
+
+/// A warpgroup multiplies, with no more of a tile than that takes: of each line 8 values of k.
+#[kernel(block = [128, 1, 1], shared = 4 * 128 * 32, arch = "sm_90a")]
+unsafe fn warpgroup(wait: u32, y: GlobalMut<f32>) {
+    let tile = memory::dynamic_array::<f32, { 128 * 32 }>(0);
+    let line = thread::thread_idx_x() as usize;
+    for chunk in [0, 1] {
+        tile.write4(32 * line + 4 * (chunk ^ (line % 8)), [line as f32; 4]);
+    }
+    fence_proxy_async();
+    thread::sync_threads();
+    let mut sums = Accumulators::new();
+    let a = [[(line / 32 + 1) as f32; 4]];
+    wgmma_fence(&mut sums);
+    wgmma_m64n128k8(&mut sums, false, a[0], tile, 0, 0);
+    wgmma_commit();
+    if wait == 1 {
+        wgmma_wait(&mut sums, &a);
+        y.write(line, sums.values()[line % 16][1]);
+    }
+}
+
+#[test]
+fn products_of_a_warpgroup() {
+    let mut y = SERIAL.allocate(128).unwrap();
+    let left = text(SERIAL.launch(&WARPGROUP, [1, 1, 1], (0, &mut y)));
+    assert!(left.ends_with("thread (0,0,0): ended before wgmma was waited for"), "{left}");
+    SERIAL.launch(&WARPGROUP, [1, 1, 1], (1, &mut y)).unwrap();
+    let expected = (0..128).map(|i| 8 * (i / 32 + 1) * (i % 16 * 8 + i % 4 * 2 + 1));
+    assert!(SERIAL.download(&y).unwrap().into_iter().eq(expected.map(|sum| sum as f32)));
 }
 
 /// Elements of one, two and eight bytes.

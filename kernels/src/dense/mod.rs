@@ -5,3 +5,4 @@ pub mod split_k;
 pub mod tensor_core;
 pub mod tiled;
 pub mod warp_tiled;
+pub mod wgmma;

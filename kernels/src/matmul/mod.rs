@@ -12,3 +12,4 @@ pub mod tile;
 pub mod tiled;
 pub mod vectorised;
 pub mod warp_tiled;
+pub mod wgmma;

@@ -70,6 +70,16 @@ pub struct Operand {
 }
 
 impl Operand {
+    /// The value of a line at l.
+    ///
+    /// # Safety
+    /// The operand has that line, and l < k.
+    #[inline(always)]
+    pub unsafe fn value(self, line: usize, l: usize) -> f32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.source.read(if self.along_k { line * self.k + l } else { l * self.lines + line }) }
+    }
+
     /// Starts the copies of a tile of `lines` lines, from `start` on along k, into `tile` from `to` on; `thread` of
     /// `threads` starts its share. Zeros from `end` on.
     ///

@@ -68,11 +68,11 @@ pub const STEP: usize = 8;
 /// Steps of a tile.
 pub const STEPS: usize = TILE_K / STEP;
 /// Lines that a fragment has parts of.
-const GROUP: usize = 8;
+pub const GROUP: usize = 8;
 /// Lanes that share a line of a fragment.
-const QUAD: usize = 4;
+pub const QUAD: usize = 4;
 /// Lines whose order is changed together: V groups.
-const SPAN: usize = V * GROUP;
+pub const SPAN: usize = V * GROUP;
 /// Warps of a block, from top to bottom and from left to right.
 const WARPS: [usize; 2] = [2, 2];
 /// Rows and columns of a warp's part of C.
@@ -196,13 +196,13 @@ impl Way for Tf32 {
 /// Where line `line` of a group stands among the chunks of a span: two neighbours are half a span apart, so that what
 /// four lanes have of a row of C lies together.
 #[inline(always)]
-const fn chunk(line: usize) -> usize {
+pub const fn chunk(line: usize) -> usize {
     line / 2 + line % 2 * (GROUP / 2)
 }
 
 /// The line that group `group` has at `line`.
 #[inline(always)]
-const fn line_of(group: usize, line: usize) -> usize {
+pub const fn line_of(group: usize, line: usize) -> usize {
     group / V * SPAN + V * chunk(line) + group % V
 }
 
@@ -309,17 +309,6 @@ impl Tiles {
         }
         fragments
     }
-
-    /// The value of a line at l.
-    ///
-    /// # Safety
-    /// The operand has that line, and l < k.
-    #[inline(always)]
-    unsafe fn value(self, line: usize, l: usize) -> f32 {
-        let Operand { source, along_k, lines, k, .. } = self.operand;
-        // SAFETY: the caller's promise.
-        unsafe { source.read(if along_k { line * k + l } else { l * lines + line }) }
-    }
 }
 
 /// The slot of a tile.
@@ -347,9 +336,11 @@ unsafe fn copy([a, b]: [Tiles; 2], thread: usize, tile: u32) {
 
 /// Where a lane's elements are: of C's rows the i-th of `mma` and the upper or lower half, of its columns a four.
 #[derive(Clone, Copy)]
-struct Place {
-    row: usize,
-    column: usize,
+pub struct Place {
+    /// The lane's first row.
+    pub row: usize,
+    /// The lane's first column.
+    pub column: usize,
 }
 
 impl Place {
@@ -434,7 +425,7 @@ pub unsafe fn multiply<W: Way, E: Epilogue>(
     // SAFETY: the elements are this lane's alone.
     unsafe {
         store(&acc, [m, n], place, epilogue, c);
-        again_if_not_finite(&acc, [m, n, k], place, [a, b], epilogue, c);
+        again_if_not_finite(&acc, [m, n, k], place, [a.operand, b.operand], epilogue, c);
     }
 }
 
@@ -443,14 +434,14 @@ pub unsafe fn multiply<W: Way, E: Epilogue>(
 /// # Safety
 /// The elements are this lane's alone; the epilogue has n columns.
 #[inline(always)]
-unsafe fn store<E: Epilogue>(
-    acc: &Accumulators,
+pub unsafe fn store<E: Epilogue, const ROWS: usize, const COLUMNS: usize>(
+    acc: &[[[f32; 4]; COLUMNS]; ROWS],
     [m, n]: [usize; 2],
     place: Place,
     epilogue: E,
     c: GlobalMut<f32>,
 ) {
-    for four in 0..WARP_TILE / GROUP / V {
+    for four in 0..COLUMNS / V {
         for next in 0..2 {
             let column = place.column(four * V, next);
             let mut bias = [0.0; V];
@@ -460,7 +451,7 @@ unsafe fn store<E: Epilogue>(
                     bias[x] = unsafe { epilogue.bias(column + x) };
                 }
             }
-            for i in 0..acc.len() {
+            for i in 0..ROWS {
                 for half in 0..2 {
                     let row = place.row(i, half);
                     let mut values = [0.0; V];
@@ -482,27 +473,29 @@ unsafe fn store<E: Epilogue>(
 /// # Safety
 /// As `store`.
 #[inline(always)]
-unsafe fn again_if_not_finite<E: Epilogue>(
-    acc: &Accumulators,
+pub unsafe fn again_if_not_finite<E: Epilogue, const ROWS: usize, const COLUMNS: usize>(
+    acc: &[[[f32; 4]; COLUMNS]; ROWS],
     [m, n, k]: [usize; 3],
     place: Place,
-    [a, b]: [Tiles; 2],
+    [a, b]: [Operand; 2],
     epilogue: E,
     c: GlobalMut<f32>,
 ) {
     // A bit for each element, so that one piece of code is there for all.
     let mut elements = 0_u128;
-    for i in 0..acc.len() {
-        for j in 0..acc[i].len() {
+    for i in 0..ROWS {
+        for j in 0..COLUMNS {
             for element in 0..4 {
-                elements |= u128::from(!acc[i][j][element].is_finite()) << (32 * i + 4 * j + element);
+                let bit = 4 * (COLUMNS * i + j) + element;
+                elements |= u128::from(!acc[i][j][element].is_finite()) << bit;
             }
         }
     }
     while elements != 0 {
         let bit = elements.trailing_zeros() as usize;
         elements &= elements - 1;
-        let (row, column) = (place.row(bit / 32, bit / 2 % 2), place.column(bit / 4 % GROUP, bit % 2));
+        let (i, j) = (bit / (4 * COLUMNS), bit / 4 % COLUMNS);
+        let (row, column) = (place.row(i, bit / 2 % 2), place.column(j, bit % 2));
         if row < m && column < n {
             let mut sum = 0.0;
             // SAFETY: the row and the column are inside C, l < k, and the element is this lane's.

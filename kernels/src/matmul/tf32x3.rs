@@ -63,7 +63,7 @@ const KEPT: u32 = !0x1fff;
 
 /// a₁ and a₂. Of ∞ and NaN, and of what rounds up to ∞, a₂ is not finite.
 #[inline(always)]
-fn parts<const N: usize>(values: [f32; N]) -> [[f32; N]; 2] {
+pub fn parts<const N: usize>(values: [f32; N]) -> [[f32; N]; 2] {
     let big = values.map(|x| f32::from_bits(half_up(x).to_bits() & KEPT));
     let mut small = values;
     for i in 0..N {

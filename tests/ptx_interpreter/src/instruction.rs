@@ -1,5 +1,7 @@
 //! Instructions in the form in which they run, and what text they come from.
 
+use std::sync::Arc;
+
 use crate::lanes::{
     self, Long1, Long2, Long3, LongByWord, LongField, Narrow, Predicate2, TestLongs, TestWords, Widen1,
     Widen2, Word1, Word2, Word3,
@@ -46,6 +48,25 @@ pub enum Product {
     Tf32,
     /// `m16n8k16` of bf16.
     Bf16,
+}
+
+/// D = A B, or A B + D, of a warpgroup: `wgmma.mma_async` of `m64n128k8` of tf32.
+pub struct WarpgroupProduct {
+    pub d: [Word; 64],
+    pub a: [Word; 4],
+    /// The matrix descriptor of B.
+    pub b: Long,
+    /// Whether D is added.
+    pub adds: Predicate,
+}
+
+/// What the warps of a warpgroup do together.
+pub enum Warpgroup {
+    Fence,
+    Product(Arc<WarpgroupProduct>),
+    Commit,
+    /// For all but so many of the latest groups.
+    Wait(u32),
 }
 
 /// What an atomic operation adds.
@@ -155,6 +176,9 @@ pub enum Kind {
         b: [Word; 2],
         c: [Word; 4],
     },
+    Warpgroup(Warpgroup),
+    /// `fence.proxy.async`
+    ProxyFence,
     /// To the instruction of this number.
     Branch(u32),
     Exit,
@@ -423,10 +447,7 @@ impl Decoder<'_, '_> {
             "cp.async.ca.shared.global" | "cp.async.cg.shared.global" => self.copy()?,
             "cp.async.commit_group" => Kind::CopyCommit,
             "cp.async.wait_all" => Kind::CopyWait(None),
-            "cp.async.wait_group" => {
-                let groups = self.operand(0)?;
-                Kind::CopyWait(Some(groups.parse().map_err(|_| format!("{groups} is no number of groups"))?))
-            }
+            "cp.async.wait_group" => Kind::CopyWait(Some(self.groups()?)),
             "bar.sync" | "barrier.sync.aligned"
                 if self.operand(0)? == "0" && self.text.operands.len() == 1 =>
             {
@@ -442,6 +463,11 @@ impl Decoder<'_, '_> {
             }
             "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32" => self.product(Product::Tf32)?,
             "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32" => self.product(Product::Bf16)?,
+            "wgmma.fence.sync.aligned" => Kind::Warpgroup(Warpgroup::Fence),
+            "wgmma.mma_async.sync.aligned.m64n128k8.f32.tf32.tf32" => self.warpgroup_product()?,
+            "wgmma.commit_group.sync.aligned" => Kind::Warpgroup(Warpgroup::Commit),
+            "wgmma.wait_group.sync.aligned" => Kind::Warpgroup(Warpgroup::Wait(self.groups()?)),
+            "fence.proxy.async" | "fence.proxy.async.shared::cta" => Kind::ProxyFence,
             "bra" | "bra.uni" => Kind::Branch(0),
             "ret" | "exit" => Kind::Exit,
             "trap" => Kind::Trap,
@@ -453,11 +479,16 @@ impl Decoder<'_, '_> {
     }
 
     fn arithmetic(&mut self, opcode: &str) -> Decoded<Option<Kind>> {
-        let halves = self.text.operands.first().is_some_and(|operand| operand.starts_with('{'));
-        if opcode == "mov.b32" && halves {
+        let halves =
+            |place: usize| self.text.operands.get(place).is_some_and(|operand| operand.starts_with('{'));
+        if opcode == "mov.b32" && halves(0) {
             self.are_results(0)?;
             let [low, high] = self.array(0)?;
             return Ok(Some(Kind::Halves { low, high, a: self.word(1)? }));
+        }
+        if opcode == "mov.b64" && halves(1) {
+            let [low, high] = self.array(1)?;
+            return Ok(Some(Kind::Widen2(lanes::pack, self.long_result(0)?, low, high)));
         }
         let kind = if let Some(does) = lanes::word1(opcode) {
             Kind::Word1(does, self.word_result(0)?, self.word(1)?)
@@ -515,6 +546,12 @@ impl Decoder<'_, '_> {
         Ok(Kind::Atomic { sum, old: self.word_result(0)?, to: self.global(1)?, value: self.word(2)? })
     }
 
+    /// The groups that a wait leaves alone.
+    fn groups(&self) -> Decoded<u32> {
+        let groups = self.operand(0)?;
+        groups.parse().map_err(|_| format!("{groups} is no number of groups"))
+    }
+
     fn copy(&mut self) -> Decoded<Kind> {
         let bytes = self.operand(2)?;
         let bytes = bytes.parse().map_err(|_| format!("{bytes} is no number of bytes"))?;
@@ -550,6 +587,22 @@ impl Decoder<'_, '_> {
             b: self.array(2)?,
             c: self.array(3)?,
         })
+    }
+
+    fn warpgroup_product(&mut self) -> Decoded<Kind> {
+        // Neither A nor B negated.
+        if self.text.operands.get(4..) != Some(&["1", "1"]) {
+            return Err(format!("{} is known here with scales of 1 only", self.text.opcode));
+        }
+        self.are_results(0)?;
+        self.are_results(1)?;
+        let product = WarpgroupProduct {
+            d: self.array(0)?,
+            a: self.array(1)?,
+            b: self.long(2)?,
+            adds: self.predicate(3)?,
+        };
+        Ok(Kind::Warpgroup(Warpgroup::Product(Arc::new(product))))
     }
 
     fn matrices(&mut self, shape: &str) -> Decoded<Kind> {

@@ -323,6 +323,11 @@ pub fn test_words(opcode: &str) -> Option<TestWords> {
     })
 }
 
+/// `mov.b64 a, {low, high}`
+pub fn pack(low: &Words, high: &Words) -> Longs {
+    std::array::from_fn(|lane| u64::from(low[lane]) | u64::from(high[lane]) << 32)
+}
+
 /// `setp` of 64-bit values.
 pub fn test_longs(opcode: &str) -> Option<TestLongs> {
     Some(match opcode.strip_prefix("setp.")? {

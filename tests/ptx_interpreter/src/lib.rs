@@ -6,12 +6,19 @@
 //! over a barrier are found without a GPU.
 //!
 //! The lanes of a warp run together as long as they are at the same instruction; of several groups the one that is foremost
-//! in the text goes first, so that they meet again. What needs several lanes (`shfl.sync`, `bar.sync`, `mma`, …) waits until
-//! all of them are at that very instruction, and it is a fault if they never are. Warps take turns at barriers.
+//! in the text goes first, so that they meet again. What needs several lanes (`shfl.sync`, `bar.sync`, `mma`, `wgmma`, …) waits
+//! until all of them are at that very instruction, and it is a fault if they never are. Warps take turns at barriers; those
+//! of a warpgroup do not wait for each other at `wgmma`, but have to do the same one after another.
 //!
 //! Faults are: an access outside an allocation, or not aligned; shared memory that nobody has written, that
 //! another warp has written or read since the last barrier, or to where a copy was not waited for; global memory that
 //! another block writes in the same launch; threads that end while others wait for them; traps.
+//!
+//! Of `wgmma` besides: B in shared memory that its writer did not follow with `fence.proxy.async`, and a barrier for other
+//! warps, or that is written before the product was waited for; no `wgmma.fence` since the last `wgmma.commit_group` or
+//! `wgmma.wait_group`; registers of A or D that were changed between the fence and the product, or between it and the
+//! wait; warps of a warpgroup that do not do the same; a warp that ends without a wait. D is a NaN from the product to the
+//! wait, when the sums are made.
 //!
 //! # Not imitated
 //! What ptxas makes of the text, and time. Only instructions that our kernels have, others that `cuda_std` has functions for,
@@ -23,6 +30,11 @@
 //! one there may be another. The tensor cores' sums are made in `f64`, approximate functions rounded to nearest, and NaNs have
 //! the host's bits. That lanes have ended that others wait for is a fault here; of shuffles and warps' barriers the manual
 //! allows it.
+//!
+//! Of `wgmma` there is `m64n128k8` of tf32 alone, with A in registers and B along k in the swizzle of 128 bytes. Every product
+//! takes until the wait for it. That its registers are written meanwhile shows where it changes them; that those of A are
+//! read, which the manual leaves open as well, does not. `fence.proxy.async` counts for all that its warp has written, whichever
+//! lanes come to it, and only that of the warp that wrote, though the manual allows it to the one that reads as well.
 
 mod instruction;
 mod lanes;
@@ -30,6 +42,7 @@ mod memory;
 mod module;
 mod registers;
 mod warp;
+mod warpgroup;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -41,6 +54,7 @@ use memory::{Heap, Party, Shared};
 pub use module::Module;
 use module::{Entry, SHARED_START};
 use warp::{Around, Launch, Stop, Warp, Wrong};
+use warpgroup::Warpgroups;
 
 /// Instructions of a warp's turn, in a launch whose blocks wait for each other.
 const TURN: u64 = 1 << 12;
@@ -236,6 +250,7 @@ struct Block {
     number: u32,
     warps: Vec<(Warp, Stop)>,
     shared: Shared,
+    warpgroups: Warpgroups,
 }
 
 impl Block {
@@ -247,9 +262,15 @@ impl Block {
         number: u32,
     ) -> Block {
         let threads: u32 = launch.threads.iter().product();
-        let warps = (0..threads.div_ceil(32))
-            .map(|warp| (Warp::new(entry, launch, index, warp, patience), Stop::Turn));
-        Block { index, number, warps: warps.collect(), shared: Shared::new(SHARED_START, shared_bytes) }
+        let count = threads.div_ceil(32);
+        let warps = (0..count).map(|warp| (Warp::new(entry, launch, index, warp, patience), Stop::Turn));
+        Block {
+            index,
+            number,
+            warps: warps.collect(),
+            shared: Shared::new(SHARED_START, shared_bytes, count),
+            warpgroups: Warpgroups::new(threads),
+        }
     }
 
     fn has_ended(&self) -> bool {
@@ -271,7 +292,8 @@ impl Block {
                 let number = order.of(place, count);
                 let (warp, stop) = &mut self.warps[number as usize];
                 if *stop == Stop::Turn {
-                    let mut around = Around { shared: &mut self.shared, heap, party, ran };
+                    let (shared, warpgroups) = (&mut self.shared, &mut self.warpgroups);
+                    let mut around = Around { shared, warpgroups, heap, party, ran };
                     *stop = warp.run(&entry.code, &mut around, turn).map_err(|wrong| (number, wrong))?;
                 }
             }
@@ -286,9 +308,18 @@ impl Block {
                     let at = self.warps[waiting].0.before();
                     return Err((waiting as u32, Wrong { at, lane: None, what }));
                 }
+                (None, Some(_), None) => return self.end(),
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// All warps have ended.
+    fn end(&self) -> Result<(), (u32, Wrong)> {
+        self.warpgroups.unfinished().map_or(Ok(()), |(warp, at)| {
+            let what = "the warp has ended without this, which another of its warpgroup has done".to_owned();
+            Err((warp, Wrong { at, lane: None, what }))
+        })
     }
 }
 
@@ -365,7 +396,7 @@ impl Device for Interpreter {
                 }
             })
             .collect();
-        let dynamic_shared = (SHARED_START + entry.static_shared).next_multiple_of(16);
+        let dynamic_shared = (SHARED_START + entry.static_shared).next_multiple_of(entry.dynamic_alignment);
         let shared_bytes = dynamic_shared - SHARED_START + kernel.shared_bytes() as u32;
         let launch = Launch { parameters: &parameters, grid, threads: kernel.block(), dynamic_shared };
         self.run((name, entry), &launch, shared_bytes, kernel.is_cooperative())

@@ -127,6 +127,8 @@ struct State {
     /// Who wrote it, and between which barriers.
     writer: u32,
     write_epoch: u32,
+    /// Fences of the writer's before that.
+    fences: u32,
     /// Who read it, and between which barriers.
     readers: Readers,
     read_epoch: u32,
@@ -139,6 +141,7 @@ impl State {
         copying: false,
         writer: 0,
         write_epoch: 0,
+        fences: 0,
         readers: Readers::Several,
         read_epoch: 0,
     };
@@ -149,15 +152,26 @@ pub struct Shared {
     start: u32,
     words: Vec<u32>,
     states: Vec<State>,
+    /// How many products on their way read each word.
+    reading: Vec<u32>,
+    /// When each warp had its fences for the tensor cores' way to read: between which barriers.
+    fences: Vec<Vec<u32>>,
     /// Barriers so far, from 1.
     pub epoch: u32,
 }
 
 impl Shared {
-    /// So many bytes from address `start` on, of unknown contents.
-    pub fn new(start: u32, bytes: u32) -> Shared {
+    /// So many bytes from address `start` on, of unknown contents, for a block of so many warps.
+    pub fn new(start: u32, bytes: u32, warps: u32) -> Shared {
         let words = bytes.div_ceil(4) as usize;
-        Shared { start, words: vec![UNKNOWN; words], states: vec![State::NEW; words], epoch: 1 }
+        Shared {
+            start,
+            words: vec![UNKNOWN; words],
+            states: vec![State::NEW; words],
+            reading: vec![0; words],
+            fences: vec![Vec::new(); warps as usize],
+            epoch: 1,
+        }
     }
 
     fn place(&self, what: &str, address: u32) -> Result<usize, String> {
@@ -203,6 +217,9 @@ impl Shared {
     /// Writes a word, or begins a copy to it.
     fn claim(&mut self, address: u32, warp: u32) -> Result<usize, String> {
         let index = self.place("a write", address)?;
+        if self.reading[index] > 0 {
+            return Err(format!("a write of shared memory at {address}, which wgmma still reads"));
+        }
         let epoch = self.epoch;
         let state = &mut self.states[index];
         if state.copying {
@@ -220,13 +237,14 @@ impl Shared {
             ));
         }
         (state.writer, state.write_epoch, state.written) = (warp, epoch, true);
+        state.fences = self.fences[warp as usize].len() as u32;
         Ok(index)
     }
 
     /// Writes a word.
     ///
     /// # Errors
-    /// It is not the block's, or another warp has read or written it since the last barrier.
+    /// It is not the block's, another warp has read or written it since the last barrier, or a product reads it.
     pub fn store(&mut self, address: u32, value: u32, warp: u32) -> Result<(), String> {
         let index = self.claim(address, warp)?;
         self.words[index] = value;
@@ -249,5 +267,42 @@ impl Shared {
         self.words[index] = value;
         let state = &mut self.states[index];
         (state.copying, state.writer, state.write_epoch) = (false, warp, self.epoch);
+        state.fences = self.fences[warp as usize].len() as u32;
+    }
+
+    /// What the warp has written so far may, after a barrier, be read by the tensor cores.
+    pub fn fence(&mut self, warp: u32) {
+        self.fences[warp as usize].push(self.epoch);
+    }
+
+    /// Begins to read a word by the tensor cores' own way: until the end nobody may write it.
+    ///
+    /// # Errors
+    /// As [`Shared::load`]; or its writer has had no fence since, or has had it since the last barrier.
+    pub fn begin_read(&mut self, address: u32, warp: u32) -> Result<(), String> {
+        self.load(address, warp)?;
+        let index = self.place("a read", address)?;
+        let State { writer, fences, .. } = self.states[index];
+        let fault = match self.fences[writer as usize].get(fences as usize) {
+            None => "which was written without fence.proxy.async",
+            Some(&epoch) if epoch == self.epoch && writer != warp => {
+                "which was written with fence.proxy.async, but without a barrier between"
+            }
+            Some(_) => {
+                self.reading[index] += 1;
+                return Ok(());
+            }
+        };
+        Err(format!("a read by wgmma of shared memory at {address}, {fault}"))
+    }
+
+    /// Ends what [`Shared::begin_read`] has begun: the word is read up to now.
+    ///
+    /// # Errors
+    /// As [`Shared::load`].
+    pub fn end_read(&mut self, address: u32, warp: u32) -> Result<u32, String> {
+        let index = self.place("a read", address)?;
+        self.reading[index] -= 1;
+        self.load(address, warp)
     }
 }

@@ -13,8 +13,8 @@ pub const SHARED_START: u32 = 1024;
 /// Shared arrays begin at multiples of this, unless they ask for more.
 const LEAST_ALIGNMENT: u32 = 16;
 
-/// A module.
-#[derive(Clone)]
+/// A module, or several put together.
+#[derive(Clone, Default)]
 pub struct Module {
     /// By name.
     pub(crate) kernels: HashMap<String, Arc<Entry>>,
@@ -28,6 +28,8 @@ pub struct Entry {
     pub code: Vec<Instruction>,
     /// Bytes of the shared arrays that it uses, from [`SHARED_START`] on.
     pub static_shared: u32,
+    /// The array behind them, of as many bytes as a launch says, begins at a multiple of this.
+    pub dynamic_alignment: u32,
     /// Threads of a block along each axis.
     pub threads: Option<[u32; 3]>,
     /// Widths of its parameters in bytes.
@@ -170,6 +172,7 @@ fn read_entry(
         labels: HashMap::new(),
         branches: Vec::new(),
         static_shared: 0,
+        dynamic_alignment: LEAST_ALIGNMENT,
         places: HashMap::new(),
     };
     let end = body.read(at + 1)?;
@@ -180,9 +183,10 @@ fn read_entry(
         let target = body.labels.get(&label).ok_or_else(|| bad(lines, line, "there is no such label"))?;
         body.code[instruction].kind = Kind::Branch(*target);
     }
-    let Body { registers, code, static_shared, .. } = body;
+    let Body { registers, code, static_shared, dynamic_alignment, .. } = body;
     let lines = Arc::clone(lines);
-    Ok((Entry { registers, code, static_shared, threads, parameters, lines }, end))
+    let entry = Entry { registers, code, static_shared, dynamic_alignment, threads, parameters, lines };
+    Ok((entry, end))
 }
 
 /// A kernel's body while it is read.
@@ -196,6 +200,7 @@ struct Body<'a> {
     /// The instruction, its label, and the line.
     branches: Vec<(usize, String, usize)>,
     static_shared: u32,
+    dynamic_alignment: u32,
     places: HashMap<String, u32>,
 }
 
@@ -228,6 +233,8 @@ impl Body<'_> {
                     }
                     if let Some((label, after)) = rest.split_once(':')
                         && !label.contains(char::is_whitespace)
+                        // `fence.proxy.async.shared::cta`
+                        && !after.starts_with(':')
                     {
                         self.labels.insert(label.to_owned(), self.code.len() as u32);
                         rest = after.trim_start();
@@ -273,11 +280,14 @@ impl Body<'_> {
             }
         };
         let text = Text::of(text);
-        let Body { registers, static_shared, places, .. } = self;
+        let Body { registers, static_shared, dynamic_alignment, places, .. } = self;
         let (arrays, parameters) = (self.arrays, self.parameters);
         let mut shared = |name: &str| {
             let Shared { alignment, bytes } = arrays.get(name)?;
-            let Some(bytes) = bytes else { return Some(Constant::DynamicShared) };
+            let Some(bytes) = bytes else {
+                *dynamic_alignment = (*dynamic_alignment).max(*alignment);
+                return Some(Constant::DynamicShared);
+            };
             let place = *places.entry(name.to_owned()).or_insert_with(|| {
                 let place = static_shared.next_multiple_of(*alignment);
                 *static_shared = place + bytes;

@@ -1,10 +1,11 @@
 //! A warp: 32 lanes, each at an instruction of its own; those at the same one run together.
 
-use crate::instruction::{Address, Instruction, Kind, Product, Shuffle, Sum};
+use crate::instruction::{Address, Instruction, Kind, Product, Shuffle, Sum, Warpgroup, WarpgroupProduct};
 use crate::lanes::{Longs, Words};
 use crate::memory::{Heap, Party, Shared};
 use crate::module::Entry;
 use crate::registers::{Constant, Long, Word};
+use crate::warpgroup::{Products, Step, Warpgroups};
 
 const ALL: u32 = u32::MAX;
 
@@ -66,6 +67,8 @@ pub struct Launch<'a> {
 pub struct Around<'a> {
     /// The block's shared memory.
     pub shared: &'a mut Shared,
+    /// What its warps have done together.
+    pub warpgroups: &'a mut Warpgroups,
     /// Global memory.
     pub heap: &'a mut Heap,
     /// Who the block is.
@@ -89,6 +92,8 @@ pub struct Warp {
     copies: Vec<Copy>,
     /// Groups of copies so far, of each lane.
     committed: Words,
+    /// Those of the warpgroup on their way.
+    products: Products,
     /// Instructions that it may still run.
     patience: u64,
 }
@@ -147,6 +152,7 @@ impl Warp {
             groups: vec![Group { at: 0, lanes: mask, waits: false }],
             copies: Vec::new(),
             committed: [0; 32],
+            products: Products::default(),
             patience,
         }
     }
@@ -155,7 +161,7 @@ impl Warp {
     pub fn run(&mut self, code: &[Instruction], around: &mut Around, turn: u64) -> Result<Stop, Wrong> {
         for _ in 0..turn {
             if self.groups.is_empty() {
-                return Ok(Stop::Ended);
+                return self.end();
             }
             let place = self.groups.iter().rposition(|group| !group.waits);
             let Some(place) = place else {
@@ -229,11 +235,14 @@ impl Warp {
                     return Err(wrong(format!("lanes {:#010x} are not in the mask", group.lanes & !needed)));
                 }
             }
-            self.execute(&instruction.kind, active, around).map_err(|(lane, what)| Wrong {
-                at: group.at,
-                lane: Some(lane),
-                what,
-            })?;
+            let done = match &instruction.kind {
+                _ if active == 0 => Ok(()),
+                Kind::Warpgroup(part) => {
+                    self.with_warpgroup(part, group.at, around).map_err(|what| (0, what))
+                }
+                kind => self.execute(kind, active, around),
+            };
+            done.map_err(|(lane, what)| Wrong { at: group.at, lane: Some(lane), what })?;
             self.groups[place].at += 1;
             if self.groups.len() > 1 {
                 self.gather();
@@ -243,6 +252,17 @@ impl Warp {
             }
         }
         Ok(Stop::Turn)
+    }
+
+    /// All lanes have come to the end.
+    fn end(&self) -> Result<Stop, Wrong> {
+        match self.products.first() {
+            None => Ok(Stop::Ended),
+            Some(at) => {
+                let what = "the warp ends and has not waited for this product".to_owned();
+                Err(Wrong { at, lane: None, what })
+            }
+        }
     }
 
     /// The instruction before the one that comes next.
@@ -286,7 +306,7 @@ impl Warp {
         Ok(match *kind {
             // `.aligned`, all of them: every thread of the warp.
             Kind::Barrier => Some(self.threads),
-            Kind::Product { .. } | Kind::LoadMatrices { .. } => Some(ALL),
+            Kind::Product { .. } | Kind::LoadMatrices { .. } | Kind::Warpgroup(_) => Some(ALL),
             Kind::WarpBarrier { mask: register }
             | Kind::Shuffle { mask: register, .. }
             | Kind::Ballot { mask: register, .. } => {
@@ -495,9 +515,39 @@ impl Warp {
                     words[word(register)] = value;
                 }
             }
-            Kind::Branch(_) | Kind::Exit | Kind::Trap => {}
+            Kind::ProxyFence => around.shared.fence(self.number),
+            Kind::Warpgroup(_) | Kind::Branch(_) | Kind::Exit | Kind::Trap => {}
         }
         Ok(())
+    }
+
+    /// Does this warp's part of what the warps of its warpgroup do together.
+    fn with_warpgroup(&mut self, part: &Warpgroup, at: u32, around: &mut Around) -> Result<(), String> {
+        let step = match part {
+            Warpgroup::Product(product) => self.step(product, at)?,
+            _ => Step { at, b: 0, adds: false },
+        };
+        around.warpgroups.note(self.number, step)?;
+        let shared = (&mut *around.shared, self.number);
+        match part {
+            Warpgroup::Fence => self.products.fence(&self.words),
+            Warpgroup::Product(product) => self.products.begin(product, step, &mut self.words, shared)?,
+            Warpgroup::Commit => self.products.commit(),
+            Warpgroup::Wait(left) => self.products.wait(*left, &mut self.words, shared)?,
+        }
+        Ok(())
+    }
+
+    /// A product with what all lanes have to say alike.
+    fn step(&self, product: &WarpgroupProduct, at: u32) -> Result<Step, String> {
+        let (descriptors, adds) = (&self.longs[product.b as usize], self.predicates[product.adds as usize]);
+        let b = descriptors[0];
+        if descriptors.iter().any(|other| *other != b) || ![0, ALL].contains(&adds) {
+            return Err(
+                "lanes have several matrix descriptors, or do not agree on whether D is added".to_owned()
+            );
+        }
+        Ok(Step { at, b, adds: adds == ALL })
     }
 
     /// Ends the copies of all groups but the latest `left`.
@@ -607,7 +657,7 @@ fn multiply(product: Product, a: &[Words; 4], b: &[Words; 2], c: &[Words; 4]) ->
 }
 
 /// The value that the tensor cores see: the last 13 bits are not looked at.
-fn tf32(bits: u32) -> f64 {
+pub fn tf32(bits: u32) -> f64 {
     f64::from(f32::from_bits(bits & !0x1fff))
 }
 

@@ -282,7 +282,7 @@ pub unsafe extern "C" fn cuModuleLoadDataEx(
 }
 
 impl Driver {
-    /// Whether the driver knows the PTX's version and the GPU is of its architecture or newer.
+    /// Whether the driver knows the PTX's version and the GPU is of its architecture, or newer unless it ends with an "a".
     fn takes(&self, ptx: &str) -> Answer {
         let after = |directive: &str| {
             ptx.lines().find_map(|line| line.strip_prefix(directive)).map(str::trim).ok_or(INVALID_PTX)
@@ -295,7 +295,11 @@ impl Driver {
         }
         let target = after(".target")?.strip_prefix("sm_").ok_or(INVALID_PTX)?;
         let architecture = number(target.trim_end_matches(|c: char| !c.is_ascii_digit()))?;
-        if architecture > self.script.capability { Err(NO_BINARY_FOR_GPU) } else { Ok(()) }
+        let takes = match target.ends_with('a') {
+            true => architecture == self.script.capability,
+            false => architecture <= self.script.capability,
+        };
+        if takes { Ok(()) } else { Err(NO_BINARY_FOR_GPU) }
     }
 }
 

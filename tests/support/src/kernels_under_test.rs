@@ -72,6 +72,10 @@ table! {
     matmul_tf32x3_tn: (u32, u32, u32, In, In, Out) = matmul::tf32x3::MATMUL_TF32X3_TN;
     matmul_tf32x3_nt: (u32, u32, u32, In, In, Out) = matmul::tf32x3::MATMUL_TF32X3_NT;
     matmul_tf32x3_tt: (u32, u32, u32, In, In, Out) = matmul::tf32x3::MATMUL_TF32X3_TT;
+    matmul_wgmma: (u32, u32, u32, In, In, Out) = matmul::wgmma::MATMUL_WGMMA;
+    matmul_wgmma_tn: (u32, u32, u32, In, In, Out) = matmul::wgmma::MATMUL_WGMMA_TN;
+    matmul_wgmma_nt: (u32, u32, u32, In, In, Out) = matmul::wgmma::MATMUL_WGMMA_NT;
+    matmul_wgmma_tt: (u32, u32, u32, In, In, Out) = matmul::wgmma::MATMUL_WGMMA_TT;
     matmul_bf16: (u32, u32, u32, In, In, Out) = matmul::bf16::MATMUL_BF16;
     matmul_bf16_tn: (u32, u32, u32, In, In, Out) = matmul::bf16::MATMUL_BF16_TN;
     matmul_bf16_nt: (u32, u32, u32, In, In, Out) = matmul::bf16::MATMUL_BF16_NT;
@@ -93,6 +97,9 @@ table! {
     dense_tf32x3_identity: (u32, u32, u32, In, In, In, Out) = dense::tensor_core::DENSE_TF32X3_IDENTITY;
     dense_tf32x3_relu: (u32, u32, u32, In, In, In, Out) = dense::tensor_core::DENSE_TF32X3_RELU;
     dense_tf32x3_sigmoid: (u32, u32, u32, In, In, In, Out) = dense::tensor_core::DENSE_TF32X3_SIGMOID;
+    dense_wgmma_identity: (u32, u32, u32, In, In, In, Out) = dense::wgmma::DENSE_WGMMA_IDENTITY;
+    dense_wgmma_relu: (u32, u32, u32, In, In, In, Out) = dense::wgmma::DENSE_WGMMA_RELU;
+    dense_wgmma_sigmoid: (u32, u32, u32, In, In, In, Out) = dense::wgmma::DENSE_WGMMA_SIGMOID;
     dense_bf16_identity: (u32, u32, u32, In, In, In, Out) = dense::tensor_core::DENSE_BF16_IDENTITY;
     dense_bf16_relu: (u32, u32, u32, In, In, In, Out) = dense::tensor_core::DENSE_BF16_RELU;
     dense_bf16_sigmoid: (u32, u32, u32, In, In, In, Out) = dense::tensor_core::DENSE_BF16_SIGMOID;

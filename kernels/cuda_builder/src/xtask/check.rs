@@ -10,12 +10,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cuda_builder::{CudaBuilder, Entry, Manifest};
+use cuda_builder::{ARCHITECTURES, CudaBuilder, Entry, Manifest};
 
 use super::sass::{self, Code};
 use super::{Result, run, target_folder, workspace};
 
-/// The architectures that the PTX is assembled for: the oldest that is supported, and Hopper.
+/// The architectures that PTX is assembled for: the oldest that is supported, and Hopper.
 const ASSEMBLED: [&str; 2] = ["sm_80", "sm_90a"];
 /// The example of `cuda_std` that calls everything that a kernel may call.
 const EXAMPLE: &str = "every_function";
@@ -58,14 +58,17 @@ pub fn check(refresh: bool) -> Result<()> {
     manifest.modules(&folder)?;
     let mut findings = Vec::new();
     let mut table = head(&run(Command::new(&tools.ptxas).arg("--version"))?);
-    let builder =
-        CudaBuilder::new(workspace.join("kernels/cuda_std")).example(EXAMPLE).target_folder(&tools.folder);
-    let example = builder.build()?;
-    let path = tools.folder.join(format!("{EXAMPLE}.ptx"));
-    fs::write(&path, &example.ptx).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    assemble(&tools, &path, &example.entries, &mut String::new(), &mut findings)?;
+    for arch in ARCHITECTURES {
+        let builder = CudaBuilder::new(workspace.join("kernels/cuda_std")).arch(arch).example(EXAMPLE);
+        let example = builder.target_folder(&tools.folder).build()?;
+        let path = tools.folder.join(format!("{EXAMPLE}.{arch}.ptx"));
+        fs::write(&path, &example.ptx)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        assemble(&tools, arch, (&path, &example.entries), &mut String::new(), &mut findings)?;
+    }
     for module in &manifest.modules {
-        assemble(&tools, &folder.join(&module.file), &module.entries, &mut table, &mut findings)?;
+        let file = folder.join(&module.file);
+        assemble(&tools, &module.arch, (&file, &module.entries), &mut table, &mut findings)?;
     }
     print!("{table}");
     let path = workspace.join(TABLE);
@@ -94,7 +97,7 @@ fn head(version: &str) -> String {
 # registers, shared     a thread's, and a block's bytes that are known when it is assembled
 # all                   the kernel's instructions
 # loop                  instructions of the main loop, both sides of its branches; the columns after it count some of them
-# ffma, hmma, float     fused multiply-adds, products of matrices by tensor cores, other arithmetic in f32
+# ffma, hmma, float     fused multiply-adds, products of matrices by tensor cores (HMMA, HGMMA), other arithmetic in f32
 # ldg, copy             loads from global memory, and copies from it to shared memory
 # lds, lds16, ldsm      loads from shared memory: of up to 8 bytes, of 16 bytes, of matrices
 # sts, bar              stores to shared memory, barriers
@@ -181,17 +184,20 @@ fn compare(kept: &str, table: &str) -> Vec<String> {
     )]
 }
 
-/// Assembles one file for each architecture, adds its kernels' lines to `table`, and what is wrong to `findings`.
+/// Assembles PTX for `of` for each architecture that takes it, adds its kernels' lines to `table`, and what is wrong to
+/// `findings`.
 fn assemble(
     tools: &Tools,
-    path: &Path,
-    entries: &[Entry],
+    of: &str,
+    (path, entries): (&Path, &[Entry]),
     table: &mut String,
     findings: &mut Vec<String>,
 ) -> Result<()> {
     let name = path.file_name().unwrap_or_default().display();
     let cubin = tools.folder.join("check.cubin");
-    for arch in ASSEMBLED {
+    // What ends with a letter is for that architecture alone.
+    let alone = of.ends_with(|c: char| c.is_ascii_alphabetic());
+    for arch in ASSEMBLED.into_iter().filter(|&arch| arch == of || !alone) {
         let output = Command::new(&tools.ptxas)
             .args(["--verbose", "--gpu-name", arch, "--output-file"])
             .args([&cubin, path])

@@ -6,15 +6,16 @@ use proc_macro::TokenStream;
 use proc_macro2::Span;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::{Expr, FnArg, Ident, ItemFn, Pat, ReturnType, Token, Type, parse_macro_input};
+use syn::{Expr, FnArg, Ident, ItemFn, LitStr, Pat, ReturnType, Token, Type, parse_macro_input};
 
 /// Makes a function a kernel: an entry of the PTX on `nvptx64`, a typed descriptor on the host.
 ///
 /// `#[kernel(block = [256, 1, 1])]` fixes the threads of a block; constants of the file may be used. With
 /// `min_blocks = 2` the registers are limited so that two blocks fit on a multiprocessor. With `shared = BYTES` each block
 /// has so many bytes of dynamic shared memory, for `memory::dynamic_array`. A kernel whose blocks wait
-/// for each other says `cooperative`: all its blocks are resident at the same time. The descriptor is a `static` with
-/// the function's name in capitals.
+/// for each other says `cooperative`: all its blocks are resident at the same time. With `arch = "sm_90a"` it may use what
+/// only that architecture has. The PTX for `sm_90a` has such kernels alone, that for any other architecture, which serves
+/// there too, has all others. The descriptor is a `static` with the function's name in capitals.
 ///
 /// The function is `unsafe`, not generic, returns nothing, and has plain names as parameters, of the types
 /// `u32`, `i32`, `u64`, `f32`, `Global<T>` and `GlobalMut<T>`.
@@ -31,11 +32,13 @@ struct Launch {
     min_blocks: Option<Expr>,
     shared: Option<Expr>,
     cooperative: bool,
+    arch: Option<LitStr>,
 }
 
 impl Parse for Launch {
     fn parse(input: ParseStream) -> syn::Result<Self> {
-        let (mut block, mut min_blocks, mut shared, mut cooperative) = (None, None, None, false);
+        let (mut block, mut min_blocks, mut shared, mut cooperative, mut arch) =
+            (None, None, None, false, None);
         while !input.is_empty() {
             let name: Ident = input.parse()?;
             let value = || -> syn::Result<Expr> {
@@ -47,9 +50,17 @@ impl Parse for Launch {
                 "min_blocks" => min_blocks = Some(value()?),
                 "shared" => shared = Some(value()?),
                 "cooperative" => cooperative = true,
+                "arch" => {
+                    input.parse::<Token![=]>()?;
+                    let name: LitStr = input.parse()?;
+                    if name.value() != "sm_90a" {
+                        return Err(syn::Error::new(name.span(), "the one architecture is \"sm_90a\""));
+                    }
+                    arch = Some(name);
+                }
                 _ => {
-                    let known =
-                        "a kernel has `block = […]`, `min_blocks = …`, `shared = …` and `cooperative`";
+                    let known = "a kernel has `block = […]`, `min_blocks = …`, `shared = …`, `cooperative` and \
+                                 `arch = \"…\"`";
                     return Err(syn::Error::new(name.span(), known));
                 }
             }
@@ -60,7 +71,7 @@ impl Parse for Launch {
         let missing = || {
             syn::Error::new(Span::call_site(), "say the threads of a block: `#[kernel(block = [256, 1, 1])]`")
         };
-        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks, shared, cooperative })
+        Ok(Launch { block: block.ok_or_else(missing)?, min_blocks, shared, cooperative, arch })
     }
 }
 
@@ -106,6 +117,16 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     let statements = &body.stmts;
     let block = &launch.block;
     let cooperative = launch.cooperative.then(|| quote!(.cooperative()));
+    let (here, arch, alignment) = match &launch.arch {
+        None => (quote!(all(target_arch = "nvptx64", not(target_feature = "sm_90a"))), None, 16),
+        // `wgmma` wants its matrices at multiples of so many bytes.
+        Some(arch) => (
+            quote!(all(target_arch = "nvptx64", target_feature = "sm_90a")),
+            Some(quote!(.only_for(#arch))),
+            1024,
+        ),
+    };
+    let dynamic = format!(".extern .shared .align {alignment} .b8 dynamic_shared[];");
     let shared = launch.shared.as_ref().map(|bytes| quote!(.dynamic_shared(#bytes)));
     // The same memory for all kernels of a module, so the declaration may stand there more than once.
     let declaration = launch.shared.as_ref().map(|bytes| {
@@ -113,8 +134,8 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
             // The launch says how many bytes: on the device this is their only use.
             #[cfg(target_arch = "nvptx64")]
             const _: usize = #bytes;
-            #[cfg(target_arch = "nvptx64")]
-            ::core::arch::global_asm!(".extern .shared .align 16 .b8 dynamic_shared[];");
+            #[cfg(#here)]
+            ::core::arch::global_asm!(#dynamic);
         }
     });
     let (bounds, min_blocks) = match &launch.min_blocks {
@@ -127,7 +148,7 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
     Ok(quote! {
         #declaration
 
-        #[cfg(target_arch = "nvptx64")]
+        #[cfg(#here)]
         ::core::arch::global_asm!(
             #bounds,
             x = const { let block: [u32; 3] = #block; block[0] },
@@ -136,11 +157,20 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
             #min_blocks
         );
 
-        #[cfg(target_arch = "nvptx64")]
+        #[cfg(#here)]
         #(#attrs)*
         #[unsafe(no_mangle)]
         #vis unsafe extern "ptx-kernel" fn #name(#inputs) {
             // SAFETY: the caller's promise, and what the kernel's own comments say.
+            unsafe { #(#statements)* }
+        }
+
+        // So that nothing seems unused in the PTX that does not have it.
+        #[cfg(all(target_arch = "nvptx64", not(#here)))]
+        #[allow(dead_code)]
+        unsafe fn #name(#inputs) {
+            const _: [u32; 3] = #block;
+            // SAFETY: nobody calls it.
             unsafe { #(#statements)* }
         }
 
@@ -163,7 +193,7 @@ fn expand_kernel(launch: &Launch, function: &ItemFn) -> syn::Result<proc_macro2:
             #block,
             // SAFETY: the emulator checks every access.
             |&(#(#names,)*)| unsafe { #name(#(::cuda_std::Parameter::named(#names, stringify!(#names))),*) },
-        )#cooperative #shared;
+        )#cooperative #shared #arch;
     })
 }
 

@@ -10,6 +10,7 @@ use super::release::{Known, join};
 use super::run::Stop;
 use super::shared::SharedBlock;
 use super::warp::Warp;
+use super::warpgroup::{self, Log};
 
 /// One block. Its address stays the same while it runs.
 pub(crate) struct Block {
@@ -26,6 +27,8 @@ pub(crate) struct Block {
     pub shared: RefCell<Vec<SharedBlock>>,
     pub warps: Vec<Warp>,
     pub lanes: Vec<Lane>,
+    /// What its warpgroups have done.
+    pub warpgroups: RefCell<Vec<Log>>,
     /// What all its threads have acquired.
     pub known: RefCell<Known>,
     /// What it has counted, if the launch counts.
@@ -109,6 +112,9 @@ impl Block {
     pub fn meet(&self) -> Result<Meeting, Stop> {
         let states = || self.lanes.iter().map(|lane| lane.state.get());
         if states().all(|state| matches!(state, State::Returned)) {
+            if let Some(fault) = warpgroup::unfinished(self) {
+                return Err(Stop::Fault(fault));
+            }
             self.finish_counting();
             return Ok(Meeting::Finished);
         }

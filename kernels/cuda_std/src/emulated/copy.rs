@@ -144,7 +144,7 @@ fn wait_before(group: u32) {
             unsafe {
                 copy.to.write(copy.bits);
                 if let Some(shadow) = copy.shadow {
-                    (*shadow).arrived(lane);
+                    SharedElement::arrived(shadow, lane);
                 }
             }
         }

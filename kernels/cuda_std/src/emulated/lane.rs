@@ -8,6 +8,7 @@ use super::copy::Copies;
 use super::coroutine::Yielder;
 use super::count::{Access, set_counting};
 use super::release::Known;
+use super::shared::Written;
 use super::warp::Warp;
 
 /// After this many plain reads with no wait in between, a thread lets others run.
@@ -52,6 +53,8 @@ pub(crate) struct Lane {
     /// What it has acquired since the last barrier.
     pub known: RefCell<Known>,
     pub copies: RefCell<Copies>,
+    /// The elements of shared memory that it has written since its last fence for `wgmma`, where there may be one.
+    pub written: RefCell<Vec<Written>>,
     /// What it has accessed since its warp last met, if the launch counts.
     pub trace: RefCell<Vec<Access>>,
     polled: RefCell<Vec<(usize, u32)>>,
@@ -75,6 +78,7 @@ impl Lane {
             seen: Cell::new([0; 32]),
             known: RefCell::default(),
             copies: RefCell::default(),
+            written: RefCell::default(),
             trace: RefCell::default(),
             polled: RefCell::default(),
             news: Cell::new(false),
@@ -91,6 +95,7 @@ impl Lane {
         self.state.set(State::Ready);
         self.known.get_mut().clear();
         self.copies.get_mut().clear();
+        self.written.get_mut().clear();
         self.trace.get_mut().clear();
         // What others had done in an earlier block, when there may have been others in their places.
         self.seen.set([0; 32]);

@@ -30,6 +30,8 @@ pub(crate) struct Launch {
     pub block: [u32; 3],
     /// Bytes of dynamic shared memory of a block.
     pub shared_bytes: usize,
+    /// Whether the kernel is for compute capability 9.0a alone.
+    pub only_hopper: bool,
     pub races: bool,
     pub order: Order,
     pub stack_bytes: usize,
@@ -140,6 +142,7 @@ pub(crate) fn launch<P: Parameters>(
         grid,
         block: kernel.block(),
         shared_bytes: kernel.shared_bytes(),
+        only_hopper: kernel.arch().is_some(),
         races: emulator.races,
         order: emulator.order,
         stack_bytes: emulator.stack_bytes,

@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `thread`, `warp`, `matrix`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
+//! | `thread`, `warp`, `warpgroup`, `matrix`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
 //! | `emulator`, `order`, `fault` | the host's side: settings, memory, what went wrong |
 //! | `launch` | a grid: blocks in parallel, or all resident at once |
 //! | `count` | what a launch does, counted as the hardware would |
@@ -29,6 +29,7 @@ mod shadow;
 mod shared;
 pub mod thread;
 pub mod warp;
+pub mod warpgroup;
 
 pub(crate) use buffer::Writable;
 pub use count::{Counters, CountingEmulator, GlobalRequests, SharedRequests};

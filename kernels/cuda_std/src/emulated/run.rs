@@ -61,6 +61,7 @@ impl Run {
                 shared: RefCell::default(),
                 warps: Vec::new(),
                 lanes: Vec::new(),
+                warpgroups: RefCell::default(),
                 known: RefCell::default(),
                 tally: RefCell::default(),
                 meetings: Cell::default(),
@@ -92,6 +93,7 @@ impl Run {
         block.next_moment();
         block.launch = launch;
         block.known.get_mut().clear();
+        block.warpgroups.get_mut().clear();
         if launch.counts() {
             block.tally.take();
         }

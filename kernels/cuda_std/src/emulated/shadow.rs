@@ -67,7 +67,7 @@ impl Kind {
     /// A copy that has not been waited for.
     pub const COPY: Kind = Kind(5);
 
-    const fn writes(self) -> bool {
+    pub const fn writes(self) -> bool {
         self.0 & 1 != 0
     }
 
@@ -160,6 +160,8 @@ pub(crate) enum Problem {
     Copying(Access),
     /// Nothing orders it with this one.
     Race(Access),
+    /// A product that reads it was not waited for.
+    Multiplying,
 }
 
 impl Element {
@@ -220,6 +222,11 @@ impl Element {
         } else {
             block.quiet(Some(lane.thread / 32))
         }
+    }
+
+    /// Whether this thread wrote it last.
+    pub fn written_by(&self, lane: &Lane) -> bool {
+        self.writer.exists() && self.writer.thread() == lane.thread
     }
 
     /// A copy has arrived: it counts as a write of the thread that waited for it.

@@ -47,9 +47,133 @@ pub(crate) struct SharedBlock {
 #[derive(bytemuck::Zeroable)]
 #[repr(C)]
 pub(crate) struct SharedElement {
-    /// The run of a block that `element` is of.
+    /// The run of a block that all this is of.
     serial: u64,
     element: Element,
+    /// Products that read it and were not waited for.
+    products: u32,
+    /// The block's interval in which who wrote it has called a fence for `wgmma` since; 0 if there was none.
+    fenced: u32,
+}
+
+/// An element that a thread has written and not called a fence for since.
+pub(crate) struct Written(*mut SharedElement);
+
+impl Written {
+    /// Notes an element for the thread that has written it.
+    fn note(element: *mut SharedElement, lane: &Lane) {
+        if lane.block().launch().only_hopper {
+            lane.written.borrow_mut().push(Written(element));
+        }
+    }
+
+    /// The thread calls a fence.
+    pub fn fence(self, lane: &Lane) {
+        // SAFETY: the array lives as long as the block; only this CPU thread reaches it.
+        let shadow = unsafe { &mut *self.0 };
+        if shadow.element.written_by(lane) {
+            shadow.fenced = lane.block().interval.get();
+        }
+    }
+}
+
+/// An element that a product reads.
+pub(crate) struct Watched(*mut SharedElement);
+
+impl Watched {
+    /// The product was waited for: a read up to now.
+    pub fn release(self, lane: &Lane, place: &'static Location<'static>) {
+        // SAFETY: the array lives as long as the block; only this CPU thread reaches it.
+        let shadow = unsafe { &mut *self.0 };
+        shadow.products -= 1;
+        // Nobody has written it meanwhile: that would have been a fault.
+        let _ = shadow.element.access(lane, Kind::READ, place);
+    }
+}
+
+/// A part of a tile in shared memory that `wgmma` takes.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<const N: usize> {
+    array: SharedArray<f32, N>,
+    tile: usize,
+    k: usize,
+}
+
+/// Values of a line of such a tile, and the elements at whose multiples it begins.
+const LINE: usize = 32;
+const TILE_ALIGNMENT: usize = 256;
+
+impl<const N: usize> Matrix<N> {
+    /// The part from `k` on of the tile that begins at element `tile`.
+    pub fn of(array: SharedArray<f32, N>, tile: usize, k: usize, place: &Location<'_>) -> Self {
+        let block = lane().block();
+        let arrays = block.shared.borrow();
+        let mut dynamic = arrays.iter().filter(|array| std::ptr::eq(array.site, &raw const DYNAMIC));
+        let offset = dynamic.find_map(|dynamic| {
+            let bytes = array.data.addr().checked_sub(dynamic.data.as_ptr().addr())?;
+            (bytes < WORD * dynamic.length).then_some(bytes / WORD)
+        });
+        let problem = match offset {
+            None => Some("is not in dynamic shared memory, whose beginning is aligned"),
+            Some(offset) if !(offset + tile).is_multiple_of(TILE_ALIGNMENT) => {
+                Some("does not begin at a multiple of 256 elements of dynamic shared memory")
+            }
+            Some(_) if !k.is_multiple_of(8) || k >= LINE => Some("has no such part: k is 0, 8, 16 or 24"),
+            Some(_) => None,
+        };
+        drop(arrays);
+        if let Some(problem) = problem {
+            fault_at(
+                place,
+                format!(
+                    "wgmma of a tile at element {tile} of the array of {}, k = {k}: it {problem}",
+                    array.place
+                ),
+            );
+        }
+        Matrix { array, tile, k }
+    }
+
+    fn index(self, line: usize, step: usize) -> usize {
+        let k = self.k + step;
+        self.tile + LINE * line + 4 * ((k / 4) ^ (line % 8)) + k % 4
+    }
+
+    /// Begins to read an element, in the name of `lane`; nothing to watch if races are not looked for.
+    pub fn watch(
+        self,
+        lane: &Lane,
+        line: usize,
+        step: usize,
+        place: &'static Location<'static>,
+    ) -> Option<Watched> {
+        let (array, index) = (self.array, self.index(line, step));
+        if index >= N {
+            array.out_of_range(Kind::READ, index, place);
+        }
+        let shadow = array.shadow(index)?;
+        array.look(lane, index, Kind::READ, place);
+        // SAFETY: in range; only this CPU thread reaches it.
+        let element = unsafe { &mut *shadow };
+        if element.fenced == 0 || element.fenced == lane.block().interval.get() {
+            fault_at(
+                place,
+                format!(
+                    "wgmma of element {index} of the array of {}, which was written without fence_proxy_async and a \
+                     barrier after it",
+                    array.place
+                ),
+            );
+        }
+        element.products += 1;
+        Some(Watched(shadow))
+    }
+
+    /// The value of an element that is watched.
+    pub fn value(self, line: usize, step: usize) -> f32 {
+        // SAFETY: in range, as `watch` has checked.
+        f32::from_bits(unsafe { self.array.data.add(self.index(line, step)).read() })
+    }
 }
 
 /// An array of `N` values in the block's shared memory, made by [`shared_array!`](crate::shared_array).
@@ -241,7 +365,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
     #[track_caller]
     pub(crate) fn access(self, index: usize, kind: Kind) {
         if index >= N {
-            self.out_of_range(kind, index);
+            self.out_of_range(kind, index, Location::caller());
         }
         if self.elements.is_null() {
             return;
@@ -264,13 +388,20 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
         // SAFETY: in range; only this CPU thread reaches it, and `access` does not come here again.
         let shadow = unsafe { &mut *self.elements.add(index) };
         if shadow.serial != self.serial {
-            *shadow = SharedElement { serial: self.serial, element: Element::new() };
+            let element = Element::new();
+            *shadow = SharedElement { serial: self.serial, element, products: 0, fenced: 0 };
         }
         let result = if kind == Kind::READ && !shadow.element.written() {
             Err(Problem::Unwritten)
+        } else if kind.writes() && shadow.products > 0 {
+            Err(Problem::Multiplying)
         } else {
             shadow.element.access(lane, kind, place)
         };
+        if kind.writes() {
+            shadow.fenced = 0;
+            Written::note(self.elements.wrapping_add(index), lane);
+        }
         match result {
             Ok(quiet) => quiet,
             Err(problem) => self.report(lane, kind, index, place, &problem),
@@ -300,13 +431,10 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
 
     #[cold]
     #[inline(never)]
-    #[track_caller]
-    fn out_of_range(self, kind: Kind, index: usize) -> ! {
-        fault(format!(
-            "shared {} of element {index} of the array of {}, which has {N}",
-            name(kind),
-            self.place
-        ))
+    fn out_of_range(self, kind: Kind, index: usize, place: &Location<'_>) -> ! {
+        let what =
+            format!("shared {} of element {index} of the array of {}, which has {N}", name(kind), self.place);
+        fault_at(place, what)
     }
 
     #[cold]
@@ -318,6 +446,7 @@ impl<T: Word, const N: usize> SharedArray<T, N> {
             Problem::Copying(copy) => {
                 format!("{access}, into which {} and has not waited for it", copy.describe(lane))
             }
+            Problem::Multiplying => format!("{access}, which wgmma reads that was not waited for"),
             Problem::Race(other) => {
                 format!("race: {access}, which {} with no barrier in between", other.describe(lane))
             }
@@ -379,9 +508,16 @@ pub fn dynamic_array<T: Word, const N: usize>(first: usize) -> SharedArray<T, N>
 }
 
 impl SharedElement {
-    /// A copy into the element has arrived.
-    pub fn arrived(&mut self, lane: &Lane) {
-        self.element.arrived(lane);
+    /// A copy into an element has arrived.
+    ///
+    /// # Safety
+    /// The element is of a block that is running on this CPU thread.
+    pub unsafe fn arrived(element: *mut SharedElement, lane: &Lane) {
+        // SAFETY: the caller's promise.
+        let shadow = unsafe { &mut *element };
+        shadow.element.arrived(lane);
+        shadow.fenced = 0;
+        Written::note(element, lane);
     }
 }
 

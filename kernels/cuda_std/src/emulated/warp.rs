@@ -14,6 +14,7 @@ use super::count::{Access, Counters, Instruction};
 use super::fault::fault;
 use super::lane::{Lane, State, lane};
 use super::release::{Known, join};
+use super::warpgroup::WarpProducts;
 use crate::word::Word;
 
 pub use super::matrix::{
@@ -27,6 +28,8 @@ pub(crate) struct Warp {
     /// The lanes that the block has.
     launched: u32,
     meetings: RefCell<Vec<Meeting>>,
+    /// Those with other warps of a warpgroup.
+    pub products: WarpProducts,
 }
 
 struct Meeting {
@@ -49,6 +52,7 @@ impl Warp {
     pub fn reset(&mut self, threads: u16) {
         self.launched = if threads >= 32 { u32::MAX } else { (1 << threads) - 1 };
         self.meetings.get_mut().clear();
+        self.products.take();
     }
 }
 

@@ -4,6 +4,7 @@ pub mod float;
 pub mod memory;
 pub mod thread;
 pub mod warp;
+pub mod warpgroup;
 
 /// A panic stops the grid: the host sees an error of the launch. With immediate abort it is never called.
 #[panic_handler]

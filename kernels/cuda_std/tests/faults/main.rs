@@ -13,6 +13,7 @@ mod spinning;
 #[path = "../support/mod.rs"]
 mod support;
 mod unwritten;
+mod warpgroups;
 
 use cuda_std::{Buffer, Device, Emulator, Fault, Order, prelude::*};
 

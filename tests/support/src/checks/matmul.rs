@@ -3,6 +3,7 @@ use std::ops::Range;
 use cuda_std::{Device, Global, GlobalMut, Kernel};
 use kernels::matmul::{
     bf16, naive, pipelined, register_tiled, split_k, tensor_core, tf32x3, tiled, vectorised, warp_tiled,
+    wgmma,
 };
 use kernels::reduce::strided;
 
@@ -37,6 +38,14 @@ pub fn large_shapes(source: &mut Source) -> Vec<Shape> {
 /// Around the edges of a tile of the tensor cores' rungs.
 pub fn tensor_core_shapes(source: &mut Source) -> Vec<Shape> {
     edges(source, tensor_core::TILE, tensor_core::TILE_K)
+}
+
+/// Around the edges of a tile of a warpgroup's products; and several tiles along k where both sides of C are multiples of 4.
+pub fn wgmma_shapes(source: &mut Source) -> Vec<Shape> {
+    let (tile, step) = (wgmma::TILE, wgmma::TILE_K);
+    let mut shapes = edges(source, tile, step);
+    shapes.extend([[tile + 4, tile, 5 * step], [tile, tile + 4, 3 * step + 1]]);
+    shapes
 }
 
 /// Around the edges of a tile of split-K, the longest along k again so that each of several splits uses each slot again.
@@ -141,6 +150,8 @@ pub const FP32: Accuracy = Accuracy { rounding: 0.0, depth: |k| k };
 pub const TF32: Accuracy = Accuracy { rounding: tensor_core::ROUNDING, depth: tensor_core::depth };
 /// Three products of operands of 11 bits.
 pub const TF32X3: Accuracy = Accuracy { rounding: 0.0, depth: tf32x3::depth };
+/// The same by warpgroups.
+pub const WGMMA: Accuracy = Accuracy { rounding: 0.0, depth: wgmma::depth };
 /// Operands of 8 bits.
 pub const BF16: Accuracy = Accuracy { rounding: bf16::ROUNDING, depth: bf16::depth };
 
@@ -256,11 +267,12 @@ pub struct NotFinite {
 impl NotFinite {
     /// Those with k so long.
     pub fn of(k: usize, transposed: [bool; 2]) -> NotFinite {
-        let [m, n] = [NOT_FINITE.len(), 5];
+        // Beyond the middle of a tile, so that a lane has such elements in each part of what it has.
+        let [m, n] = [NOT_FINITE.len(), 70];
         let a = |row: usize, l: usize| {
             NOT_FINITE[row].get(l).copied().unwrap_or(((5 * row + 3 * l * l) % 11) as f32 - 5.0)
         };
-        let b = |l: usize, column: usize| match (l, column) {
+        let b = |l: usize, column: usize| match (l, column % 5) {
             (1, 3) => f32::INFINITY,
             (_, 4) => 0.0,
             _ => [1.0, -1.0, 2.0, 1.0][(l + column) % 4],
@@ -305,13 +317,32 @@ pub fn not_finite<D: Device>(
     Ok(())
 }
 
-/// Three products of 11 bits are as good as one of 24, with operands of very different sizes and near the largest number.
-pub fn as_good_as_fp32<D: Device>(
+/// As [`as_good_as_fp32`], for the rung of one warp after another.
+pub fn tf32x3_special<D: Device>(
     kernel: &Product,
     transposed: [bool; 2],
     case: &mut Case<D>,
 ) -> Result<(), Failure> {
-    for k in [tf32x3::LEAST_K, 47] {
+    as_good_as_fp32([tf32x3::LEAST_K, 47], kernel, transposed, case)
+}
+
+/// As [`as_good_as_fp32`], for the rung of warpgroups.
+pub fn wgmma_special<D: Device>(
+    kernel: &Product,
+    transposed: [bool; 2],
+    case: &mut Case<D>,
+) -> Result<(), Failure> {
+    as_good_as_fp32([wgmma::LEAST_K, 101], kernel, transposed, case)
+}
+
+/// Three products of 11 bits are as good as one of 24, with operands of very different sizes and near the largest number.
+fn as_good_as_fp32<D: Device>(
+    depths: [usize; 2],
+    kernel: &Product,
+    transposed: [bool; 2],
+    case: &mut Case<D>,
+) -> Result<(), Failure> {
+    for k in depths {
         let [m, n] = [20, 12];
         let mut numbers = |length: usize, largest: usize| -> Vec<f32> {
             let mut number = || {
@@ -322,9 +353,10 @@ pub fn as_good_as_fp32<D: Device>(
             };
             (0..length).map(|_| number()).collect()
         };
-        // 2¹²⁸ · 2⁻⁶ · 47 is less than the largest number.
+        // So that a sum of k products of 2¹²⁸ is less than the largest number.
+        let scale = (k + 1).next_power_of_two() as f32;
         let a = numbers(m * k, 30);
-        let b: Vec<f32> = numbers(k * n, 0).into_iter().map(|b| b / 64.0).collect();
+        let b: Vec<f32> = numbers(k * n, 0).into_iter().map(|b| b / scale).collect();
         let sums = reference([m, n, k], 0..k, transposed, &a, &b);
         let expected: Vec<_> = sums.into_iter().map(|sums| FP32.expected(Data::Reals, sums, k, 0)).collect();
         let mut c = case.rig.output(m * n)?;

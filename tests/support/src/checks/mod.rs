@@ -77,7 +77,7 @@ impl<D: Device> Copy for Check<D> {}
 pub fn all<D: Device>() -> Vec<Check<D>> {
     let mut checks = Vec::new();
     let mut add = |kernel: &'static str, sides, shapes, at| {
-        let tensor_cores = ["tf32", "bf16"].iter().any(|way| kernel.contains(way));
+        let tensor_cores = ["tf32", "wgmma", "bf16"].iter().any(|way| kernel.contains(way));
         let approximate = kernel == "network"
             || (kernel.ends_with("sigmoid") && kernel != "backward_sigmoid")
             || kernel.ends_with("softmax")
@@ -171,6 +171,12 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         matmul_tf32x3_nt false true;
         matmul_tf32x3_tt true true;
     }
+    products! { matmul::wgmma_shapes, kernels::matmul::wgmma::grid, matmul::WGMMA:
+        matmul_wgmma false false;
+        matmul_wgmma_tn true false;
+        matmul_wgmma_nt false true;
+        matmul_wgmma_tt true true;
+    }
     products! { matmul::tensor_core_shapes, kernels::matmul::bf16::grid, matmul::BF16:
         matmul_bf16 false false;
         matmul_bf16_tn true false;
@@ -217,6 +223,11 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
         dense_tf32x3_identity std::convert::identity;
         dense_tf32x3_relu dense::relu;
         dense_tf32x3_sigmoid dense::sigmoid;
+    }
+    layers! { matmul::wgmma_shapes, kernels::dense::wgmma::grid, matmul::WGMMA:
+        dense_wgmma_identity std::convert::identity;
+        dense_wgmma_relu dense::relu;
+        dense_wgmma_sigmoid dense::sigmoid;
     }
     layers! { matmul::tensor_core_shapes, kernels::dense::tensor_core::grid, matmul::BF16:
         dense_bf16_identity std::convert::identity;
@@ -274,11 +285,17 @@ fn specials<D: Device>(kernel: &str) -> fn(&mut Case<D>) -> Result<(), Failure> 
         matmul_bf16_nt false true;
         matmul_bf16_tt true true;
     }
-    products! { as_good_as_fp32:
+    products! { tf32x3_special:
         matmul_tf32x3 false false;
         matmul_tf32x3_tn true false;
         matmul_tf32x3_nt false true;
         matmul_tf32x3_tt true true;
+    }
+    products! { wgmma_special:
+        matmul_wgmma false false;
+        matmul_wgmma_tn true false;
+        matmul_wgmma_nt false true;
+        matmul_wgmma_tt true true;
     }
     macro_rules! layers {
         ($($kernel:ident $activation:expr, $of_others:expr;)*) => {
@@ -294,6 +311,9 @@ fn specials<D: Device>(kernel: &str) -> fn(&mut Case<D>) -> Result<(), Failure> 
         dense_tf32x3_identity std::convert::identity, std::convert::identity;
         dense_tf32x3_relu dense::relu, elementwise::relu_of;
         dense_tf32x3_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
+        dense_wgmma_identity std::convert::identity, std::convert::identity;
+        dense_wgmma_relu dense::relu, elementwise::relu_of;
+        dense_wgmma_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
         dense_bf16_identity std::convert::identity, std::convert::identity;
         dense_bf16_relu dense::relu, elementwise::relu_of;
         dense_bf16_sigmoid dense::sigmoid, elementwise::sigmoid_of_others;
