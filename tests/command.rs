@@ -1139,7 +1139,9 @@ fn bench_times_operations_that_are_right() {
 fn bench_refuses_what_it_cannot_do() {
     let place = Place::new();
     place.refuses(2, &["no kernel's name contains `convolution`"], &["bench", "--filter", "convolution"]);
-    for (option, value) in [("--plot", Some("p.svg")), ("--small", None), ("--commit", Some("abc"))] {
+    for (option, value) in
+        [("--plot", Some("p.svg")), ("--small", None), ("--rungs", None), ("--commit", Some("abc"))]
+    {
         let arguments: Vec<&str> = ["bench", option].into_iter().chain(value).collect();
         place.refuses(2, &[option, "the emulator counts", "choose another device"], &arguments);
     }
@@ -1149,6 +1151,7 @@ fn bench_refuses_what_it_cannot_do() {
         &["nothing that is timed on cpu has `convolution`"],
         &small(&["--filter", "convolution"]),
     );
+    place.refuses(2, &["--rungs is for kernels on a GPU, and cpu has none"], &small(&["--rungs"]));
     place.refuses(2, &["cannot write", "nowhere"], &small(&["--plot", "nowhere/p.svg"]));
     place.refuses(2, &["cannot write", "nowhere"], &small(&["--json", "nowhere/p.json"]));
     place.refuses(

@@ -106,6 +106,7 @@ fn main() {
             an_upload_that_failed_leaves_the_gpu_usable;
         bench:
             kernels_are_timed_if_they_are_right
+            rungs_are_compared
             operations_are_timed_on_the_engine
             a_wrong_result_gets_no_figure
             a_driver_that_tells_no_clock_leaves_arithmetic_out

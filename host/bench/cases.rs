@@ -144,7 +144,7 @@ pub fn cases<D: Device>(scale: Scale) -> Vec<Case<D>> {
     elementwise(scale, &mut cases);
     reductions(scale, &mut cases);
     descents(scale, &mut cases);
-    products(scale, &mut cases);
+    products(&sizes(scale), scale, &mut cases);
     layers(scale, &mut cases);
     trainings(scale, &mut cases);
     cases
@@ -165,7 +165,7 @@ fn sizes(scale: Scale) -> Vec<[usize; 3]> {
 }
 
 /// Parts of k, for a product that is split.
-fn parts_of(scale: Scale, [m, n, k]: [usize; 3]) -> usize {
+pub(super) fn parts_of(scale: Scale, [m, n, k]: [usize; 3]) -> usize {
     match scale {
         Scale::Counted => 2,
         Scale::Timed => matmul::split_k::splits(m, n, k),
@@ -334,7 +334,56 @@ type Product = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>
 type ProductGrid = fn(usize, usize) -> [u32; 3];
 type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, GlobalMut<f32>)>;
 
-fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
+/// The kernels of the rungs that a dispatcher chooses from, A and B as they are, at shapes that tell where each is the fastest.
+pub(super) fn rungs<D: Device>(scale: Scale) -> Vec<Case<D>> {
+    const KERNELS: [&str; 8] = [
+        "matmul_tiled",
+        "matmul_split_k",
+        "matmul_split_k_finish",
+        "matmul_warp_tiled",
+        "matmul_tf32",
+        "matmul_tf32x3",
+        "matmul_wgmma",
+        "matmul_bf16",
+    ];
+    let mut cases = Vec::new();
+    products(&rung_sizes(scale), scale, &mut cases);
+    cases.retain(|case| KERNELS.contains(&case.kernel));
+    cases
+}
+
+/// From one tile of 128 × 128 to 1024, near the numbers of multiprocessors closely; and narrow ones.
+fn rung_sizes(scale: Scale) -> Vec<[usize; 3]> {
+    if scale == Scale::Counted {
+        return sizes(scale);
+    }
+    let tile = matmul::warp_tiled::TILE;
+    let tiles = [
+        [1, 1],
+        [1, 2],
+        [2, 2],
+        [2, 4],
+        [3, 4],
+        [4, 4],
+        [4, 5],
+        [4, 6],
+        [5, 7],
+        [6, 8],
+        [7, 9],
+        [8, 10],
+        [8, 12],
+        [9, 12],
+        [11, 12],
+        [12, 14],
+        [16, 16],
+        [32, 32],
+    ];
+    let wide = tiles.iter().flat_map(|[a, b]| [256, 1024, 4096].map(|k| [a * tile, b * tile, k]));
+    let narrow = [8, 16, 32, 33, 48, 64, 96].iter().flat_map(|&m| [[m, 1000, 1000], [m, 4096, 4096]]);
+    wide.chain(narrow).collect()
+}
+
+fn products<D: Device>(sizes: &[[usize; 3]], scale: Scale, cases: &mut Vec<Case<D>>) {
     use matmul::{
         bf16, naive, pipelined, register_tiled, split_k, tensor_core, tf32x3, tiled, vectorised, warp_tiled,
         wgmma,
@@ -378,7 +427,7 @@ fn products<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
         &split_k::MATMUL_SPLIT_K_NT,
         &split_k::MATMUL_SPLIT_K_TT,
     ];
-    for [m, n, k] in sizes(scale) {
+    for &[m, n, k] in sizes {
         let parts = parts_of(scale, [m, n, k]);
         for (kernel, grid) in rungs {
             cases.push(case! {

@@ -5,23 +5,23 @@ use kernel_suite::checks::{self, Check};
 use kernel_suite::{Data, Kernels, Rig, Source, Tally};
 
 use super::row::{Figures, Kind, Outcome, Row};
-use super::{Case, Effort, Scale, Spread, cases};
+use super::{Case, Effort, Spread};
 use crate::Result;
 use crate::cuda::{Error, Gpu};
 
 /// Elements behind each buffer of a check that no kernel may touch.
 const GUARD: usize = 4096;
 
-/// Checks all cases whose kernels' names contain `filter` and that this GPU has, and times those that are right.
+/// Checks the cases whose kernels' names contain `filter` and that this GPU has, and times those that are right.
 ///
 /// # Errors
 /// The driver's. A wrong result is none: it stands in its row.
-pub(super) fn time(gpu: &Gpu, scale: Scale, filter: &str, effort: &Effort) -> Result<Vec<Row>> {
+pub(super) fn time(gpu: &Gpu, cases: Vec<Case<Gpu>>, filter: &str, effort: &Effort) -> Result<Vec<Row>> {
     let rig = Rig { device: gpu.clone(), guard: GUARD };
     let checks = checks::all::<Gpu>();
     let mut rows = Vec::new();
     let chosen = |case: &Case<Gpu>| case.kernel.contains(filter) && gpu.has(case.kernel);
-    for case in cases::<Gpu>(scale).into_iter().filter(chosen) {
+    for case in cases.into_iter().filter(chosen) {
         let outcome = match check(&rig, &checks, &case) {
             Ok(tally) => {
                 let spread = time_case(gpu, &case, effort)?;
@@ -47,8 +47,8 @@ pub(super) fn time(gpu: &Gpu, scale: Scale, filter: &str, effort: &Effort) -> Re
 }
 
 /// The kernels whose names contain `filter` that this GPU does not have.
-pub(super) fn missing(gpu: &Gpu, scale: Scale, filter: &str) -> Vec<&'static str> {
-    let all = cases::<Gpu>(scale).into_iter().map(|case| case.kernel);
+pub(super) fn missing(gpu: &Gpu, cases: &[Case<Gpu>], filter: &str) -> Vec<&'static str> {
+    let all = cases.iter().map(|case| case.kernel);
     let mut missing: Vec<_> = all.filter(|kernel| kernel.contains(filter) && !gpu.has(kernel)).collect();
     missing.sort_unstable();
     missing.dedup();

@@ -13,6 +13,7 @@ mod peers;
 mod report;
 mod roofline;
 mod row;
+mod rungs;
 mod spread;
 
 use rand_chacha::ChaCha8Rng;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::roofline::Roofline;
 use super::row::{Figures, Kind, Outcome, Row};
-use super::{Effort, Limits, Scale, kernels, operations, peers};
+use super::{Effort, Limits, Scale, cases, kernels, operations, peers, rungs};
 use crate::cuda::{self, Cublas, Gpu, GpuInfo};
 use crate::engine::{Cuda, Engine};
 use crate::report::Format;
@@ -18,6 +18,8 @@ use crate::{Error, Result};
 pub struct Settings {
     /// At which shapes.
     pub scale: Scale,
+    /// On a GPU: the rungs of the product alone, at many shapes.
+    pub rungs: bool,
     /// For how long.
     pub effort: Effort,
     /// Only what has this in its name.
@@ -53,6 +55,9 @@ pub struct Report {
     pub missing: Vec<&'static str>,
     /// What was measured.
     pub results: Vec<Row>,
+    /// Of rungs: which is the fastest where, as text.
+    #[serde(skip)]
+    pub rungs: Option<String>,
 }
 
 /// What the driver says of a GPU.
@@ -96,10 +101,13 @@ impl GpuFacts {
 pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Report> {
     let engine = Cuda::open(index)?;
     let gpu = Gpu::open(index)?;
-    let Settings { scale, effort, filter, .. } = settings;
-    let mut results = kernels::time(&gpu, *scale, filter, effort)?;
-    let missing = kernels::missing(&gpu, *scale, filter);
-    results.extend(operations::time(&engine, *scale, filter, effort, None)?);
+    let Settings { scale, rungs, effort, filter, .. } = settings;
+    let cases = if *rungs { cases::rungs(*scale) } else { cases::cases(*scale) };
+    let missing = kernels::missing(&gpu, &cases, filter);
+    let mut results = kernels::time(&gpu, cases, filter, effort)?;
+    if !rungs {
+        results.extend(operations::time(&engine, *scale, filter, effort, None)?);
+    }
     let peer = match Cublas::open(&gpu) {
         Ok(cublas) => {
             let peers = peers::compare(&gpu, &cublas, &mut results, effort)?;
@@ -111,7 +119,8 @@ pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Rep
     };
     let limits = Limits::of_gpu(&gpu, effort)?;
     let report = Report::new(device, engine.description(), limits, settings, results)?;
-    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), peers: vec![peer], missing, ..report })
+    let rungs = rungs.then(|| rungs::text(&report.results, *scale));
+    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), peers: vec![peer], missing, rungs, ..report })
 }
 
 /// Times the operations of an engine on this machine's cores by the clock. Those that ask for more than `most`
@@ -163,6 +172,7 @@ impl Report {
             limits,
             peers: Vec::new(),
             missing: Vec::new(),
+            rungs: None,
             results,
         })
     }
@@ -219,6 +229,7 @@ impl Report {
                 text += &format!("\n## {title}\n\n```text\n{}```\n", table(&rows));
             }
         }
+        text += self.rungs.as_deref().unwrap_or_default();
         text + LEGEND
     }
 }

@@ -62,6 +62,8 @@ pub struct Effort {
 impl Effort {
     /// For figures.
     pub const FULL: Effort = Effort { warm_up: 0.1, sample: 2e-3, samples: 0.4, rotation_bytes: 256 << 20 };
+    /// For a choice among many.
+    pub const SHORT: Effort = Effort { warm_up: 0.02, samples: 0.05, ..Effort::FULL };
     /// To see that everything works.
     pub const LITTLE: Effort = Effort { warm_up: 0.0, sample: 0.0, samples: 0.0, rotation_bytes: 1 << 17 };
     /// The fewest samples, and the most.

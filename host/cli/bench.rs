@@ -27,7 +27,8 @@ system's.
 Examples:
   tilegrad bench --device emulator
   tilegrad bench --device emulator --filter matmul --json counts.json
-  tilegrad bench --device cuda --json h200.json --plot h200.svg"
+  tilegrad bench --device cuda --json h200.json --plot h200.svg
+  tilegrad bench --device cuda --rungs"
 )]
 pub(super) struct Options {
     /// Where it runs: emulator (counts), cuda, cuda:N, cpu, loop (times)
@@ -45,6 +46,9 @@ pub(super) struct Options {
     /// Time at the small shapes of the counts, a few times: whether all is right, not how fast it is
     #[arg(long)]
     small: bool,
+    /// On a GPU: the rungs of the matrix product alone, at many shapes, and from which sizes on each is the fastest
+    #[arg(long)]
+    rungs: bool,
     /// The commit to be named in the results [default: the one that the build was told, or unknown]
     #[arg(long, value_name = "TEXT")]
     commit: Option<String>,
@@ -63,6 +67,7 @@ impl Options {
             for (given, option) in [
                 (self.plot.is_some(), "--plot"),
                 (self.small, "--small"),
+                (self.rungs, "--rungs"),
                 (self.commit.is_some(), "--commit"),
             ] {
                 if given {
@@ -73,6 +78,13 @@ impl Options {
                 }
             }
             return self.count();
+        }
+        if self.rungs && !matches!(self.device, Device::Cuda(_)) {
+            return Err(Error::Setting(format!(
+                "--rungs is for kernels on a GPU, and {} has none: leave it out, or choose cuda",
+                self.device
+            ))
+            .into());
         }
         self.device.check()?;
         let json = self.json.as_ref().map(Output::new).transpose()?;
@@ -109,11 +121,14 @@ impl Options {
     }
 
     fn time(&self) -> tilegrad::Result<Report> {
-        let (scale, effort) =
-            if self.small { (Scale::Counted, Effort::LITTLE) } else { (Scale::Timed, Effort::FULL) };
+        let (scale, effort) = match (self.small, self.rungs) {
+            (true, _) => (Scale::Counted, Effort::LITTLE),
+            (false, true) => (Scale::Timed, Effort::SHORT),
+            (false, false) => (Scale::Timed, Effort::FULL),
+        };
         let commit =
             self.commit.clone().or(COMMIT.map(str::to_owned)).unwrap_or_else(|| "unknown".to_owned());
-        let settings = Settings { scale, effort, filter: self.filter.clone(), commit };
+        let settings = Settings { scale, rungs: self.rungs, effort, filter: self.filter.clone(), commit };
         let device = self.device.to_string();
         match self.device {
             Device::Cuda(index) => time_gpu(index, device, &settings),

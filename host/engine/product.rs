@@ -62,7 +62,7 @@ struct Row {
     split_k: usize,
 }
 
-/// Newest architecture first. **Not measured**: each figure is an estimate. `warp_tiled` is the number of
+/// Newest architecture first, to be made by `tilegrad bench --device cuda --rungs`. **Not measured**: each figure is an estimate. `warp_tiled` is the number of
 /// multiprocessors (A100: 108, H100 and H200: 132), below which some of them would have no tile. `split_k` is half of a
 /// tile's side and one: with less, more than half of a tile's columns or rows would be computed for nothing.
 const TABLE: [Row; 2] = [

@@ -58,6 +58,41 @@ pub fn kernels_are_timed_if_they_are_right() {
     assert!(run.report.0["calls"]["cuGraphLaunch"].as_u64().is_some_and(|launches| launches > 0), "{run:?}");
 }
 
+pub fn rungs_are_compared() {
+    let (run, report) = bench("capability=90", "--rungs");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    let results = report["results"].as_array().expect("a list");
+    for (kernel, finishes) in
+        [("matmul_tiled", 0), ("matmul_split_k", 1), ("matmul_wgmma", 0), ("matmul_bf16", 0)]
+    {
+        let of = |name: &str| results.iter().filter(|row| row["name"] == name).count();
+        assert_eq!((of(kernel), of(&format!("{kernel}_finish"))), (2, 2 * finishes), "{kernel}: {report}");
+    }
+    assert!(results.iter().all(|row| row["kind"] == "kernel"), "{report}");
+    let (_, table) = run.stdout.split_once("## Rungs").expect("there is such a part");
+    assert!(table.contains("256×256×64") && table.contains("for fp32"), "{table}");
+    assert!(table.contains("- split-K in place of the tiled rung, by the shorter side of C: "), "{table}");
+    // 50 along k is too short for three products by warpgroups to be as accurate as fp32.
+    let [_, _, _, _, short, wgmma] = table
+        .lines()
+        .find(|line| line.starts_with("100×60×50"))
+        .expect("it is there")
+        .split_whitespace()
+        .take(6)
+        .collect::<Vec<_>>()[..]
+    else {
+        panic!("{table}")
+    };
+    assert!(short != "–" && wgmma == "–", "{table}");
+    let (run, report) = bench("", "--rungs");
+    assert_eq!((run.code, &report["missing"]), (0, &serde_json::json!(["matmul_wgmma"])), "{run:?}");
+    assert!(
+        run.stdout.contains("Not on this GPU, for which they have no PTX: matmul_wgmma."),
+        "{}",
+        run.stdout
+    );
+}
+
 pub fn operations_are_timed_on_the_engine() {
     let (run, report) = bench("", "--filter moments");
     assert_eq!(run.code, 0, "{run:?}");

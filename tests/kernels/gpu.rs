@@ -19,6 +19,8 @@ const GUARD: usize = 4096;
 /// Names of devices in the tests' names.
 const GPU: &str = "gpu";
 const SIMULATED: &str = "simulated-gpu";
+/// A kernel's that is for another architecture than that of the GPU here.
+const ELSEWHERE: &str = "other-architecture";
 
 pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
     let gpu = Gpu::open(0);
@@ -31,9 +33,12 @@ pub fn trials(results: &Arc<Results>) -> Vec<Trial> {
     for check in checks::all::<Gpu>() {
         for data in Data::ALL {
             trials.push(match &gpu {
-                Ok(gpu) if !gpu.has(check.kernel) => {
-                    ignored(&check, data, name, format!("{} has no PTX with this kernel", gpu.info().name))
-                }
+                Ok(gpu) if !gpu.has(check.kernel) => ignored(
+                    &check,
+                    data,
+                    ELSEWHERE,
+                    format!("{} has no PTX with this kernel", gpu.info().name),
+                ),
                 Ok(gpu) => {
                     let device = gpu.clone();
                     trial(name, &check, data, results, move || Ok(Rig { device, guard: GUARD }))

@@ -81,6 +81,7 @@ fn outcomes() {
         "compare",
         "bench on cuda",
         "bench on cpu",
+        "rungs on cuda",
     ] {
         assert_eq!(status(&summary, step), "passed", "{step}");
     }

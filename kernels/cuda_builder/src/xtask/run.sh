@@ -147,6 +147,8 @@ for step; do
                 run "bench on $device" "bench-$device.md" bin/tilegrad bench --device "$device" \
                     --json "$results/bench-$device.json" --plot "$results/bench-$device.svg" --commit "${commit:-unknown}"
             done
+            run "rungs on cuda" rungs-cuda.md bin/tilegrad bench --device cuda --rungs \
+                --json "$results/rungs-cuda.json" --commit "${commit:-unknown}"
             for bench in bin/benches/*; do
                 [ ! -x "$bench" ] || run "bench ${bench##*/}" "bench-${bench##*/}.txt" "$bench" --bench
             done
