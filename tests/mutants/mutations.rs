@@ -982,13 +982,9 @@ pub const GROUPS: &[Group] = &[
         kernels: WGMMA,
         mistakes: &[
             ["barrier dropped", "        thread::sync_threads();\n", ""],
-            ["writes not fenced", "        fence_proxy_async();\n", ""],
-            [
-                "writes fenced after the barrier",
-                "fence_proxy_async();\n        thread::sync_threads();",
-                "thread::sync_threads();\n        fence_proxy_async();",
-            ],
-            ["registers not fenced", "        wgmma_fence(&mut sums);\n", ""],
+            ["writes not fenced", "        fence_proxy_async();\n        next", "        next"],
+            ["first writes not fenced", "    fence_proxy_async();\n    let mut next", "    let mut next"],
+            ["registers not fenced", "        wgmma_fence(&mut sums, [big, small].as_flattened());\n", ""],
             ["products not committed", "        wgmma_commit();\n", ""],
             ["products not waited for", "        wgmma_wait(&mut sums, [big, small].as_flattened());\n", ""],
             ["slot in use is filled", "fill(slots, slot(tile + 1),", "fill(slots, slot(tile),"],

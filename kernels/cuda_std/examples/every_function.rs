@@ -137,8 +137,8 @@ pub unsafe fn warpgroups(x: Global<f32>, y: GlobalMut<f32>) {
     thread::sync_threads();
     let a = [x.read4(4 * i)];
     let (mut sums, mut others) = (Accumulators::new(), Accumulators::default());
-    wgmma_fence(&mut sums);
-    wgmma_fence(&mut others);
+    wgmma_fence(&mut sums, &[]);
+    wgmma_fence(&mut others, &[]);
     for k in (0..32).step_by(8) {
         wgmma_m64n128k8(&mut sums, k > 0, a[0], tile, 0, k);
     }

@@ -146,7 +146,7 @@ unsafe fn product_wgmma(
             .map(|(down, along)| a.read((row + down) * 2 * STEP + step * STEP + along + quad))
     });
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, a[0], shared, tile, first as usize);
     wgmma_m64n128k8(&mut sums, accumulate == 1, a[1], shared, tile, second as usize);
     wgmma_commit();

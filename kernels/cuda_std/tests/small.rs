@@ -118,7 +118,7 @@ unsafe fn warpgroup(wait: u32, y: GlobalMut<f32>) {
     thread::sync_threads();
     let mut sums = Accumulators::new();
     let a = [[(line / 32 + 1) as f32; 4]];
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, a[0], tile, 0, 0);
     wgmma_commit();
     if wait == 1 {

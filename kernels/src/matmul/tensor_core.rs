@@ -93,11 +93,12 @@ pub const ROUNDING: f64 = 1.0 / (1 << 11) as f64;
 
 /// So many roundings of `f32`, 2⁻²⁴ each, are as much as one `mma` of so many products may be off.
 ///
-/// How the tensor cores add is not documented. Assumed is that the products and C are cut off at least one bit below the
-/// last of the largest one's 24, and the sum at its 24th: `products` + 1 cuts of 2⁻²⁴, and one of 2⁻²³, relative to
-/// Σ |·|. To be measured.
+/// How the tensor cores add is not documented. Assumed is the least accurate way that was found by experiment, that of
+/// compute capability 8.0 to 8.9 (Microsoft's MMA-Sim, a model of tensor cores to the bit): half of the products and C, then
+/// the other half and that. Each is cut off one bit below the last of the largest one's 24, `products` / 2 + 1 cuts of 2⁻²⁴, and the
+/// sum at its 24th, 2⁻²³, relative to Σ |·|. To be measured here.
 pub const fn roundings(products: usize) -> usize {
-    products + 3
+    products + 6
 }
 
 /// The longest chain of roundings in a sum, from rounded operands on.

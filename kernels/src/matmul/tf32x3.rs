@@ -18,8 +18,8 @@
 //!
 //! **Error.** With u = 2⁻²⁴: a − a₁ is at most 2¹² of a's last places, so 12 bits or a power of 2, and what is left of it
 //! after 11 bits is off by at most one last place: 2u |a|. The same for b, and a₂ b₂ is at most 4u |a b|: 8u in all. Of
-//! the three `mma` the last has nearly all of the sum, and is off by up to 11u ([`roundings`]); the first two, 2⁻¹⁰ of it,
-//! and all terms of second order are within one u more. That makes 20u, and a rounding for each 8 of k: [`depth`]. It is
+//! the three `mma` the last has nearly all of the sum, and is off by up to 14u ([`roundings`]); the first two, 2⁻¹⁰ of it,
+//! and all terms of second order are within one u more. That makes 23u, and a rounding for each 8 of k: [`depth`]. It is
 //! no more than what a sum of k fused multiply-adds may be off for k ≥ [`LEAST_K`]. As in all such bounds, but sooner,
 //! there is more error where numbers underflow: tf32 has nothing below 2⁻¹³⁶, and so a value is off by up to 2⁻¹³⁶, which
 //! is more than 2u of it below 2⁻¹¹³.
@@ -52,11 +52,11 @@ pub use super::tensor_core::{TILE, grid};
 
 /// The longest chain of roundings behind a result, in roundings of `f32`.
 pub fn depth(k: usize) -> usize {
-    k.div_ceil(STEP) + 20
+    k.div_ceil(STEP) + 23
 }
 
 /// From this k on the error is within the bound for a sum of k fused multiply-adds: [`depth`] is at most k.
-pub const LEAST_K: usize = 23;
+pub const LEAST_K: usize = 27;
 
 /// The bits of an `f32` that tf32 has.
 const KEPT: u32 = !0x1fff;

@@ -8,7 +8,7 @@
 //!  │ 0: warps 0–3        │       A (128 lines), as they are                      line 0 │ 0 1 2 3 4 5 6 7
 //!  │    64 × 128         │       B (128 lines), rounded to tf32: b₁                   1 │ 1 0 3 2 5 4 7 6
 //!  ├─────────────────────┤       B (128 lines), what is left:    b₂                   2 │ 2 3 0 1 6 7 4 5
-//!  │ 1: warps 4–7        │                                                            … │ chunk c stands at c ^ (line mod 8)
+//!  │ 1: warps 4–7        │                                                            … │ chunk c stands at c ^ (its place mod 8)
 //!  └─────────────────────┘
 //!
 //!  global ──registers──▶ shared ┬─ A: `ldmatrix` ──▶ registers: a₁, a₂ ┐
@@ -20,13 +20,15 @@
 //! may come from registers, so it is taken apart there, by the warp that multiplies it; B is taken apart on its way to shared
 //! memory, once for both warpgroups.
 //!
-//! The operands come through registers, of the next tile while this one is multiplied: for B that is the way to take it apart, and
-//! for lines along memory (B, Aᵀ) to turn it, 4 × 4 values a thread. Which line is which of the product's is free: the four of
-//! a thread are in four different groups of 8, as in the rung for tf32, so that no stores meet in a bank.
+//! The operands come through registers: for B that is the way to take it apart, and for lines along memory (B, Aᵀ) to turn it,
+//! 4 × 4 values a thread. While a tile is multiplied the next goes from registers to shared memory, and the one after it is
+//! loaded. Which line stands at which place of a tile is free: the four of a thread are in four different groups of 8, as in the
+//! rung for tf32, so that no stores meet in a bank.
 //!
-//! **Error.** That of the rung before, but that the sum leaves the tensor cores every 32 of k: of its 12 products the 8
-//! small ones come first, the last 4 are off by up to 11u each. With u = 2⁻²⁴ that makes 44u, 8u for what is not multiplied, 2u for the small
-//! products and terms of second order, and a rounding for each 32 of k: [`depth`].
+//! **Error.** That of the rung before, but that the sum leaves the tensor cores every 32 of k. Of its 12 products the 8 small
+//! ones come first; the last 4 are off by up to 11u each, u = 2⁻²⁴: nine terms cut off one bit below
+//! the last of the largest one's 24, and the sum at its last. (MMA-Sim has two bits there on this architecture.) That makes 44u, 8u for what is not
+//! multiplied, 2u for the small products and terms of second order, and a rounding for each 32 of k: [`depth`].
 //!
 //! **Not finite.** As in the rung for tf32.
 //!
@@ -39,8 +41,8 @@
 //! **Barriers.** One for each tile, with what comes before it:
 //!
 //! ```text
-//!  stores of tile t      ──fence, barrier──▶  `wgmma` of tile t (the fence: it reads by another way than threads do)
-//!  `wgmma` of tile t − 1 ───wait, barrier──▶  stores of tile t + 1, into the same slot
+//!  stores of tile t      ──fence, barrier──▶  `ldmatrix` and `wgmma` of tile t (the fence: `wgmma` reads by a way of its own)
+//!  `ldmatrix` and `wgmma` of tile t − 1 ──wait, barrier──▶  stores of tile t + 1, into the same slot
 //! ```
 //!
 //! **What changed.** From the rung before: `wgmma`, and what it wants. Time not measured yet.
@@ -56,7 +58,7 @@ use cuda_std::warpgroup::{
 
 use super::epilogue::{Epilogue, Plain};
 use super::pipelined::Operand;
-use super::tensor_core::{GROUP, Place, QUAD, SPAN, again_if_not_finite, line_of, roundings, store};
+use super::tensor_core::{GROUP, Place, QUAD, SPAN, again_if_not_finite, line_of, store};
 use super::tf32x3::parts;
 use super::tile::{tile_grid, tile_start};
 use super::vectorised::V;
@@ -91,7 +93,7 @@ pub const SHARED: usize = SLOTS * SLOT * size_of::<f32>();
 
 /// The longest chain of roundings behind a result, in roundings of `f32`.
 pub fn depth(k: usize) -> usize {
-    k.div_ceil(TILE_K) + STEPS * roundings(STEP) + 10
+    k.div_ceil(TILE_K) + STEPS * (STEP + 3) + 10
 }
 
 /// From this k on the error is within the bound for a sum of k fused multiply-adds: [`depth`] is at most k.
@@ -107,7 +109,7 @@ type Slots = SharedArray<f32, { SLOTS * SLOT }>;
 /// A thread's part of an operand's tile: of four lines a chunk each.
 type Chunks = [[f32; V]; LINES];
 
-/// Where a line of a span stands, of those whose number is a multiple of 4: the one that [`line_of`] says is there.
+/// Where in its group a line of a span stands: lines n to n + 3 at the same place of four groups, as [`line_of`] has it.
 #[inline(always)]
 const fn place_of(line: usize) -> usize {
     let chunk = line / V;
@@ -248,9 +250,9 @@ pub unsafe fn multiply<E: Epilogue>(
     let tiles = k.div_ceil(TILE_K) as u32;
     // SAFETY: nobody uses the slot before the first barrier.
     unsafe { fill(slots, slot(0), shares, &shares.map(|share| share.load(0))) };
+    fence_proxy_async();
     let mut next = shares.map(|share| share.load(1));
     for tile in 0..tiles {
-        fence_proxy_async();
         thread::sync_threads();
         let this = slot(tile);
         let mut fragments = [[[0.0; 4]; STEPS]; 2];
@@ -263,7 +265,7 @@ pub unsafe fn multiply<E: Epilogue>(
         let [big, small] = fragments;
         let [b_big, b_small] = [this + VALUES, this + 2 * VALUES];
         let mut sums = Accumulators::new();
-        wgmma_fence(&mut sums);
+        wgmma_fence(&mut sums, [big, small].as_flattened());
         // SAFETY: this tile is there, nobody writes to it until the products have been waited for, and the whole warpgroup is here.
         unsafe {
             for step in 0..STEPS {
@@ -277,6 +279,7 @@ pub unsafe fn multiply<E: Epilogue>(
         wgmma_commit();
         // SAFETY: everybody is done with the other slot, and nobody uses it before the next barrier.
         unsafe { fill(slots, slot(tile + 1), shares, &next) };
+        fence_proxy_async();
         next = shares.map(|share| share.load(tile + 2));
         wgmma_wait(&mut sums, [big, small].as_flattened());
         let sums = sums.values();

@@ -160,8 +160,11 @@ fn each_kernel_is_launched() {
     let launched: BTreeSet<&str> =
         (0..=u8::MAX).map(|byte| properties::Launch::from_bytes(&[byte]).check.kernel).collect();
     assert_eq!(launched, Kernels::NAMES.iter().copied().collect());
-    let ptx = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernels/ptx/kernels.sm_80.ptx");
-    let ptx = std::fs::read_to_string(ptx).expect("the prebuilt PTX");
+    let ptx = |arch: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../kernels/ptx");
+        std::fs::read_to_string(format!("{folder}/kernels.{arch}.ptx")).expect("the prebuilt PTX")
+    };
+    let ptx = ["sm_80", "sm_90a"].map(ptx).concat();
     let entries = ptx.lines().filter_map(|line| line.split_once(".entry ")?.1.split('(').next());
     let entries: BTreeSet<&str> = entries.map(str::trim).collect();
     assert_eq!(launched, entries);

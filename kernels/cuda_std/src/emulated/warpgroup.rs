@@ -144,10 +144,12 @@ fn meet(what: &'static str, change: impl FnOnce(&Lane, &mut Products)) {
     collective(what, u32::MAX, (), change, |_, _| ());
 }
 
-/// Before the first product of a group into these results: whatever the threads have done with their registers and those of A
-/// is done by then. All threads of the warpgroup come here.
+/// Before the first product of a group into these results: whatever the threads have done with their registers and with `a`,
+/// the values of A that the products take, is done by then. All threads of the warpgroup come here.
 #[track_caller]
-pub fn wgmma_fence(accumulators: &mut Accumulators) {
+pub fn wgmma_fence(accumulators: &mut Accumulators, a: &[[f32; 4]]) {
+    // On a GPU the registers are named.
+    let _ = a;
     meet("wgmma_fence", |_, _| ());
     accumulators.fenced = Some(committed());
 }

@@ -59,9 +59,10 @@ impl Default for Accumulators {
     }
 }
 
-/// `wgmma.fence.sync.aligned`; the accumulators are named in a comment, so that they are where they are by then.
+/// `wgmma.fence.sync.aligned`; the registers are named in comments, so that LLVM has all of them made by then.
 #[inline(always)]
-pub fn wgmma_fence(accumulators: &mut Accumulators) {
+pub fn wgmma_fence(accumulators: &mut Accumulators, a: &[[f32; 4]]) {
+    name(a);
     let d = &mut accumulators.0;
     // SAFETY: orders accesses to registers; as it is not `nomem`, no access moves past it.
     unsafe {
@@ -117,7 +118,7 @@ pub fn wgmma_commit() {
     unsafe { asm!("wgmma.commit_group.sync.aligned;", options(nostack, preserves_flags)) }
 }
 
-/// `wgmma.wait_group.sync.aligned 0`; the registers that the products use are named in comments.
+/// `wgmma.wait_group.sync.aligned 0`; the registers that the products use are named in comments again.
 #[inline(always)]
 pub fn wgmma_wait(accumulators: &mut Accumulators, a: &[[f32; 4]]) {
     let d = &mut accumulators.0;
@@ -130,6 +131,12 @@ pub fn wgmma_wait(accumulators: &mut Accumulators, a: &[[f32; 4]]) {
             (nostack, preserves_flags)
         ))
     }
+    name(a);
+}
+
+/// A comment with these registers: LLVM has made them before, and keeps them until here. (ptxas keeps what products use by itself.)
+#[inline(always)]
+fn name(a: &[[f32; 4]]) {
     for a in a {
         // SAFETY: a comment.
         unsafe {

@@ -68,7 +68,7 @@ unsafe fn written(mistake: u32) {
         fence_proxy_async();
     }
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, A, tile, 0, 0); // takes what is written
     wgmma_commit();
     wgmma_wait(&mut sums, &[A]);
@@ -127,7 +127,7 @@ unsafe fn copied(fence: u32, x: Global<f32>) {
         fence_proxy_async();
     }
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, A, tile, 0, 0); // takes what is copied
     wgmma_commit();
     wgmma_wait(&mut sums, &[A]);
@@ -156,7 +156,7 @@ unsafe fn meanwhile(writer: u32, when: u32, x: Global<f32>) {
     let writes = thread() == writer as usize;
     ready(tile);
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, A, tile, 0, 0);
     wgmma_commit();
     if writes && when == SOON {
@@ -232,10 +232,10 @@ unsafe fn groups(mistake: u32) {
     ready(tile);
     let (mut sums, mut others) = (Accumulators::new(), Accumulators::new());
     if mistake != NOT_FENCED {
-        wgmma_fence(&mut sums);
+        wgmma_fence(&mut sums, &[]);
     }
     if mistake != OTHERS_NOT_FENCED {
-        wgmma_fence(&mut others);
+        wgmma_fence(&mut others, &[]);
     }
     wgmma_m64n128k8(&mut sums, false, A, tile, 0, 0); // first
     wgmma_m64n128k8(&mut others, false, A, tile, 0, 8); // of others
@@ -244,7 +244,7 @@ unsafe fn groups(mistake: u32) {
         wgmma_commit();
     }
     if mistake != NOT_FENCED_AGAIN {
-        wgmma_fence(&mut sums);
+        wgmma_fence(&mut sums, &[]);
     }
     wgmma_m64n128k8(&mut sums, true, A, tile, 0, 24); // second group
     if mistake != SECOND_NOT_COMMITTED && mistake != NOT_COMMITTED {
@@ -299,7 +299,7 @@ unsafe fn apart(how: u32, warp: u32) {
     ready(tile);
     let other = thread() / 32 == warp as usize;
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums); // all fence
+    wgmma_fence(&mut sums, &[]); // all fence
     if other && how == ENDS {
         return;
     }
@@ -314,7 +314,7 @@ unsafe fn apart(how: u32, warp: u32) {
     wgmma_commit();
     wgmma_wait(&mut sums, &[A]); // all wait
     if other && how == ONCE_MORE {
-        wgmma_fence(&mut sums); // once more
+        wgmma_fence(&mut sums, &[]); // once more
     }
 }
 
@@ -363,7 +363,7 @@ unsafe fn left(commit: u32, wait: u32) {
     let tile = dynamic_array::<f32, TILE>(0);
     ready(tile);
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, A, tile, 0, 0);
     if commit == 1 {
         wgmma_commit();
@@ -388,7 +388,7 @@ fn ends_before_a_wait() {
 #[kernel(block = [224, 1, 1], shared = 4 * TILE, arch = "sm_90a")]
 unsafe fn short_warpgroup(warps: u32) {
     if thread() < 32 * warps as usize {
-        wgmma_fence(&mut Accumulators::new()); // short warpgroup
+        wgmma_fence(&mut Accumulators::new(), &[]); // short warpgroup
     }
 }
 
@@ -431,7 +431,7 @@ unsafe fn tiles(tile: u32, k: u32) {
     fence_proxy_async();
     thread::sync_threads();
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, A, words, tile as usize, k as usize); // of a tile
     wgmma_commit();
     wgmma_wait(&mut sums, &[A]);
@@ -444,7 +444,7 @@ unsafe fn somewhere() {
     dynamic_array::<f32, 256>(0);
     ready(tile);
     let mut sums = Accumulators::new();
-    wgmma_fence(&mut sums);
+    wgmma_fence(&mut sums, &[]);
     wgmma_m64n128k8(&mut sums, false, A, tile, 0, 0); // of a tile somewhere
 }
 
