@@ -26,17 +26,17 @@
 //! rung for tf32, so that no stores meet in a bank.
 //!
 //! **Error.** That of the rung before, but that the sum leaves the tensor cores every 32 of k. Of its 12 products the 8 small
-//! ones come first; the last 4 are off by up to 11u each, u = 2⁻²⁴: nine terms cut off one bit below
-//! the last of the largest one's 24, and the sum at its last. (MMA-Sim has two bits there on this architecture.) That makes 44u, 8u for what is not
-//! multiplied, 2u for the small products and terms of second order, and a rounding for each 32 of k: [`depth`].
+//! ones come first; the last 4 are off by up to 11u each, u = 2⁻²⁴: nine terms cut off one bit below the last of the largest
+//! one's 24, and the sum at its last. (Microsoft's MMA-Sim has two bits there on this architecture.) That makes 44u, 8u for
+//! what is not multiplied, 2u for the small products and terms of second order, and a rounding for each 32 of k: [`depth`].
 //!
 //! **Not finite.** As in the rung for tf32.
 //!
 //! **Cost.** A tile is 128 × 128 × 32 × 3 multiply-adds: 1536 cycles of a multiprocessor's tensor cores at the data sheet's
-//! peak (1024 a cycle). For it a block reads 32 KiB: 21 bytes a cycle, from the second cache for all but the first block that wants
-//! them. Through shared memory, 128 bytes a cycle, go 160 KiB: 48 to store, 16 for A, and 96 for B, which each of the 24
-//! `wgmma` reads again (4 KiB in 64 cycles: half of what there is). That is 1280 cycles of 1536.
-//! 96 KiB of shared memory, and one block on a multiprocessor: a thread has 64 elements of C and their sums over this tile.
+//! peak (1024 a cycle). For it a block reads 32 KiB: 21 bytes a cycle, from the second cache for all but the first block that
+//! wants them. Through shared memory, 128 bytes a cycle, go 160 KiB: 48 to store, 16 for A, and 96 for B, which each of the
+//! 24 `wgmma` reads again (4 KiB in 64 cycles: half of what there is). That is 1280 cycles of 1536. A block has 96 KiB of
+//! shared memory, and a multiprocessor to itself: a thread has 64 elements of C, and 64 of their sums over this tile.
 //!
 //! **Barriers.** One for each tile, with what comes before it:
 //!
