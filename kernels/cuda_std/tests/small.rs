@@ -128,6 +128,7 @@ unsafe fn warpgroup(wait: u32, y: GlobalMut<f32>) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes Miri more than five minutes: 128 threads, 65 536 products")]
 fn products_of_a_warpgroup() {
     let mut y = SERIAL.allocate(128).unwrap();
     let left = text(SERIAL.launch(&WARPGROUP, [1, 1, 1], (0, &mut y)));
