@@ -5,6 +5,8 @@ use std::fmt;
 use cuda_std::{Buffer, Device, Global, GlobalMut, Kernel};
 use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
+use super::rungs::{FINISH, KERNELS};
+
 type In = Global<f32>;
 
 /// A kernel and a shape.
@@ -336,19 +338,9 @@ type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, Globa
 
 /// The kernels of the rungs that a dispatcher chooses from, A and B as they are, at shapes that tell where each is the fastest.
 pub(super) fn rungs<D: Device>(scale: Scale) -> Vec<Case<D>> {
-    const KERNELS: [&str; 8] = [
-        "matmul_tiled",
-        "matmul_split_k",
-        "matmul_split_k_finish",
-        "matmul_warp_tiled",
-        "matmul_tf32",
-        "matmul_tf32x3",
-        "matmul_wgmma",
-        "matmul_bf16",
-    ];
     let mut cases = Vec::new();
     products(&rung_sizes(scale), scale, &mut cases);
-    cases.retain(|case| KERNELS.contains(&case.kernel));
+    cases.retain(|case| KERNELS.contains(&case.kernel) || case.kernel == FINISH);
     cases
 }
 

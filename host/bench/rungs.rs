@@ -15,6 +15,17 @@ const TF32X3: usize = 3;
 const WGMMA: usize = 4;
 const TF32: usize = 5;
 const BF16: usize = 6;
+/// Their kernels, and the second launch of a product that is split.
+pub(super) const KERNELS: [&str; NAMES.len()] = [
+    "matmul_tiled",
+    "matmul_split_k",
+    "matmul_warp_tiled",
+    "matmul_tf32x3",
+    "matmul_wgmma",
+    "matmul_tf32",
+    "matmul_bf16",
+];
+pub(super) const FINISH: &str = "matmul_split_k_finish";
 /// Those that are as accurate as fp32.
 const FP32: [usize; 5] = [TILED, SPLIT_K, WARP_TILED, TF32X3, WGMMA];
 
@@ -56,22 +67,14 @@ fn contests(rows: &[Row], scale: Scale) -> Vec<Contest> {
         let [m, n, k] = sides;
         let parts = parts_of(scale, sides);
         let finish = if parts > 1 { median(FINISH, [m, n, parts]) } else { Some(0.0) };
-        let times = [
-            median("matmul_tiled", sides),
-            median("matmul_split_k", sides).zip(finish).map(|(product, finish)| product + finish),
-            median("matmul_warp_tiled", sides),
-            median("matmul_tf32x3", sides).filter(|_| k >= tf32x3::LEAST_K),
-            median("matmul_wgmma", sides).filter(|_| k >= wgmma::LEAST_K),
-            median("matmul_tf32", sides),
-            median("matmul_bf16", sides),
-        ];
+        let mut times = KERNELS.map(|kernel| median(kernel, sides));
+        times[SPLIT_K] = times[SPLIT_K].zip(finish).map(|(product, finish)| product + finish);
+        times[TF32X3] = times[TF32X3].filter(|_| k >= tf32x3::LEAST_K);
+        times[WGMMA] = times[WGMMA].filter(|_| k >= wgmma::LEAST_K);
         Contest { sides, split: parts > 1, times }
     };
     shapes.into_iter().map(contest).collect()
 }
-
-/// The second launch of a product that is split.
-const FINISH: &str = "matmul_split_k_finish";
 
 /// From which size on a rung is taken in place of what is taken below, so that all shapes together lose least (in the
 /// geometric mean); none if it is best never taken. A point is a size, the time of the one and of the other.
@@ -140,7 +143,7 @@ fn find(contests: &[Contest]) -> Found {
     Found { figures: [split_k, warp_tiled, by_warps, by_warpgroups, tensor_cores], loss: [mean, most], worst }
 }
 
-/// The fastest rungs at each shape, and the figures of the dispatcher's table that lose least against them.
+/// The fastest rungs at each shape, and sizes for the dispatcher's table: each loses least against them, given those before it.
 pub(super) fn text(rows: &[Row], scale: Scale) -> String {
     let contests = contests(rows, scale);
     let mut table =
@@ -165,7 +168,7 @@ Median µs, and which is the fastest for a caller who asks for that precision.
 ```text
 {table}```
 
-The dispatcher's table (host/engine/product.rs) that loses least here:
+Sizes for the dispatcher's table (host/engine/product.rs), each the one that loses least here after those before it:
 
 - split-K in place of the tiled rung, by the shorter side of C: {}
 - the warp-tiled rung, by tiles of 128 × 128: {}
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_that_loses_least_is_found() {
+    fn each_size_is_found_after_those_before_it() {
         let contests = [
             // tiled, split-K, warp-tiled, tf32x3, wgmma, tf32, bf16
             contest([16, 1000, 4000], true, [9.0, 2.0, 8.0, 9.0, 9.0, 5.0, 5.0]),

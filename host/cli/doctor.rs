@@ -94,11 +94,14 @@ impl Findings {
             Ok(gpus) => (0..gpus.len()).map(Device::Cuda).collect(),
             Err(_) => vec![Device::Cuda(0)],
         };
-        let modules = PTX_MODULES.iter().map(|(architecture, module)| Module {
-            architecture: Header::of(module)
-                .map_or_else(|| format!("sm_{architecture}"), |header| header.to_string()),
-            kernels: module.matches(".entry").count(),
-            needs: Header::of(module).and_then(|header| header.needed_cuda()).map(|cuda| cuda.to_string()),
+        let modules = PTX_MODULES.iter().map(|(architecture, module)| {
+            let header = Header::of(module);
+            Module {
+                architecture: header
+                    .map_or_else(|| format!("sm_{architecture}"), |header| header.to_string()),
+                kernels: module.matches(".entry").count(),
+                needs: header.and_then(|header| header.needed_cuda()).map(|cuda| cuda.to_string()),
+            }
         });
         Findings {
             version: env!("CARGO_PKG_VERSION"),

@@ -13,8 +13,11 @@ use kernel_suite::{Data, Kernels, Rig};
 use libtest_mimic::{Arguments, Failed, Trial};
 use ptx_interpreter::{Fault, Interpreter, Module, Order};
 
-/// The kernels' PTX.
-const PTX: &str = include_str!("../../../kernels/ptx/kernels.sm_80.ptx");
+/// The kernels' PTX: of those for all GPUs, and of those for one architecture alone.
+const PTX: [&str; 2] = [
+    include_str!("../../../kernels/ptx/kernels.sm_80.ptx"),
+    include_str!("../../../kernels/ptx/kernels.sm_90a.ptx"),
+];
 
 /// So many lines of each kernel at most are changed in each way.
 const LINES: usize = 3;
@@ -31,6 +34,12 @@ const ZERO: &str = "0f00000000";
 const MISTAKES: &[(&str, Mistake)] = &[
     ("barrier dropped", |line| line.starts_with("bar.sync").then(String::new)),
     ("wait dropped", |line| line.starts_with("cp.async.wait_group").then(String::new)),
+    ("wait for a warpgroup's products dropped", |line| {
+        line.starts_with("wgmma.wait_group").then(String::new)
+    }),
+    ("fence dropped", |line| {
+        (line.starts_with("wgmma.fence") || line.starts_with("fence.proxy")).then(String::new)
+    }),
     ("copy dropped", |line| line.starts_with("cp.async.c").then(String::new)),
     ("store dropped", |line| line.starts_with("st.").then(String::new)),
     ("own value for another lane's", |line| {
@@ -144,19 +153,22 @@ fn spread(places: &[usize]) -> Vec<usize> {
 
 /// Each kernel's name, with a module that has it alone.
 fn kernels() -> Vec<(&'static str, Arc<String>)> {
-    let mut parts = PTX.split("\n.visible .entry ");
-    let common = parts.next().unwrap_or_default();
-    parts
-        .map(|kernel| {
+    let of_module = |ptx: &'static str| {
+        let mut parts = ptx.split("\n.visible .entry ");
+        let common = parts.next().unwrap_or_default();
+        parts.map(move |kernel| {
             let name = kernel.split('(').next().unwrap_or_default();
             (name, Arc::new(format!("{common}\n.visible .entry {kernel}")))
         })
-        .collect()
+    };
+    PTX.into_iter().flat_map(of_module).collect()
 }
 
 /// All kernels, without mistakes: a check may launch others than the one it is for.
 fn ours() -> Result<&'static Module, Failed> {
-    static OURS: LazyLock<Result<Module, Fault>> = LazyLock::new(|| Module::of(PTX));
+    static OURS: LazyLock<Result<Module, Fault>> = LazyLock::new(|| {
+        PTX.into_iter().try_fold(Module::default(), |module, ptx| Ok(module.with(&Module::of(ptx)?)))
+    });
     OURS.as_ref().map_err(|fault| fault.to_string().into())
 }
 

@@ -15,8 +15,6 @@ use cuda_builder::{ARCHITECTURES, CudaBuilder, Entry, Manifest};
 use super::sass::{self, Code};
 use super::{Result, run, target_folder, workspace};
 
-/// The architectures that PTX is assembled for: the oldest that is supported, and Hopper.
-const ASSEMBLED: [&str; 2] = ["sm_80", "sm_90a"];
 /// The example of `cuda_std` that calls everything that a kernel may call.
 const EXAMPLE: &str = "every_function";
 /// The table that a check compares with, in the workspace.
@@ -197,7 +195,7 @@ fn assemble(
     let cubin = tools.folder.join("check.cubin");
     // What ends with a letter is for that architecture alone.
     let alone = of.ends_with(|c: char| c.is_ascii_alphabetic());
-    for arch in ASSEMBLED.into_iter().filter(|&arch| arch == of || !alone) {
+    for arch in ARCHITECTURES.into_iter().filter(|&arch| arch == of || !alone) {
         let output = Command::new(&tools.ptxas)
             .args(["--verbose", "--gpu-name", arch, "--output-file"])
             .args([&cubin, path])

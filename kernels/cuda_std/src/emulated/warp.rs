@@ -14,7 +14,7 @@ use super::count::{Access, Counters, Instruction};
 use super::fault::fault;
 use super::lane::{Lane, State, lane};
 use super::release::{Known, join};
-use super::warpgroup::WarpProducts;
+use super::warpgroup::Products;
 use crate::word::Word;
 
 pub use super::matrix::{
@@ -29,7 +29,7 @@ pub(crate) struct Warp {
     launched: u32,
     meetings: RefCell<Vec<Meeting>>,
     /// Those with other warps of a warpgroup.
-    pub products: WarpProducts,
+    pub products: RefCell<Products>,
 }
 
 struct Meeting {

@@ -9,7 +9,6 @@
 //! one after another.
 //! Not checked: that registers with values of A stay unchanged; the compiler sees to that, as [`wgmma_wait`] takes them.
 
-use std::cell::RefCell;
 use std::panic::Location;
 
 use super::block::Block;
@@ -262,6 +261,3 @@ pub fn fence_proxy_async() {
         element.fence(lane);
     }
 }
-
-/// The products of a warp, for [`Warp`](super::warp::Warp).
-pub(crate) type WarpProducts = RefCell<Products>;
