@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::super::Loss;
 use super::super::matrix::Aligned;
 use super::short_rows::{SHORT, short_products, short_rows};
-use super::simd::{Row, add_deviations, add_scaled, dot, ln_1p_of_unit, wide_exp_of_negative};
+use super::simd::{Columns, Row, add_deviations, ln_1p_of_unit, wide_exp_of_negative};
 
 /// Rows after which sums over rows go from `f32` to `f64`.
 pub(super) const FLUSH: usize = 256;
@@ -21,6 +21,9 @@ const WIDE: usize = 32_768;
 
 /// Rows taken together, so that the sums are loaded and stored once for all of them.
 const GROUP: usize = 4;
+
+/// Elements of a matrix that caches may hold: 8 MiB.
+const CACHED: usize = 1 << 21;
 
 /// Elements of X in a chunk, at least and at most: half a mebibyte, which is worth a task of its own, and two, of which
 /// the sums are few beside it.
@@ -61,15 +64,46 @@ impl<'a> View<'a> {
     /// The values of row `i` as they are stored.
     #[inline(always)]
     fn stored(&self, i: usize) -> &'a [f32] {
-        &self.values[i * self.stride + self.first..][..self.columns]
+        self.values_from(i, self.columns)
     }
 
-    /// Row `i`; `CENTRED` says whether there is a mean.
+    /// Row `i`, and as much of what is behind it as makes `length` values.
     #[inline(always)]
-    fn row<const CENTRED: bool>(&self, i: usize) -> Row<'a, CENTRED> {
-        let values = self.stored(i);
-        let mean = self.mean.map_or(values, |mean| &mean[self.first..][..self.columns]);
-        Row { values, mean }
+    fn values_from(&self, i: usize, length: usize) -> &'a [f32] {
+        &self.values[i * self.stride + self.first..][..length]
+    }
+
+    /// Row `i` in whole vectors: with what is behind it, or with zeros in `copy` where there is not enough.
+    #[inline(always)]
+    fn whole<'b, S: Simd>(
+        &self,
+        i: usize,
+        columns: &Columns<S>,
+        copy: &'b mut Option<Aligned<f32>>,
+    ) -> &'b [f32]
+    where
+        'a: 'b,
+    {
+        let length = columns.length();
+        if i < self.rows_with(length) {
+            self.values_from(i, length)
+        } else {
+            columns.whole(self.stored(i), copy)
+        }
+    }
+
+    /// The mean of each column, if `CENTRED` says that there is one.
+    fn mean<const CENTRED: bool>(&self) -> &'a [f32] {
+        let mean = self.mean.filter(|_| CENTRED);
+        mean.map_or(&[], |mean| &mean[self.first..][..self.columns])
+    }
+
+    /// How many rows have `length` values from their first one on, with what is behind them.
+    fn rows_with(&self, length: usize) -> usize {
+        match self.values.len().checked_sub(self.first + length) {
+            Some(room) => room.checked_div(self.stride).map_or(self.rows, |rows| rows + 1).min(self.rows),
+            None => 0,
+        }
     }
 
     /// A group of rows from `i` on, as they are stored; the last before `end` in place of those that are not before it.
@@ -111,8 +145,11 @@ pub(super) fn tree<T: Send>(
 
 /// Where the error of a sample comes from.
 pub(super) trait Errors: Copy + Sync {
-    /// What the error of sample `i` follows from, whose features are `row`.
-    fn product<S: Simd, const CENTRED: bool>(self, simd: S, i: usize, row: Row<'_, CENTRED>) -> f64;
+    /// One for each feature, if the errors follow from the features.
+    fn weights(&self) -> &[f32];
+
+    /// What the errors of samples from `i` on follow from, whose products with the weights `dots` computes.
+    fn products<const ROWS: usize>(self, i: usize, dots: impl FnOnce() -> [f64; ROWS]) -> [f64; ROWS];
 
     /// The error of sample `i`, and its share of the cost.
     fn judge(self, i: usize, product: f64) -> (f64, f64);
@@ -142,9 +179,13 @@ pub(super) fn judge(loss: Loss, z: f64, y: f64) -> (f64, f64) {
 }
 
 impl Errors for Model<'_> {
+    fn weights(&self) -> &[f32] {
+        self.weights
+    }
+
     #[inline(always)]
-    fn product<S: Simd, const CENTRED: bool>(self, simd: S, _: usize, row: Row<'_, CENTRED>) -> f64 {
-        dot(simd, row, self.weights) + f64::from(self.bias)
+    fn products<const ROWS: usize>(self, _: usize, dots: impl FnOnce() -> [f64; ROWS]) -> [f64; ROWS] {
+        dots().map(|dot| dot + f64::from(self.bias))
     }
 
     #[inline(always)]
@@ -158,9 +199,13 @@ impl Errors for Model<'_> {
 struct Known<'a>(&'a [f32]);
 
 impl Errors for Known<'_> {
+    fn weights(&self) -> &[f32] {
+        &[]
+    }
+
     #[inline(always)]
-    fn product<S: Simd, const CENTRED: bool>(self, _: S, i: usize, _: Row<'_, CENTRED>) -> f64 {
-        f64::from(self.0[i])
+    fn products<const ROWS: usize>(self, i: usize, _: impl FnOnce() -> [f64; ROWS]) -> [f64; ROWS] {
+        std::array::from_fn(|r| f64::from(self.0[i + r]))
     }
 
     #[inline(always)]
@@ -199,20 +244,10 @@ struct ErrorPass<'a, E, const CENTRED: bool> {
 }
 
 impl<E: Errors, const CENTRED: bool> ErrorPass<'_, E, CENTRED> {
-    /// The errors of rows from `i` on, which are added to `sums`, as are their costs. First all products and then all errors,
-    /// so that those are computed with vectors.
+    /// The errors of samples from `i` on, whose products are these; they are added to `sums`, as are their costs. All errors
+    /// together, so that they are computed with vectors.
     #[inline(always)]
-    fn errors_of<S: Simd, const ROWS: usize>(
-        &self,
-        simd: S,
-        i: usize,
-        rows: [Row<'_, CENTRED>; ROWS],
-        sums: &mut Sums,
-    ) -> [f32; ROWS] {
-        let mut products = [0.0; ROWS];
-        for r in 0..ROWS {
-            products[r] = self.errors.product(simd, i + r, rows[r]);
-        }
+    fn errors_of<const ROWS: usize>(&self, i: usize, products: [f64; ROWS], sums: &mut Sums) -> [f32; ROWS] {
         let (mut errors, mut costs) = ([0.0; ROWS], [0.0; ROWS]);
         for r in 0..ROWS {
             (errors[r], costs[r]) = self.errors.judge(i + r, products[r]);
@@ -230,22 +265,34 @@ impl<E: Errors, const CENTRED: bool> WithSimd for ErrorPass<'_, E, CENTRED> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> Sums {
-        let mut sums = Sums { gradient: vec![0.0; self.x.columns], errors: 0.0, cost: 0.0 };
-        let mut gradient = Aligned::<f32>::zeros(self.x.columns);
-        let mut start = self.rows.start;
-        while start < self.rows.end {
-            let end = (start + FLUSH).min(self.rows.end);
+        let ErrorPass { x, rows, errors } = &self;
+        let columns = Columns::new(simd, x.columns);
+        let (weights, mean) = (columns.padded(errors.weights()), columns.padded(x.mean::<CENTRED>()));
+        let with_room = x.rows_with(columns.length());
+        let mut sums = Sums { gradient: vec![0.0; x.columns], errors: 0.0, cost: 0.0 };
+        let mut gradient = columns.padded(&[]);
+        let mut start = rows.start;
+        while start < rows.end {
+            let end = (start + FLUSH).min(rows.end);
             let mut i = start;
-            while i + GROUP <= end {
-                let rows: [Row<'_, CENTRED>; GROUP] = std::array::from_fn(|r| self.x.row(i + r));
-                let errors = self.errors_of(simd, i, rows, &mut sums);
-                add_scaled(simd, &mut gradient, errors, rows, self.x.following(i + GROUP, self.rows.end));
+            while i + GROUP <= end.min(with_room) {
+                let group: [Row<'_, CENTRED>; GROUP] = std::array::from_fn(|r| Row {
+                    values: x.values_from(i + r, columns.length()),
+                    mean: &mean,
+                });
+                // A half of the next rows is fetched here and the other below, so that memory is never idle.
+                let [next0, next1, next2, next3] = x.following(i + GROUP, rows.end);
+                let products = errors.products(i, || columns.dots_of_group(group, &weights, [next0, next2]));
+                let errors = self.errors_of(i, products, &mut sums);
+                columns.add_scaled(&mut gradient, errors, group, [next1, next3]);
                 i += GROUP;
             }
             while i < end {
-                let rows = [self.x.row(i)];
-                let errors = self.errors_of(simd, i, rows, &mut sums);
-                add_scaled(simd, &mut gradient, errors, rows, [&[]]);
+                let mut copy = None;
+                let row = [Row::<CENTRED> { values: x.whole(i, &columns, &mut copy), mean: &mean }];
+                let products = errors.products(i, || columns.dots(row, &weights, []));
+                let errors = self.errors_of(i, products, &mut sums);
+                columns.add_scaled(&mut gradient, errors, row, []);
                 i += 1;
             }
             for (sum, value) in sums.gradient.iter_mut().zip(gradient.iter_mut()) {
@@ -308,25 +355,19 @@ pub(super) fn products<T: Send>(
     out: &mut [T],
     convert: impl Fn(f64) -> T + Sync,
 ) {
-    let centred = x.mean.is_some();
     if x.columns > WIDE {
         out.par_iter_mut().enumerate().for_each(|(i, out)| {
-            let product = if centred {
-                wide_dot(x.row::<true>(i), weights)
-            } else {
-                wide_dot(x.row::<false>(i), weights)
-            };
-            *out = convert(product + f64::from(bias));
+            *out = convert(wide_dot(x.stored(i), x.mean, weights) + f64::from(bias));
         });
         return;
     }
     let rows = x.rows_of_chunk();
     out.par_chunks_mut(rows).enumerate().for_each(|(chunk, out)| {
         let products = Products { x, first: chunk * rows, weights, bias, out, convert: &convert };
-        match centred {
+        match x.mean.is_some() {
             _ if x.columns <= SHORT => short_products(products),
-            true => Arch::new().dispatch(RowByRow::<_, _, true>(products)),
-            false => Arch::new().dispatch(RowByRow::<_, _, false>(products)),
+            true => Arch::new().dispatch(AnyWidth::<_, _, true>(products)),
+            false => Arch::new().dispatch(AnyWidth::<_, _, false>(products)),
         }
     });
 }
@@ -341,35 +382,65 @@ pub(super) struct Products<'a, T, C> {
     pub(super) convert: &'a C,
 }
 
-/// They, each row by itself.
-pub(super) struct RowByRow<'a, T, C, const CENTRED: bool>(pub(super) Products<'a, T, C>);
+/// They, of rows of any length.
+pub(super) struct AnyWidth<'a, T, C, const CENTRED: bool>(pub(super) Products<'a, T, C>);
 
-impl<T, C: Fn(f64) -> T, const CENTRED: bool> WithSimd for RowByRow<'_, T, C, CENTRED> {
+impl<T, C: Fn(f64) -> T, const CENTRED: bool> WithSimd for AnyWidth<'_, T, C, CENTRED> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Products { x, first, weights, bias, out, convert } = self.0;
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = convert(dot(simd, x.row::<CENTRED>(first + i), weights) + f64::from(bias));
+        let columns = Columns::new(simd, x.columns);
+        let (weights, mean) = (columns.padded(weights), columns.padded(x.mean::<CENTRED>()));
+        let with_room = x.rows_with(columns.length()).saturating_sub(first).min(out.len());
+        // Memory is read the fastest as one stream.
+        let grouped = if x.values.len() <= CACHED { with_room / GROUP * GROUP } else { 0 };
+        let (groups, rest) = out.split_at_mut(grouped);
+        for (group, out) in groups.chunks_exact_mut(GROUP).enumerate() {
+            let i = first + group * GROUP;
+            let rows: [Row<'_, CENTRED>; GROUP] =
+                std::array::from_fn(|r| Row { values: x.values_from(i + r, columns.length()), mean: &mean });
+            let dots = columns.dots_of_group(rows, &weights, [&[]; 2]);
+            for (out, dot) in out.iter_mut().zip(dots) {
+                *out = convert(dot + f64::from(bias));
+            }
+        }
+        let i = first + groups.len();
+        for (r, out) in rest.iter_mut().enumerate() {
+            let mut copy = None;
+            let row = Row::<CENTRED> { values: x.whole(i + r, &columns, &mut copy), mean: &mean };
+            let [dot] = columns.dots([row], &weights, []);
+            *out = convert(dot + f64::from(bias));
         }
     }
 }
 
 /// Σ xᵢ wᵢ of one long row, on all threads.
-fn wide_dot<const CENTRED: bool>(x: Row<'_, CENTRED>, w: &[f32]) -> f64 {
-    struct Dot<'a, const CENTRED: bool>(Row<'a, CENTRED>, &'a [f32]);
-    impl<const CENTRED: bool> WithSimd for Dot<'_, CENTRED> {
+fn wide_dot(x: &[f32], mean: Option<&[f32]>, w: &[f32]) -> f64 {
+    struct Dot<'a> {
+        x: &'a [f32],
+        mean: Option<&'a [f32]>,
+        w: &'a [f32],
+    }
+    impl WithSimd for Dot<'_> {
         type Output = f64;
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) -> f64 {
-            dot(simd, self.0, self.1)
+            let columns = Columns::new(simd, self.w.len());
+            let [mut x, mut mean, mut w] = [None, None, None];
+            let (values, w) = (columns.whole(self.x, &mut x), columns.whole(self.w, &mut w));
+            let [dot] = match self.mean {
+                Some(of) => columns.dots([Row::<true> { values, mean: columns.whole(of, &mut mean) }], w, []),
+                None => columns.dots([Row::<false> { values, mean: &[] }], w, []),
+            };
+            dot
         }
     }
     let leaf = |chunk: usize| {
         let columns = chunk * WIDE..((chunk + 1) * WIDE).min(w.len());
-        let part = Row { values: &x.values[columns.clone()], mean: &x.mean[columns.clone()] };
-        Arch::new().dispatch(Dot::<CENTRED>(part, &w[columns]))
+        let mean = mean.map(|mean| &mean[columns.clone()]);
+        Arch::new().dispatch(Dot { x: &x[columns.clone()], mean, w: &w[columns] })
     };
     tree(0..w.len().div_ceil(WIDE), &leaf, &|a, b| a + b)
 }
@@ -574,6 +645,63 @@ mod tests {
                         "{place}: {} chunks",
                         view.chunks()
                     );
+                }
+            }
+        }
+    }
+
+    /// What a pass over all of `x` adds up, by each instruction set that this machine has.
+    fn sums_of<const CENTRED: bool>(x: View<'_>, errors: impl Errors) -> Vec<Sums> {
+        let pass = || ErrorPass::<_, CENTRED> { x, rows: 0..x.rows, errors };
+        let mut sums = vec![Simd::vectorize(pulp::Scalar::new(), pass())];
+        #[cfg(target_arch = "x86_64")]
+        {
+            sums.extend(pulp::x86::V3::try_new().map(|simd| Simd::vectorize(simd, pass())));
+            sums.extend(pulp::x86::V4::try_new().map(|simd| Simd::vectorize(simd, pass())));
+        }
+        sums
+    }
+
+    /// Of numbers so small that all sums are exact, in whatever order, between columns that are none.
+    #[test]
+    fn rows_end_where_their_columns_do_by_every_instruction_set() {
+        for columns in [1, 5, 16, 31, 33, 64, 65, 100, 129, 1000, 4096, 4097, 5000] {
+            for rows in [1, 3, 4, 9, 258] {
+                let (first, stride) = (3, columns + 7);
+                let number = |i: usize, j: usize| ((i * 7 + j * 13 + i * j) % 3) as f32 - 1.0;
+                let mut values = vec![f32::NAN; rows * stride];
+                for i in 0..rows {
+                    (0..columns).for_each(|j| values[i * stride + first + j] = number(i, j));
+                }
+                let weights: Vec<f32> = (0..columns).map(|j| number(5, j)).collect();
+                let means: Vec<f32> = (0..stride).map(|j| (j % 2) as f32).collect();
+                let y: Vec<f32> = (0..rows).map(|i| i as f32).collect();
+                for mean in [None, Some(&means[..])] {
+                    let x = View { values: &values, rows, stride, first, columns, mean };
+                    let model = Model { loss: Loss::SquaredError, weights: &weights, bias: 2.0, y: &y };
+                    let value = |i, j| f64::from(number(i, j) - mean.map_or(0.0, |mean| mean[first + j]));
+                    let error = |i: usize| {
+                        let product: f64 = (0..columns).map(|j| value(i, j) * f64::from(weights[j])).sum();
+                        product + 2.0 - i as f64
+                    };
+                    let errors: Vec<f64> = (0..rows).map(error).collect();
+                    let gradient: Vec<f64> =
+                        (0..columns).map(|j| (0..rows).map(|i| errors[i] * value(i, j)).sum()).collect();
+                    let known: Vec<f32> = errors.iter().map(|&error| error as f32).collect();
+                    let all = match mean {
+                        Some(_) => [sums_of::<true>(x, model), sums_of::<true>(x, Known(&known))],
+                        None => [sums_of::<false>(x, model), sums_of::<false>(x, Known(&known))],
+                    };
+                    for sums in all.into_iter().flatten() {
+                        assert_eq!(sums.errors, errors.iter().sum::<f64>(), "{rows} × {columns}");
+                        assert_eq!(sums.gradient, gradient, "{rows} × {columns}");
+                    }
+                    if columns > SHORT {
+                        let mut z = vec![0.0; rows];
+                        products(x, &weights, 2.0, &mut z, |z| z);
+                        let expected: Vec<f64> = (0..rows).map(|i| errors[i] + i as f64).collect();
+                        assert_eq!(z, expected, "{rows} × {columns}");
+                    }
                 }
             }
         }

@@ -306,7 +306,7 @@ impl<T, C: Fn(f64) -> T, const CENTRED: bool, const WIDTH: usize> WithSimd
 
 #[cfg(test)]
 mod tests {
-    use super::super::passes::{RowByRow, error_sums, products};
+    use super::super::passes::{AnyWidth, error_sums, products};
     use super::*;
 
     fn numbers(count: usize, seed: u32) -> Vec<f32> {
@@ -332,8 +332,8 @@ mod tests {
                     let (weights, out, convert) = (&weights[..], &mut z[..], &|z| z);
                     let all = Products { x, first: 0, weights, bias: 0.25, out, convert };
                     match mean {
-                        Some(_) => Arch::new().dispatch(RowByRow::<_, _, true>(all)),
-                        None => Arch::new().dispatch(RowByRow::<_, _, false>(all)),
+                        Some(_) => Arch::new().dispatch(AnyWidth::<_, _, true>(all)),
+                        None => Arch::new().dispatch(AnyWidth::<_, _, false>(all)),
                     }
                     let mut short = vec![0.0; rows];
                     products(x, weights, 0.25, &mut short, |z| z);

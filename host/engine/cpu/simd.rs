@@ -3,17 +3,20 @@
 //! A function here is `#[inline(always)]` and takes the vectors' type as `S`, so that it becomes part of the pass
 //! that `pulp::Arch::dispatch` compiled for the machine's instruction set. No loop needs `unsafe`, but for [`prefetch`].
 
-use std::array;
-
 use pulp::Simd;
 #[cfg(target_arch = "x86_64")]
 use pulp::bytemuck::cast;
+
+use super::super::matrix::Aligned;
 
 /// Partial sums of a dot product: element j goes to partial sum j mod 32, whatever the vectors' width.
 pub(super) const LANES: usize = 32;
 
 /// The lanes of the widest vectors.
 pub(super) const MOST_LANES: usize = 16;
+
+/// Elements of a cache line.
+const LINE: usize = 16;
 
 /// Elements of a dot product after which its partial sums are added up and passed on to `f64`.
 pub(super) const PIECE: usize = 4096;
@@ -31,67 +34,184 @@ pub(super) fn prefetch(values: &[f32], at: usize) {
     let _ = (values, at);
 }
 
-/// A row of X as it is or, if `CENTRED`, with a mean taken off each value when it is read.
+/// A row of X as it is or, if `CENTRED`, with a mean taken off each value when it is read. Both are as long as the vectors
+/// of their [`Columns`].
 #[derive(Clone, Copy)]
 pub(super) struct Row<'a, const CENTRED: bool> {
     pub(super) values: &'a [f32],
-    /// As long as `values`; not read unless `CENTRED`.
+    /// Not read unless `CENTRED`.
     pub(super) mean: &'a [f32],
 }
 
-impl<const CENTRED: bool> Row<'_, CENTRED> {
-    /// The values of a vector, of which `mean` are the means.
+/// Columns in whole vectors: what is behind the last column counts as zero.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<S: Simd> {
+    simd: S,
+    columns: usize,
+    /// The lanes of the last vector that are columns.
+    last: S::m32s,
+}
+
+impl<S: Simd> Columns<S> {
     #[inline(always)]
-    fn vector<S: Simd>(simd: S, values: S::f32s, mean: S::f32s) -> S::f32s {
-        if CENTRED { simd.sub_f32s(values, mean) } else { values }
+    pub(super) fn new(simd: S, columns: usize) -> Self {
+        let lanes = columns - columns.saturating_sub(1) / S::F32_LANES * S::F32_LANES;
+        Columns { simd, columns, last: simd.mask_between_m32s(0, lanes as u32).mask() }
     }
-}
 
-/// Σ xᵢ wᵢ: at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`.
-#[inline(always)]
-pub(super) fn dot<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f32]) -> f64 {
-    let mut sum = 0.0;
-    for ((values, mean), w) in x.values.chunks(PIECE).zip(x.mean.chunks(PIECE)).zip(w.chunks(PIECE)) {
-        sum += f64::from(dot_piece(simd, Row::<CENTRED> { values, mean }, w));
+    /// The elements of the vectors: as many as there are columns, or a few more.
+    #[inline(always)]
+    pub(super) fn length(&self) -> usize {
+        self.columns.next_multiple_of(S::F32_LANES)
     }
-    sum
-}
 
-#[inline(always)]
-fn dot_piece<S: Simd, const CENTRED: bool>(simd: S, x: Row<'_, CENTRED>, w: &[f32]) -> f32 {
-    let vectors = const { LANES / S::F32_LANES };
-    let (x_vectors, x_tail) = S::as_simd_f32s(x.values);
-    let (mean_vectors, mean_tail) = S::as_simd_f32s(x.mean);
-    let (w_vectors, w_tail) = S::as_simd_f32s(w);
-    let x_groups = x_vectors.chunks_exact(vectors);
-    let mean_groups = mean_vectors.chunks_exact(vectors);
-    let w_groups = w_vectors.chunks_exact(vectors);
-    let (x_rest, mean_rest, w_rest) = (x_groups.remainder(), mean_groups.remainder(), w_groups.remainder());
-    let centred = |value, mean| Row::<CENTRED>::vector(simd, value, mean);
+    /// A copy of a value for each column, or of none, and zeros behind it.
+    #[inline(always)]
+    pub(super) fn padded(&self, values: &[f32]) -> Aligned<f32> {
+        let mut padded = Aligned::zeros(self.length());
+        padded[..values.len()].copy_from_slice(values);
+        padded
+    }
 
-    let mut sums = [simd.splat_f32s(0.0); LANES]; // the first `vectors` are used
-    for ((x, mean), w) in x_groups.zip(mean_groups).zip(w_groups) {
+    /// A vector of a row, of which `mean` are the means.
+    #[inline(always)]
+    fn vector<const CENTRED: bool>(&self, values: S::f32s, mean: S::f32s) -> S::f32s {
+        if CENTRED { self.simd.sub_f32s(values, mean) } else { values }
+    }
+
+    /// `values`, with zeros behind them in `copy` if they are fewer than the vectors' elements.
+    #[inline(always)]
+    pub(super) fn whole<'a>(&self, values: &'a [f32], copy: &'a mut Option<Aligned<f32>>) -> &'a [f32] {
+        if values.len() == self.length() { values } else { copy.insert(self.padded(values)) }
+    }
+
+    /// [`Self::dots`] of as many rows at a time as there are registers for.
+    #[inline(always)]
+    pub(super) fn dots_of_group<const CENTRED: bool>(
+        &self,
+        [row0, row1, row2, row3]: [Row<'_, CENTRED>; 4],
+        w: &[f32],
+        next: [&[f32]; 2],
+    ) -> [f64; 4] {
+        if const { LANES / S::F32_LANES <= 2 } {
+            return self.dots([row0, row1, row2, row3], w, next);
+        }
+        let [dot0, dot1] = self.dots([row0, row1], w, [next[0]]);
+        let [dot2, dot3] = self.dots([row2, row3], w, [next[1]]);
+        [dot0, dot1, dot2, dot3]
+    }
+
+    /// Σ xᵢ wᵢ of each row: at most PIECE / LANES fused steps and log₂ LANES additions deep in `f32`, the rest in `f64`. All
+    /// rows have the same means. The rows `next` are fetched meanwhile.
+    #[inline(always)]
+    pub(super) fn dots<const CENTRED: bool, const ROWS: usize, const NEXT: usize>(
+        &self,
+        rows: [Row<'_, CENTRED>; ROWS],
+        w: &[f32],
+        next: [&[f32]; NEXT],
+    ) -> [f64; ROWS] {
+        let (w, _) = S::as_simd_f32s(w);
+        let x = rows.map(|row| &S::as_simd_f32s(row.values).0[..w.len()]);
+        let mean = if CENTRED { &S::as_simd_f32s(rows[0].mean).0[..w.len()] } else { x[0] };
+        let mut products = [0.0; ROWS];
+        let mut start = 0;
+        while start < w.len() {
+            let end = (start + const { PIECE / S::F32_LANES }).min(w.len());
+            let x = x.map(|x| &x[start..end]);
+            let next = next.map(|next| next.get(start * S::F32_LANES..).unwrap_or_default());
+            let last = end == w.len();
+            let sums =
+                self.dots_of_piece::<CENTRED, ROWS, NEXT>(x, &mean[start..end], &w[start..end], last, next);
+            for r in 0..ROWS {
+                products[r] += f64::from(sums[r]);
+            }
+            start = end;
+        }
+        products
+    }
+
+    #[inline(always)]
+    fn dots_of_piece<const CENTRED: bool, const ROWS: usize, const NEXT: usize>(
+        &self,
+        x: [&[S::f32s]; ROWS],
+        mean: &[S::f32s],
+        w: &[S::f32s],
+        last: bool,
+        next: [&[f32]; NEXT],
+    ) -> [f32; ROWS] {
+        let (simd, vectors) = (self.simd, const { LANES / S::F32_LANES });
+        // The last vector is for what comes after this loop.
+        let groups = (w.len() - usize::from(last)) / vectors;
+        let mut sums = [[simd.splat_f32s(0.0); LANES]; ROWS]; // the first `vectors` of each are used
+        for group in 0..groups {
+            let at = group * vectors;
+            for row in next {
+                for line in 0..const { LANES / LINE } {
+                    prefetch(row, group * LANES + line * LINE);
+                }
+            }
+            let (mean, w) = (&mean[at..][..vectors], &w[at..][..vectors]);
+            for r in 0..ROWS {
+                let x = &x[r][at..][..vectors];
+                for v in 0..vectors {
+                    let x = self.vector::<CENTRED>(x[v], mean[v]);
+                    sums[r][v] = simd.mul_add_e_f32s(x, w[v], sums[r][v]);
+                }
+            }
+        }
+        let done = groups * vectors;
+        // The indices stay constants, so that the sums stay in registers.
         for v in 0..vectors {
-            sums[v] = simd.mul_add_e_f32s(centred(x[v], mean[v]), w[v], sums[v]);
+            if done + v < w.len() {
+                let last = last && done + v + 1 == w.len();
+                for r in 0..ROWS {
+                    let x = x[r][done + v];
+                    let x = if last { simd.select_f32s(self.last, x, simd.splat_f32s(0.0)) } else { x };
+                    let x = self.vector::<CENTRED>(x, mean[done + v]);
+                    sums[r][v] = simd.mul_add_e_f32s(x, w[done + v], sums[r][v]);
+                }
+            }
+        }
+        let mut half = vectors / 2;
+        while half > 0 {
+            for sums in &mut sums {
+                for v in 0..half {
+                    sums[v] = simd.add_f32s(sums[v], sums[v + half]);
+                }
+            }
+            half /= 2;
+        }
+        sums.map(|sums| simd.reduce_sum_f32s(sums[0]))
+    }
+
+    /// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element. All rows have the same
+    /// means. The rows `next` are fetched meanwhile. Sums behind the last column are of what is there.
+    #[inline(always)]
+    pub(super) fn add_scaled<const CENTRED: bool, const ROWS: usize, const NEXT: usize>(
+        &self,
+        sums: &mut [f32],
+        scales: [f32; ROWS],
+        rows: [Row<'_, CENTRED>; ROWS],
+        next: [&[f32]; NEXT],
+    ) {
+        let simd = self.simd;
+        let (sums, _) = S::as_mut_simd_f32s(sums);
+        let count = sums.len();
+        let x = rows.map(|row| &S::as_simd_f32s(row.values).0[..count]);
+        let mean = if CENTRED { &S::as_simd_f32s(rows[0].mean).0[..count] } else { x[0] };
+        let scales = scales.map(|scale| simd.splat_f32s(scale));
+        for (j, sum) in sums.iter_mut().enumerate() {
+            if j % const { LINE.div_ceil(S::F32_LANES) } == 0 {
+                for row in next {
+                    prefetch(row, j * S::F32_LANES);
+                }
+            }
+            for r in 0..ROWS {
+                let x = self.vector::<CENTRED>(x[r][j], mean[j]);
+                *sum = simd.mul_add_e_f32s(x, scales[r], *sum);
+            }
         }
     }
-    // The indices stay constants, so that the sums stay in registers.
-    for v in 0..vectors {
-        if v < x_rest.len() {
-            sums[v] = simd.mul_add_e_f32s(centred(x_rest[v], mean_rest[v]), w_rest[v], sums[v]);
-        } else if v == x_rest.len() && !x_tail.is_empty() {
-            let (x, mean) = (simd.partial_load_f32s(x_tail), simd.partial_load_f32s(mean_tail));
-            sums[v] = simd.mul_add_e_f32s(centred(x, mean), simd.partial_load_f32s(w_tail), sums[v]);
-        }
-    }
-    let mut half = vectors / 2;
-    while half > 0 {
-        for v in 0..half {
-            sums[v] = simd.add_f32s(sums[v], sums[v + half]);
-        }
-        half /= 2;
-    }
-    simd.reduce_sum_f32s(sums[0])
 }
 
 /// The first `COUNT` values, and zeros where there are fewer, as vectors; as many as those are.
@@ -193,39 +313,6 @@ mod x86 {
     }
 }
 
-/// sums := sums + Σᵣ scalesᵣ rowsᵣ, in the order of the rows: `ROWS` fused steps for each element. All rows have the same
-/// means. The rows `next` are fetched meanwhile.
-#[inline(always)]
-pub(super) fn add_scaled<S: Simd, const CENTRED: bool, const ROWS: usize>(
-    simd: S,
-    sums: &mut [f32],
-    scales: [f32; ROWS],
-    rows: [Row<'_, CENTRED>; ROWS],
-    next: [&[f32]; ROWS],
-) {
-    let (sums, sums_tail) = S::as_mut_simd_f32s(sums);
-    let (mean, mean_tail) = S::as_simd_f32s(rows[0].mean);
-    let mean = &mean[..sums.len()];
-    let scales = scales.map(|scale| simd.splat_f32s(scale));
-    let split = rows.map(|row| S::as_simd_f32s(row.values));
-    let vectors: [&[S::f32s]; ROWS] = array::from_fn(|r| &split[r].0[..sums.len()]);
-    let centred = |value, mean| Row::<CENTRED>::vector(simd, value, mean);
-    for (j, sum) in sums.iter_mut().enumerate() {
-        for r in 0..ROWS {
-            prefetch(next[r], j * S::F32_LANES);
-            *sum = simd.mul_add_e_f32s(centred(vectors[r][j], mean[j]), scales[r], *sum);
-        }
-    }
-    if !sums_tail.is_empty() {
-        let (mut sum, mean) = (simd.partial_load_f32s(sums_tail), simd.partial_load_f32s(mean_tail));
-        for r in 0..ROWS {
-            let value = centred(simd.partial_load_f32s(split[r].1), mean);
-            sum = simd.mul_add_e_f32s(value, scales[r], sum);
-        }
-        simd.partial_store_f32s(sums_tail, sum);
-    }
-}
-
 /// Adds d and d² to `sums` and `squares`, with d = row − origin in `f64`, and has the rows of `next` fetched.
 #[inline(always)]
 pub(super) fn add_deviations<const ROWS: usize, const NEXT: usize>(
@@ -235,8 +322,6 @@ pub(super) fn add_deviations<const ROWS: usize, const NEXT: usize>(
     sums: &mut [f64],
     squares: &mut [f64],
 ) {
-    /// Elements of a cache line.
-    const LINE: usize = 16;
     let (lines, rest) = origin.as_chunks::<LINE>();
     let (sum_lines, rest_sums) = sums.as_chunks_mut::<LINE>();
     let (square_lines, rest_squares) = squares.as_chunks_mut::<LINE>();
