@@ -2,6 +2,8 @@
 
 mod gram;
 mod multiply;
+#[cfg(target_arch = "x86_64")]
+mod packed;
 mod passes;
 mod short_rows;
 mod simd;
@@ -14,7 +16,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 pub(crate) use self::gram::Gram;
-use self::multiply::multiply;
+use self::multiply::{Start, multiply};
 use self::passes::{Model, RowMap, View};
 use super::{
     Activation, Descended, Engine, Head, HostMatrix, Layout, Loss, Moments, Objective, Precision, Samples,
@@ -28,8 +30,9 @@ use crate::Result;
 /// times its error, to the gradient; the next ones are fetched meanwhile. Of up to 64 columns, as many rows are taken at a
 /// time as a vector has lanes. Above 32 768 columns a block of rows does not stay in a core's cache, and there are two
 /// passes. Scaling costs no pass: see [`Engine::descend`]. **Products** of matrices are those of the `gemm` crate, one a
-/// tile of the result and the tiles on all threads, without copies of transposed operands; a dense layer adds them to its
-/// bias, and applies the activation in a pass over the result.
+/// tile of the result and the tiles on all threads, without copies of transposed operands; with AVX2 and no AVX-512 those of 2²⁵
+/// multiplications and more are computed from packed operands here, for which up to 8 MiB are kept, and 96 KiB a thread. A dense
+/// layer adds them to its bias, and applies the activation while a part of the result is in the cache.
 ///
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
 /// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that
@@ -236,10 +239,8 @@ impl Engine for Cpu {
         b_layout: Layout,
         _: Precision,
     ) -> Result<Matrix> {
-        let (m, n, _) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
-        let mut c = Matrix::filled("matmul", m, n, 0.0)?;
-        multiply(&mut c, a, a_layout, b, b_layout, Identity);
-        Ok(c)
+        check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
+        multiply("matmul", Start::Zeros, (a, a_layout), (b, b_layout), Identity)
     }
 
     fn dense(
@@ -250,15 +251,14 @@ impl Engine for Cpu {
         activation: Activation,
         _: Precision,
     ) -> Result<Matrix> {
-        let (batch, _, _) = check::dense(input.shape(), weights.shape(), bias.shape())?;
-        let mut out = Matrix::repeated("dense", batch, &bias.values)?;
-        let (plain, c) = (Layout::Plain, &mut out);
+        check::dense(input.shape(), weights.shape(), bias.shape())?;
+        let [input, weights] = [input, weights].map(|matrix| (matrix, Layout::Plain));
+        let bias = Start::Row(&bias.values);
         match activation {
-            Activation::Identity => multiply(c, input, plain, weights, plain, Identity),
-            Activation::Relu => multiply(c, input, plain, weights, plain, Relu),
-            Activation::Sigmoid => multiply(c, input, plain, weights, plain, Sigmoid),
+            Activation::Identity => multiply("dense", bias, input, weights, Identity),
+            Activation::Relu => multiply("dense", bias, input, weights, Relu),
+            Activation::Sigmoid => multiply("dense", bias, input, weights, Sigmoid),
         }
-        Ok(out)
     }
 
     fn gather(&self, x: &Matrix, scaling: Option<&Scaling<Matrix>>, rows: &[u32]) -> Result<Matrix> {

@@ -1,5 +1,6 @@
 //! The matrix of the engines that run in the host's own memory.
 
+use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
@@ -50,13 +51,20 @@ impl<T: Copy + Default> HostMatrix<T> {
         Ok(Self::own(rows, columns, values))
     }
 
-    /// `rows` copies of `row`.
-    pub(super) fn repeated(operation: &'static str, rows: usize, row: &[T]) -> Result<Self> {
-        let mut values = reserve(operation, rows, row.len())?;
-        for _ in 0..rows {
-            values.extend(row.iter().copied());
-        }
-        Ok(Self::own(rows, row.len(), values))
+    /// `rows` × `columns` of what `write` puts there; fails as [`HostMatrix::filled`].
+    ///
+    /// # Safety
+    /// `write` initialises every value.
+    pub(super) unsafe fn written(
+        operation: &'static str,
+        rows: usize,
+        columns: usize,
+        write: impl FnOnce(&mut [MaybeUninit<T>]),
+    ) -> Result<Self> {
+        let mut values = reserve(operation, rows, columns)?;
+        // SAFETY: what the caller promises.
+        unsafe { values.write(rows * columns, write) };
+        Ok(Self::own(rows, columns, values))
     }
 
     /// A copy of `given`, each value passed through `convert`.
@@ -150,6 +158,16 @@ impl<T: Copy + Default> Aligned<T> {
 
     fn extend(&mut self, values: impl Iterator<Item = T>) {
         self.storage.extend(values);
+    }
+
+    /// As `extend`, by the `length` values that `write` puts there.
+    ///
+    /// # Safety
+    /// It initialises every one.
+    unsafe fn write(&mut self, length: usize, write: impl FnOnce(&mut [MaybeUninit<T>])) {
+        write(&mut self.storage.spare_capacity_mut()[..length]);
+        // SAFETY: they are within the capacity, and the caller promises that they are initialised.
+        unsafe { self.storage.set_len(self.storage.len() + length) };
     }
 }
 

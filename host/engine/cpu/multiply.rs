@@ -1,15 +1,20 @@
-//! C := C + op(A) op(B): C in tiles, a task each, and each tile by the `gemm` crate on one thread.
+//! C := start + op(A) op(B): C in tiles, a task each, and each tile by the `gemm` crate on one thread; with AVX2 and no AVX-512
+//! larger products by [`packed`], see there.
 //!
 //! gemm's own threads share out one product so finely that a small batch gains little from them. Tiles cost packing: an
 //! operand's lines are packed again for each tile that needs them, so tiles are as large as leaves enough of them.
 
+use std::mem::MaybeUninit;
 use std::slice;
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
 use super::Matrix;
+#[cfg(target_arch = "x86_64")]
+use super::packed;
 use super::passes::{RowMap, map_row};
+use crate::Result;
 use crate::engine::Layout;
 
 /// Sides of a tile of C at most: its operands' blocks, packed, stay in a core's cache.
@@ -45,46 +50,110 @@ fn tile(m: usize, n: usize, k: usize) -> [usize; 2] {
     tile
 }
 
-/// An operand of the product as gemm takes it.
+/// An operand of the product: rows of op(A), columns of op(B).
 #[derive(Clone, Copy)]
-struct Operand {
-    first: *const f32,
-    /// Elements from one column, and from one row, to the next of op(matrix).
-    strides: [isize; 2],
+pub(super) struct Operand<'a> {
+    pub(super) values: &'a [f32],
+    /// Elements from one line to the next, and from one of k to the next; one of them is 1.
+    pub(super) line: usize,
+    pub(super) step: usize,
 }
 
-impl Operand {
-    fn new(matrix: &Matrix, layout: Layout) -> Self {
-        let strides = match layout {
-            Layout::Plain => [1, matrix.columns as isize],
-            Layout::Transposed => [matrix.columns as isize, 1],
+impl<'a> Operand<'a> {
+    /// The rows of op(matrix).
+    pub(super) fn rows(matrix: &'a Matrix, layout: Layout) -> Self {
+        let (line, step) = match layout {
+            Layout::Plain => (matrix.columns, 1),
+            Layout::Transposed => (1, matrix.columns),
         };
-        Operand { first: matrix.values.as_ptr(), strides }
+        Operand { values: &matrix.values, line, step }
+    }
+
+    /// The columns of op(matrix).
+    pub(super) fn columns(matrix: &'a Matrix, layout: Layout) -> Self {
+        let Operand { values, line, step } = Operand::rows(matrix, layout);
+        Operand { values, line: step, step: line }
     }
 }
 
-/// What a task needs to know.
+/// What products are added to.
 #[derive(Clone, Copy)]
-struct Product {
-    a: Operand,
-    b: Operand,
-    /// C's first element, and its columns.
-    c: (*mut f32, usize),
-    k: usize,
+pub(super) enum Start<'a> {
+    Zeros,
+    /// To each row of C.
+    Row(&'a [f32]),
 }
 
-// SAFETY: tasks read the operands, which are borrowed as long as there are tasks, and write tiles of C of their own.
-unsafe impl Send for Product {}
-// SAFETY: as above.
-unsafe impl Sync for Product {}
+/// C, of which each task writes a part of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Output {
+    first: *mut f32,
+    columns: usize,
+}
 
-impl Product {
-    /// The tile of C of `rows` × `columns` from (i, j) on.
+// SAFETY: tasks write parts of C of their own, and C is borrowed as long as there are tasks.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    /// A matrix of so many columns.
+    pub(super) fn new(values: &mut [MaybeUninit<f32>], columns: usize) -> Self {
+        Output { first: values.as_mut_ptr().cast(), columns }
+    }
+
+    /// Writes to `count` elements of row `i`, from column `j` on, what products are added to.
+    ///
+    /// # Safety
+    /// They lie in C, and nothing else uses them.
+    #[inline(always)]
+    pub(super) unsafe fn start(self, i: usize, j: usize, count: usize, start: Start<'_>) {
+        // SAFETY: what the caller promises.
+        let row = unsafe { slice::from_raw_parts_mut(self.at(i, j).cast::<MaybeUninit<f32>>(), count) };
+        match start {
+            Start::Zeros => row.fill(MaybeUninit::new(0.0)),
+            Start::Row(values) => _ = row.write_copy_of_slice(&values[j..][..count]),
+        }
+    }
+
+    /// `count` elements of row `i`, from column `j` on.
+    ///
+    /// # Safety
+    /// They lie in C, nothing else uses them, and [`Output::start`] wrote them.
+    #[inline(always)]
+    pub(super) unsafe fn row<'a>(self, i: usize, j: usize, count: usize) -> &'a mut [f32] {
+        // SAFETY: what the caller promises.
+        unsafe { slice::from_raw_parts_mut(self.at(i, j), count) }
+    }
+
+    /// Element (i, j) of C, if it has one.
+    #[inline(always)]
+    fn at(self, i: usize, j: usize) -> *mut f32 {
+        self.first.wrapping_add(i * self.columns + j)
+    }
+}
+
+/// What a task of gemm's needs to know.
+#[derive(Clone, Copy)]
+struct Product<'a> {
+    a: Operand<'a>,
+    b: Operand<'a>,
+    c: Output,
+    k: usize,
+    start: Start<'a>,
+}
+
+impl Product<'_> {
+    /// Computes the tile of C of `rows` × `columns` from (i, j) on, and applies `map` to its rows.
     ///
     /// # Safety
     /// It lies in C, and no other thread uses it.
-    unsafe fn compute(&self, [i, j]: [usize; 2], [rows, columns]: [usize; 2]) {
-        let Product { a, b, c: (c, n), k } = *self;
+    unsafe fn compute(&self, [i, j]: [usize; 2], [rows, columns]: [usize; 2], map: impl RowMap) {
+        let Product { a, b, c, k, start } = *self;
+        for row in i..i + rows {
+            // SAFETY: the row of the caller's tile.
+            unsafe { c.start(row, j, columns, start) };
+        }
         // SAFETY: the caller's tile lies in C, so its rows are rows of op(A) and its columns are columns of op(B), whose
         // elements lie where the strides say. All values are initialised, and C, borrowed mutably, overlaps no operand.
         unsafe {
@@ -92,16 +161,16 @@ impl Product {
                 rows,
                 columns,
                 k,
-                c.add(i * n + j),
+                c.at(i, j),
                 1,
-                n as isize,
+                c.columns as isize,
                 true,
-                a.first.offset(i as isize * a.strides[1]),
-                a.strides[0],
-                a.strides[1],
-                b.first.offset(j as isize * b.strides[0]),
-                b.strides[0],
-                b.strides[1],
+                a.values.as_ptr().wrapping_add(i * a.line),
+                a.step as isize,
+                a.line as isize,
+                b.values.as_ptr().wrapping_add(j * b.line),
+                b.line as isize,
+                b.step as isize,
                 1.0,
                 1.0,
                 false,
@@ -110,49 +179,55 @@ impl Product {
                 Parallelism::None,
             );
         }
-    }
-
-    /// Applies `map` to the rows of that tile.
-    ///
-    /// # Safety
-    /// It lies in C, and no other thread uses it.
-    unsafe fn map(&self, [i, j]: [usize; 2], [rows, columns]: [usize; 2], map: impl RowMap) {
-        let (c, n) = self.c;
         for row in i..i + rows {
-            // SAFETY: the row of the caller's tile; C is borrowed mutably.
-            map_row(unsafe { slice::from_raw_parts_mut(c.add(row * n + j), columns) }, map);
+            // SAFETY: as above.
+            map_row(unsafe { c.row(row, j, columns) }, map);
         }
     }
 }
 
-/// C := `map` of C + op(A) op(B), while its tiles are in the cache. The shapes have been checked.
+/// `map` of start + op(A) op(B), applied while a part of it is in the cache. The shapes have been checked. Fails where there is no
+/// memory for it, and names `operation`.
 pub(super) fn multiply(
-    c: &mut Matrix,
-    a: &Matrix,
-    a_layout: Layout,
-    b: &Matrix,
-    b_layout: Layout,
+    operation: &'static str,
+    start: Start<'_>,
+    (a, a_layout): (&Matrix, Layout),
+    (b, b_layout): (&Matrix, Layout),
     map: impl RowMap,
-) {
+) -> Result<Matrix> {
     let (m, k) = a_layout.of(a.shape());
     let (inner, n) = b_layout.of(b.shape());
-    assert!(inner == k && c.shape() == (m, n), "the caller has checked the shapes");
+    assert!(inner == k, "the caller has checked the shapes");
+    let (a, b) = (Operand::rows(a, a_layout), Operand::columns(b, b_layout));
+    // SAFETY: tasks write to all parts of C.
+    unsafe { Matrix::written(operation, m, n, |c| write(c, [m, n, k], a, b, start, map)) }
+}
+
+/// Writes C (m × n), with k numbers a line of either operand.
+fn write(
+    c: &mut [MaybeUninit<f32>],
+    [m, n, k]: [usize; 3],
+    a: Operand<'_>,
+    b: Operand<'_>,
+    start: Start<'_>,
+    map: impl RowMap,
+) {
+    let c = Output::new(c, n);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new()
+        && pulp::x86::V4::try_new().is_none()
+        && packed::is_worth_it([m, n, k])
+    {
+        // SAFETY: C is m × n, and borrowed mutably until the product has been computed.
+        return unsafe { packed::multiply(simd, c, [m, n, k], a, b, start, map) };
+    }
     let tile = tile(m, n, k);
     let across = n.div_ceil(tile[1]);
-    let product = Product {
-        a: Operand::new(a, a_layout),
-        b: Operand::new(b, b_layout),
-        c: (c.values.as_mut_ptr(), n),
-        k,
-    };
+    let product = Product { a, b, c, k, start };
     let compute = |index: usize| {
         let [i, j] = [index / across * tile[0], index % across * tile[1]];
-        let sides = [tile[0].min(m - i), tile[1].min(n - j)];
         // SAFETY: the tiles lie in C, and no two overlap; C is borrowed mutably until the last task has ended.
-        unsafe {
-            product.compute([i, j], sides);
-            product.map([i, j], sides, map);
-        }
+        unsafe { product.compute([i, j], [tile[0].min(m - i), tile[1].min(n - j)], map) };
     };
     match m.div_ceil(tile[0]) * across {
         // To be handed to a thread of the pool and waited for costs as much as a small product.
