@@ -32,6 +32,10 @@ const ITERATIONS: [(Method, [usize; 2]); 2] = [(Method::Direct, [1, 101]), (Meth
 const PRODUCTS: [(usize, usize, usize); 4] =
     [(64, 1000, 1000), (1024, 1024, 1024), (2048, 2048, 2048), (128, 128, 128)];
 
+/// Products, and layers with their activation.
+const MULTIPLYING: [(&str, Option<Activation>); 3] =
+    [("matmul", None), ("dense", Some(Activation::Identity)), ("dense_sigmoid", Some(Activation::Sigmoid))];
+
 /// Elements of X, and terms of a product, up to which the loops take part.
 const LOOP_MOST: usize = 3_000_000;
 
@@ -148,15 +152,16 @@ fn product_peer(criterion: &mut Criterion, peer: &OpenBlas, (m, n, k): (usize, u
     let mut numbers = ChaCha8Rng::seed_from_u64(2);
     let (a, b) = (random(&mut numbers, m * k), random(&mut numbers, k * n));
     let (bias, mut c) = (random(&mut numbers, n), vec![0.0; m * n]);
-    for layer in [false, true] {
-        let mut group = criterion.benchmark_group(if layer { "dense_sigmoid" } else { "matmul" });
+    for (operation, activation) in MULTIPLYING {
+        let mut group = criterion.benchmark_group(operation);
         group.throughput(Throughput::Elements(2 * (m * n * k) as u64)).sample_size(20);
         group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}x{k}")), |bencher| {
             bencher.iter(|| {
-                if layer {
+                if activation.is_some() {
                     c.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(&bias));
                 }
-                peer.product([m, n, k], &a, &b, if layer { 1.0 } else { 0.0 }, black_box(&mut c));
+                let beta = if activation.is_some() { 1.0 } else { 0.0 };
+                peer.product([m, n, k], &a, &b, beta, black_box(&mut c));
             });
         });
         group.finish();
@@ -173,24 +178,19 @@ fn product<E: Engine>(
     let a = engine.upload(m, k, &random(&mut numbers, m * k))?;
     let b = engine.upload(k, n, &random(&mut numbers, k * n))?;
     let bias = engine.upload(1, n, &random(&mut numbers, n))?;
-    engine.matmul(&a, Layout::Plain, &b, Layout::Plain, Precision::Fp32)?;
-    engine.dense(&a, &b, &bias, Activation::Sigmoid, Precision::Fp32)?;
-    let shape = format!("{m}x{n}x{k}");
-    let operations = Throughput::Elements(2 * (m * n * k) as u64);
-
-    let mut group = criterion.benchmark_group("matmul");
-    group.throughput(operations.clone()).sample_size(20);
-    group.bench_function(BenchmarkId::new(name, &shape), |bencher| {
-        bencher.iter(|| black_box(engine.matmul(&a, Layout::Plain, &b, Layout::Plain, Precision::Fp32)));
-    });
-    group.finish();
-
-    let mut group = criterion.benchmark_group("dense_sigmoid");
-    group.throughput(operations).sample_size(20);
-    group.bench_function(BenchmarkId::new(name, &shape), |bencher| {
-        bencher.iter(|| black_box(engine.dense(&a, &b, &bias, Activation::Sigmoid, Precision::Fp32)));
-    });
-    group.finish();
+    for (operation, activation) in MULTIPLYING {
+        let compute = || match activation {
+            None => engine.matmul(&a, Layout::Plain, &b, Layout::Plain, Precision::Fp32),
+            Some(activation) => engine.dense(&a, &b, &bias, activation, Precision::Fp32),
+        };
+        compute()?;
+        let mut group = criterion.benchmark_group(operation);
+        group.throughput(Throughput::Elements(2 * (m * n * k) as u64)).sample_size(20);
+        group.bench_function(BenchmarkId::new(name, format!("{m}x{n}x{k}")), |bencher| {
+            bencher.iter(|| black_box(compute()));
+        });
+        group.finish();
+    }
     Ok(())
 }
 

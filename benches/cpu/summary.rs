@@ -66,7 +66,10 @@ pub fn print(start: SystemTime, peer: Option<&OpenBlas>) {
         println!("  {} GFLOP/s, {}", significant(peak / 1e9, 3), limits.arithmetic_of);
     }
     if let Some(peer) = peer {
-        println!("Peer: {}; of a dense layer it computes the product and the bias alone.", peer.about);
+        println!(
+            "Peer: {}; of a dense layer it computes the product and the bias, and no sigmoid.",
+            peer.about
+        );
     }
 }
 
