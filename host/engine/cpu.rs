@@ -27,12 +27,13 @@ use crate::Result;
 /// Vectorised `f32` on all threads of the current rayon pool.
 ///
 /// **Descent** reads X once a step: a few rows are multiplied by w, and while they are in the cache they are added, each
-/// times its error, to the gradient; the next ones are fetched meanwhile. Of up to 64 columns, as many rows are taken at a
-/// time as a vector has lanes. Above 32 768 columns a block of rows does not stay in a core's cache, and there are two
+/// times its error, to the gradient; the next ones are fetched meanwhile. Of up to 64 columns, as many rows are taken at
+/// a time as a vector has lanes. Above 32 768 columns a block of rows does not stay in a core's cache, and there are two
 /// passes. Scaling costs no pass: see [`Engine::descend`]. **Products** of matrices are those of the `gemm` crate, one a
-/// tile of the result and the tiles on all threads, without copies of transposed operands; with AVX2 and no AVX-512 those of 2²⁵
-/// multiplications and more are computed from packed operands here, for which up to 8 MiB are kept, and 96 KiB a thread. A dense
-/// layer adds them to its bias, and applies the activation while a part of the result is in the cache.
+/// tile of the result and the tiles on all threads, without copies of transposed operands; with AVX2 and no AVX-512 large
+/// ones (48 rows, 192 columns, an inner side of 16, and 2²⁵ multiplications at least) are computed here from packed
+/// operands, for which up to 8 MiB are kept, and 96 KiB a thread. A dense layer adds them to its bias, and applies the
+/// activation while a part of the result is in the cache.
 ///
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
 /// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that
@@ -41,7 +42,7 @@ use crate::Result;
 /// product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place, and softmax, of
 /// what is left of z without the maximum, within 10. Sums of columns are in `f64`.
 ///
-/// **Determinism.** How work is split depends on the shapes only, and sums are added in a fixed order: the same
+/// **Determinism.** What a sum is made of, and in which order, depends on the shapes only: the same
 /// operands give the same bits with any number of threads, on the same kind of machine. Another instruction set or
 /// cache size may give other bits.
 ///

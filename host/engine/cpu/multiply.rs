@@ -1,5 +1,5 @@
-//! C := start + op(A) op(B): C in tiles, a task each, and each tile by the `gemm` crate on one thread; with AVX2 and no AVX-512
-//! larger products by [`packed`], see there.
+//! start + op(A) op(B): in tiles, a task each, and each tile by the `gemm` crate on one thread. Larger products on processors with
+//! AVX2 and no AVX-512 are those of [`packed`].
 //!
 //! gemm's own threads share out one product so finely that a small batch gains little from them. Tiles cost packing: an
 //! operand's lines are packed again for each tile that needs them, so tiles are as large as leaves enough of them.
@@ -212,6 +212,7 @@ fn write(
     start: Start<'_>,
     map: impl RowMap,
 ) {
+    assert!(c.len() == m * n, "C is m × n");
     let c = Output::new(c, n);
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new()

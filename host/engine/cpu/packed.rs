@@ -1,5 +1,5 @@
-//! C := start + op(A) op(B) for processors with AVX2 and no AVX-512: op(A) is packed once, by all threads, and each task packs what it
-//! needs of op(B), which no other needs.
+//! start + op(A) op(B) for processors with AVX2 and no AVX-512: op(A) is packed once, by all threads, and each task packs
+//! the columns of op(B) that it needs.
 //!
 //! The `gemm` crate packs both again for each of its calls, which are a tile of C each: see benches/NOTES.md for what that
 //! is in figures. A tile in registers is 6 × 16: twelve sums, two vectors of B and one number of A at a time. For 384 of k
@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::multiply::{Operand, Output, Start};
 use super::passes::RowMap;
-use super::simd::prefetch;
+use super::simd::{LINE, prefetch};
 use crate::engine::matrix::Aligned;
 
 /// Rows of a tile in registers, and of a panel of op(A).
@@ -34,10 +34,9 @@ const WIDE: usize = 4 * COLUMNS;
 const TALL: usize = 16 * ROWS;
 /// Rows of op(A) that are packed at a time, at most.
 const BLOCK: usize = 24 * TALL;
-/// Numbers of op(A) that are packed at a time, at most, but for one panel's depth: 8 MiB.
+/// Numbers of op(A) that are packed at a time, at most: 8 MiB.
 const PACKED: usize = 1 << 21;
-/// Elements of a cache line.
-const LINE: usize = 16;
+const _: () = assert!(BLOCK * DEPTH <= PACKED, "there is room for a block");
 
 /// Room for op(A), kept from one product to the next: the system clears fresh memory page by page, which takes as long as a
 /// small product.
@@ -91,40 +90,40 @@ fn pack<const SIDE: usize>(
     lines: Range<usize>,
     of_k: Range<usize>,
 ) {
-    /// Of k, that the lines next to each other in memory are fetched ahead.
-    const NEXT: usize = 24;
+    /// Of k, that is fetched ahead where the numbers of a line lie apart, and where they are next to each other.
+    const NEXT: [usize; 2] = [24, 4 * LINE];
     let Operand { values, line, step } = operand;
     let size = SIDE * of_k.len();
     if !lines.len().is_multiple_of(SIDE) {
         panels[lines.len() / SIDE * size..].fill(0.0);
     }
     if line == 1 {
-        for (to, k) in of_k.enumerate() {
-            let from = k * step + lines.start;
+        for (place, k) in of_k.enumerate() {
+            let first = k * step + lines.start;
             for at in (0..lines.len()).step_by(LINE) {
-                prefetch(values, from + NEXT * step + at);
+                prefetch(values, first + NEXT[0] * step + at);
             }
-            let (whole, rest) = values[from..][..lines.len()].as_chunks::<SIDE>();
-            let mut steps =
-                panels.chunks_exact_mut(size).map(|panel| &mut panel.as_chunks_mut::<SIDE>().0[to]);
-            for (numbers, to) in whole.iter().zip(&mut steps) {
-                *to = *numbers;
+            let (whole, rest) = values[first..][..lines.len()].as_chunks::<SIDE>();
+            let mut places =
+                panels.chunks_exact_mut(size).map(|panel| &mut panel.as_chunks_mut::<SIDE>().0[place]);
+            for (numbers, place) in whole.iter().zip(&mut places) {
+                *place = *numbers;
             }
-            if let Some(to) = steps.next() {
-                to[..rest.len()].copy_from_slice(rest);
+            if let Some(place) = places.next() {
+                place[..rest.len()].copy_from_slice(rest);
             }
         }
         return;
     }
-    // So many of k at a time that the cache lines that are written stay in the first cache.
-    for (number, panel) in panels.chunks_mut(size).enumerate() {
-        let first = lines.start + number * SIDE;
-        for (number, steps) in panel.as_chunks_mut::<SIDE>().0.chunks_mut(LINE).enumerate() {
+    for (panel, first) in panels.chunks_mut(size).zip(lines.clone().step_by(SIDE)) {
+        // So many of k at a time that the cache lines that are written stay in the first cache.
+        let pieces = panel.as_chunks_mut::<SIDE>().0.chunks_mut(LINE);
+        for (places, k) in pieces.zip(of_k.clone().step_by(LINE)) {
             for r in 0..SIDE.min(lines.end - first) {
-                let from = (first + r) * line + of_k.start + number * LINE;
-                prefetch(values, from + 4 * LINE);
-                let numbers = &values[from..][..steps.len()];
-                steps.iter_mut().zip(numbers).for_each(|(to, &number)| to[r] = number);
+                let at = (first + r) * line + k;
+                prefetch(values, at + NEXT[1]);
+                let numbers = &values[at..][..places.len()];
+                places.iter_mut().zip(numbers).for_each(|(place, &number)| place[r] = number);
             }
         }
     }
@@ -145,10 +144,10 @@ impl<'a> Panels<'a> {
         const MANY: usize = 4 * ROWS;
         let padded = rows.len().next_multiple_of(ROWS);
         let packed = &mut room[..padded * of_k.len()];
-        packed.par_chunks_mut(padded * DEPTH).enumerate().for_each(|(number, layer)| {
-            let (from, deep) = (of_k.start + number * DEPTH, layer.len() / padded);
-            layer.par_chunks_mut(MANY * deep).enumerate().for_each(|(number, panels)| {
-                let first = rows.start + number * MANY;
+        packed.par_chunks_mut(padded * DEPTH).enumerate().for_each(|(layer, panels)| {
+            let (from, deep) = (of_k.start + layer * DEPTH, panels.len() / padded);
+            panels.par_chunks_mut(MANY * deep).enumerate().for_each(|(task, panels)| {
+                let first = rows.start + task * MANY;
                 pack::<ROWS>(panels, a, first..rows.end.min(first + MANY), from..from + deep);
             });
         });
@@ -171,9 +170,10 @@ struct Part<'a, M> {
     rows: Range<usize>,
     columns: Range<usize>,
     /// What C's rows are before the first of k.
-    start: Option<Start<'a>>,
-    /// What is done to them after the last.
-    map: Option<M>,
+    start: Start<'a>,
+    /// What is done to them after the last, k − 1.
+    map: M,
+    k: usize,
 }
 
 impl<M: RowMap> WithSimd for Part<'_, M> {
@@ -181,17 +181,17 @@ impl<M: RowMap> WithSimd for Part<'_, M> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Part { c, a, b, rows, columns, start, map } = self;
+        let Part { c, a, b, rows, columns, start, map, k } = self;
+        // Blocks of about the same size.
+        let tall = rows.len().div_ceil(rows.len().div_ceil(TALL)).next_multiple_of(ROWS);
         let mut strip = STRIP.take().unwrap_or_else(|| Aligned::zeros(WIDE * DEPTH));
         for from in a.of_k.clone().step_by(DEPTH) {
             let of_k = from..a.of_k.end.min(from + DEPTH);
             let panels = &mut strip[..columns.len().next_multiple_of(COLUMNS) * of_k.len()];
             pack::<COLUMNS>(panels, b, columns.clone(), of_k.clone());
-            for block in rows.clone().step_by(TALL) {
-                let block = block..rows.end.min(block + TALL);
-                if let Some(start) = start
-                    && of_k.start == a.of_k.start
-                {
+            for block in rows.clone().step_by(tall) {
+                let block = block..rows.end.min(block + tall);
+                if of_k.start == 0 {
                     for i in block.clone() {
                         // SAFETY: the task's part of C, which no other uses.
                         unsafe { c.start(i, columns.start, columns.len(), start) };
@@ -212,9 +212,7 @@ impl<M: RowMap> WithSimd for Part<'_, M> {
                         }
                     }
                 }
-                if let Some(map) = map
-                    && of_k.end == a.of_k.end
-                {
+                if of_k.end == k {
                     for i in block {
                         // SAFETY: as above.
                         map.apply(unsafe { c.row(i, columns.start, columns.len()) });
@@ -246,7 +244,7 @@ fn add_sums<S: Simd>(simd: S, row: &mut [f32], sums: &[S::f32s; COLUMNS]) {
 /// time, whatever m, n and the number of threads are.
 ///
 /// # Safety
-/// `c` is of an m × n matrix that nothing else uses.
+/// `c` is of an m × n matrix that nothing else uses; m, n and k are not 0.
 pub(super) unsafe fn multiply<S: Simd>(
     simd: S,
     c: Output,
@@ -258,24 +256,22 @@ pub(super) unsafe fn multiply<S: Simd>(
 ) {
     // Blocks of about the same size.
     let most = m.div_ceil(m.div_ceil(BLOCK)).next_multiple_of(TALL).min(m.next_multiple_of(ROWS));
-    let depth = (PACKED / most / DEPTH * DEPTH).max(DEPTH).min(k);
+    let depth = (PACKED / most / DEPTH * DEPTH).min(k);
     let kept = ROOM.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut room = match kept {
-        Some(room) if room.len() >= most * depth => room,
-        _ => Aligned::zeros(most * depth),
-    };
+    let mut room =
+        kept.filter(|room| room.len() >= most * depth).unwrap_or_else(|| Aligned::zeros(most * depth));
     for first in (0..m).step_by(most) {
         let rows = first..m.min(first + most);
         let [tall, wide] = part([rows.len(), n]);
         let across = n.div_ceil(wide);
         for from in (0..k).step_by(depth) {
             let of_k = from..k.min(from + depth);
-            let (start, map) = ((from == 0).then_some(start), (of_k.end == k).then_some(map));
             let a = Panels::pack(&mut room, a, rows.clone(), of_k);
+            // Parts do not overlap, and the next of k are added when all tasks have ended.
             (0..rows.len().div_ceil(tall) * across).into_par_iter().for_each(|index| {
                 let [i, j] = [rows.start + index / across * tall, index % across * wide];
                 let (rows, columns) = (i..rows.end.min(i + tall), j..n.min(j + wide));
-                simd.vectorize(Part { c, a: &a, b, rows, columns, start, map });
+                simd.vectorize(Part { c, a: &a, b, rows, columns, start, map, k });
             });
         }
     }
@@ -284,21 +280,22 @@ pub(super) unsafe fn multiply<S: Simd>(
 
 /// Rows and columns of a task: as large as leaves enough of them for the threads. The bits do not depend on it.
 fn part([rows, columns]: [usize; 2]) -> [usize; 2] {
+    /// Rows that are worth packing columns of op(B) for once more.
+    const LEAST: usize = 2 * TALL;
     let enough = 4 * rayon::current_num_threads();
     let mut wide = WIDE;
-    // What a task packs, it multiplies by so many rows at least, if there are.
-    let down = enough.div_ceil(columns.div_ceil(wide)).min(rows.div_ceil(2 * TALL));
+    let down = enough.div_ceil(columns.div_ceil(wide)).min(rows / LEAST).max(1);
     while wide > COLUMNS && down * columns.div_ceil(wide) < enough {
         wide /= 2;
     }
-    [rows.div_ceil(down).next_multiple_of(TALL), wide]
+    [rows.div_ceil(down).next_multiple_of(ROWS), wide]
 }
 
 /// Whether a product is so large, and no side so small, that packing pays.
 pub(super) fn is_worth_it([m, n, k]: [usize; 3]) -> bool {
     /// Products of two numbers.
     const WORK: usize = 1 << 25;
-    m >= 8 * ROWS && n >= 3 * WIDE && m.saturating_mul(n).saturating_mul(k) >= WORK
+    m >= 8 * ROWS && n >= 3 * WIDE && k >= 16 && m.saturating_mul(n).saturating_mul(k) >= WORK
 }
 
 #[cfg(test)]
@@ -347,7 +344,7 @@ mod tests {
             [97, 257, 33],
             [BLOCK + 1, 33, 20],
             [13, 700, 2 * DEPTH + 1],
-            [BLOCK, 5, 3 * DEPTH],
+            [BLOCK + 1, 5, 3 * DEPTH + 1],
         ] {
             for layouts in [Layout::Plain, Layout::Transposed]
                 .map(|a| [Layout::Plain, Layout::Transposed].map(|b| (a, b)))

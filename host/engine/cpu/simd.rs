@@ -16,7 +16,7 @@ pub(super) const LANES: usize = 32;
 pub(super) const MOST_LANES: usize = 16;
 
 /// Elements of a cache line.
-const LINE: usize = 16;
+pub(super) const LINE: usize = 16;
 
 /// Elements of a dot product after which its partial sums are added up and passed on to `f64`.
 pub(super) const PIECE: usize = 4096;
