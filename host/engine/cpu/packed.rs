@@ -350,12 +350,7 @@ mod tests {
                 .map(|a| [Layout::Plain, Layout::Transposed].map(|b| (a, b)))
                 .concat()
             {
-                let shape = |layout, rows, columns| match layout {
-                    Layout::Plain => (rows, columns),
-                    Layout::Transposed => (columns, rows),
-                };
-                let ((a_rows, a_columns), (b_rows, b_columns)) =
-                    (shape(layouts.0, m, k), shape(layouts.1, k, n));
+                let ((a_rows, a_columns), (b_rows, b_columns)) = (layouts.0.of((m, k)), layouts.1.of((k, n)));
                 let (a, b, bias) =
                     (matrix(a_rows, a_columns, 1), matrix(b_rows, b_columns, 2), matrix(1, n, 3));
                 let at = |matrix: &Matrix, layout, i: usize, j: usize| match layout {
