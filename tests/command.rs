@@ -1134,14 +1134,21 @@ fn bench_times_operations_that_are_right() {
     }
     let one = place.succeeds(&["bench", "--device", "cpu", "--small", "--filter", "moments"]);
     assert!(one.contains("column moments") && !one.contains("descent step"), "{one}");
+    let first = place.succeeds(&["bench", "--device", "cpu", "--small", "--headline"]);
+    assert!(first.contains("descent step") && first.contains("dense sigmoid"), "{first}");
+    assert!(!first.contains("network of 3 layers"), "{first}");
 }
 
 fn bench_refuses_what_it_cannot_do() {
     let place = Place::new();
     place.refuses(2, &["no kernel's name contains `convolution`"], &["bench", "--filter", "convolution"]);
-    for (option, value) in
-        [("--plot", Some("p.svg")), ("--small", None), ("--rungs", None), ("--commit", Some("abc"))]
-    {
+    for (option, value) in [
+        ("--plot", Some("p.svg")),
+        ("--small", None),
+        ("--headline", None),
+        ("--rungs", None),
+        ("--commit", Some("abc")),
+    ] {
         let arguments: Vec<&str> = ["bench", option].into_iter().chain(value).collect();
         place.refuses(2, &[option, "the emulator counts", "choose another device"], &arguments);
     }

@@ -107,13 +107,16 @@ fn main() {
         bench:
             kernels_are_timed_if_they_are_right
             rungs_are_compared
+            the_headline_is_of_the_figures_that_are_asked_for_first
             operations_are_timed_on_the_engine
             a_wrong_result_gets_no_figure
             a_driver_that_tells_no_clock_leaves_arithmetic_out
             a_driver_that_fails_ends_the_bench
+            what_was_timed_before_a_driver_failed_is_kept
             cublas_is_timed_on_the_same_work
             cublas_that_cannot_be_used_takes_no_part
-            a_cublas_that_is_wrong_or_fails_gets_no_figure;
+            a_cublas_that_is_wrong_or_fails_gets_no_figure
+            a_layer_of_cublas_that_fails_gets_no_figure;
     };
     let ignored = library.is_err();
     let trials = trials.into_iter().map(|trial| trial.with_ignored_flag(ignored)).collect();

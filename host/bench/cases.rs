@@ -5,14 +5,16 @@ use std::fmt;
 use cuda_std::{Buffer, Device, Global, GlobalMut, Kernel};
 use kernels::{dense, descent, elementwise, matmul, reduce, training};
 
-use super::rungs::{FINISH, KERNELS};
+use super::rungs;
 
 type In = Global<f32>;
 
 /// A kernel and a shape.
 pub struct Case<D: Device> {
-    /// The kernel's name in the PTX.
+    /// The kernel's name in the PTX; those of a sequence have a + between them.
     pub kernel: &'static str,
+    /// The kernels of a sequence, with the sizes at which each is checked.
+    sequence: Vec<(&'static str, [usize; 3])>,
     /// Sizes, as the kernel's file names them.
     pub shape: Shape,
     /// What has to be moved, by the formula: each operand once.
@@ -96,6 +98,16 @@ impl<D: Device> Case<D> {
     pub fn prepare(&self, device: &D) -> Result<Launch<D>, D::Error> {
         (self.prepare)(device)
     }
+
+    /// Whether it is more than one kernel.
+    pub(super) fn is_sequence(&self) -> bool {
+        !self.sequence.is_empty()
+    }
+
+    /// Its kernels, with the sizes at which each is checked.
+    pub(super) fn kernels(&self) -> Vec<(&'static str, [usize; 3])> {
+        if self.is_sequence() { self.sequence.clone() } else { vec![(self.kernel, self.shape.sides())] }
+    }
 }
 
 /// Random numbers on a device.
@@ -117,6 +129,7 @@ macro_rules! case {
         let changed: usize = 0 $($(+ $changed)*)?;
         Case {
             kernel: $kernel.entry(),
+            sequence: Vec::new(),
             shape: Shape::from($shape),
             floor: Floor {
                 read: bytes(changed $(+ $read)*),
@@ -250,7 +263,6 @@ fn descents<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
             reads { x: m * n, mean: n, error: m, losses: m } writes { partials: sums } does 3 * m * n + 2 * m
         });
     }
-    type Step = Kernel<(u32, u32, In, In, In, In, In, In, GlobalMut<f32>)>;
     type Of = fn(usize) -> Teams;
     type Sides<'a> = &'a [[usize; 2]];
     let steps: [(&'static Step, Of, Sides, Sides); _] = [
@@ -301,6 +313,7 @@ fn finish<D: Device>([m, n, blocks]: [usize; 3]) -> Case<D> {
     let strips = grid(n)[0] as usize;
     Case {
         kernel: DESCENT_FINISH.entry(),
+        sequence: Vec::new(),
         shape: Shape::from([m, n, blocks]),
         floor: Floor { read: bytes(sums + 2 * n + 1 + strips), written: bytes(n + 2 + 3 * strips) },
         operations: (sums + 10 * n) as u64,
@@ -340,7 +353,10 @@ type Layer = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, Global<f32>, Globa
 pub(super) fn rungs<D: Device>(scale: Scale) -> Vec<Case<D>> {
     let mut cases = Vec::new();
     products(&rung_sizes(scale), scale, &mut cases);
-    cases.retain(|case| KERNELS.contains(&case.kernel) || case.kernel == FINISH);
+    cases.extend(split_products(&rung_sizes(scale), scale));
+    // A product that is split takes part as a whole.
+    let is_whole = |case: &Case<D>| case.kernel != rungs::SPLIT || parts_of(scale, case.shape.sides()) == 1;
+    cases.retain(|case| rungs::names().any(|name| case.kernel == name) && is_whole(case));
     cases
 }
 
@@ -370,9 +386,190 @@ fn rung_sizes(scale: Scale) -> Vec<[usize; 3]> {
         [16, 16],
         [32, 32],
     ];
-    let wide = tiles.iter().flat_map(|[a, b]| [256, 1024, 4096].map(|k| [a * tile, b * tile, k]));
+    let wide = tiles.iter().flat_map(|[a, b]| [512, 4096].map(|k| [a * tile, b * tile, k]));
     let narrow = [8, 16, 32, 33, 48, 64, 96].iter().flat_map(|&m| [[m, 1000, 1000], [m, 4096, 4096]]);
-    wide.chain(narrow).collect()
+    // So short along k that they are not split: from which side on the tiled rung is not the fastest, and the warp-tiled is.
+    let sides = [8, 16, 24, 32, 33, 48, 64, 96, 128, 256, 512];
+    let shallow = sides.iter().flat_map(|&m| [[m, 1000, 64], [m, 4096, 100]]);
+    let square = [64, 128, 256, 384, 512, 640, 768, 1024, 1536].map(|side| [side, side, 100]);
+    wide.chain(narrow).chain(shallow).chain(square).collect()
+}
+
+/// What a caller's work is made of where one kernel does not do all of it: a step of descent, a layer whose product is split.
+/// What the first kernel writes the second reads, so it is still in the cache.
+pub(super) fn sequences<D: Device>(scale: Scale) -> Vec<Case<D>> {
+    use descent::fused::{
+        LOG_LOSS_STEP, LOG_LOSS_STEP_NARROW, SQUARED_ERROR_STEP, SQUARED_ERROR_STEP_NARROW, Teams,
+    };
+    let mut cases = Vec::new();
+    for shape in scale.pick(&[[1000, 1000]], &[TABLE, [25_000, 4096]]) {
+        cases.push(whole_step(
+            "squared_error_step + descent_finish",
+            &SQUARED_ERROR_STEP,
+            Teams::wide,
+            shape,
+        ));
+    }
+    for shape in scale.pick(&[[1000, 1000]], &[TABLE]) {
+        cases.push(whole_step("log_loss_step + descent_finish", &LOG_LOSS_STEP, Teams::wide, shape));
+    }
+    for shape in scale.pick(&[[442, 10]], &[[1_000_000, 100], [1_000_000, 30]]) {
+        let name = "squared_error_step_narrow + descent_finish";
+        cases.push(whole_step(name, &SQUARED_ERROR_STEP_NARROW, Teams::narrow, shape));
+    }
+    for shape in scale.pick(&[[569, 30]], &[[1_000_000, 30]]) {
+        let name = "log_loss_step_narrow + descent_finish";
+        cases.push(whole_step(name, &LOG_LOSS_STEP_NARROW, Teams::narrow, shape));
+    }
+    cases.extend(split_products(&sizes(scale), scale));
+    for sides in sizes(scale) {
+        let parts = parts_of(scale, sides);
+        if parts > 1 {
+            use dense::split_k::{DENSE_SPLIT_K_IDENTITY, DENSE_SPLIT_K_RELU, DENSE_SPLIT_K_SIGMOID};
+            cases.extend([
+                split_layer("matmul_split_k + dense_split_k_identity", &DENSE_SPLIT_K_IDENTITY, sides, parts),
+                split_layer("matmul_split_k + dense_split_k_relu", &DENSE_SPLIT_K_RELU, sides, parts),
+                split_layer("matmul_split_k + dense_split_k_sigmoid", &DENSE_SPLIT_K_SIGMOID, sides, parts),
+            ]);
+        }
+    }
+    cases
+}
+
+/// Whether it is one of the figures that a project is judged by: the step of descent, the moments, the largest product by each
+/// precision, a small batch's layer, a small network.
+pub(super) fn is_headline(name: &str, sides: [usize; 3], scale: Scale) -> bool {
+    let is_large = scale == Scale::Counted || sides == [4096; 3];
+    let is_small = scale == Scale::Counted || sides == [64, 1000, 1000];
+    let is_table = scale == Scale::Counted || sides[..2] == TABLE;
+    match name {
+        "matmul_warp_tiled" | "matmul_tf32x3" | "matmul_wgmma" | "matmul_tf32" | "matmul_bf16" => is_large,
+        "matmul_split_k + dense_split_k_sigmoid" | "network" | "dense sigmoid" => is_small,
+        "squared_error_step + descent_finish" | "log_loss_step + descent_finish" => is_table,
+        "squared_error_step" | "column_moments" | "descent step" | "column moments" => is_table,
+        _ => false,
+    }
+}
+
+type Step = Kernel<(u32, u32, In, In, In, In, In, In, GlobalMut<f32>)>;
+
+/// A step of descent with the update, at a learning rate of 0: the weights stay as they are.
+fn whole_step<D: Device>(
+    name: &'static str,
+    kernel: &'static Step,
+    teams: fn(usize) -> descent::fused::Teams,
+    [m, n]: [usize; 2],
+) -> Case<D> {
+    use descent::finish::{DESCENT_FINISH, grid};
+    let (blocks, strips) = (teams(n).blocks(m), grid(n)[0] as usize);
+    let (sums, bytes) = (blocks * (n + 2), |elements: usize| (size_of::<f32>() * elements) as u64);
+    Case {
+        kernel: name,
+        sequence: vec![(kernel.entry(), [m, n, blocks]), (DESCENT_FINISH.entry(), [m, n, blocks])],
+        shape: Shape::from([m, n]),
+        floor: Floor { read: bytes(m * n + m + 3 * n + 1), written: bytes(n + 2) },
+        operations: (5 * m * n + 10 * n) as u64,
+        prepare: Box::new(move |device: &D| {
+            let (x, y) = (operand(device, m * n)?, operand(device, m)?);
+            let (mean, deviation) = (operand(device, n)?, operand(device, n)?);
+            let (mut weights, mut bias) = (operand(device, n)?, operand(device, 1)?);
+            let (mut partials, mut history) = (operand(device, sums)?, operand(device, 1)?);
+            let mut squares = operand(device, 2 * strips)?;
+            let mut step = device.upload(&vec![0_u32; strips])?;
+            Ok(Box::new(move |device: &D| {
+                let (rows, columns) = (m as u32, n as u32);
+                let arguments = (rows, columns, &x, &y, &mean, &deviation, &weights, &bias, &mut partials);
+                // SAFETY: the buffers have the lengths that the kernels' files say, for this shape and their grids.
+                unsafe { device.launch(kernel, teams(n).grid(m), arguments) }?;
+                let arguments = (
+                    rows,
+                    columns,
+                    blocks as u32,
+                    1,
+                    0.0,
+                    0.0,
+                    &partials,
+                    &deviation,
+                    &mut weights,
+                    &mut bias,
+                    &mut history,
+                    &mut squares,
+                    &mut step,
+                );
+                // SAFETY: as above.
+                unsafe { device.launch(&DESCENT_FINISH, grid(n), arguments) }
+            }))
+        }),
+    }
+}
+
+/// Products that are split along k, in two launches.
+fn split_products<D: Device>(sizes: &[[usize; 3]], scale: Scale) -> Vec<Case<D>> {
+    use matmul::split_k::{MATMUL_SPLIT_K, MATMUL_SPLIT_K_FINISH, finish_grid, grid};
+    let case = |&[m, n, k]: &[usize; 3]| {
+        let parts = parts_of(scale, [m, n, k]);
+        let (rows, columns) = (m as u32, n as u32);
+        (parts > 1).then(|| Case {
+            kernel: rungs::SPLIT_IN_TWO,
+            sequence: vec![
+                (MATMUL_SPLIT_K.entry(), [m, n, k]),
+                (MATMUL_SPLIT_K_FINISH.entry(), [m, n, parts]),
+            ],
+            shape: Shape::from([m, n, k]),
+            floor: Floor { read: 4 * (m * k + k * n) as u64, written: 4 * (m * n) as u64 },
+            operations: (2 * m * n * k) as u64,
+            prepare: Box::new(move |device: &D| {
+                let (a, b) = (operand(device, m * k)?, operand(device, k * n)?);
+                let (mut partials, mut c) = (operand(device, parts * m * n)?, operand(device, m * n)?);
+                Ok(Box::new(move |device: &D| {
+                    let arguments = (rows, columns, k as u32, &a, &b, &mut partials);
+                    // SAFETY: the buffers have the lengths that the kernels' files say, for this shape and their grids.
+                    unsafe { device.launch(&MATMUL_SPLIT_K, grid(m, n, parts), arguments) }?;
+                    let arguments = (rows, columns, parts as u32, &partials, &mut c);
+                    // SAFETY: as above.
+                    unsafe { device.launch(&MATMUL_SPLIT_K_FINISH, finish_grid(m, n), arguments) }
+                }))
+            }),
+        })
+    };
+    sizes.iter().filter_map(case).collect()
+}
+
+type LayerFinish = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
+
+/// A layer whose product is split along k, in two launches.
+fn split_layer<D: Device>(
+    name: &'static str,
+    finish: &'static LayerFinish,
+    [batch, units, inputs]: [usize; 3],
+    parts: usize,
+) -> Case<D> {
+    use matmul::split_k::{MATMUL_SPLIT_K, finish_grid, grid};
+    let bytes = |elements: usize| (size_of::<f32>() * elements) as u64;
+    let (rows, columns) = (batch as u32, units as u32);
+    Case {
+        kernel: name,
+        sequence: vec![
+            (MATMUL_SPLIT_K.entry(), [batch, units, inputs]),
+            (finish.entry(), [batch, units, parts]),
+        ],
+        shape: Shape::from([batch, units, inputs]),
+        floor: Floor { read: bytes(batch * inputs + inputs * units + units), written: bytes(batch * units) },
+        operations: (2 * batch * units * inputs) as u64,
+        prepare: Box::new(move |device: &D| {
+            let (input, weights) = (operand(device, batch * inputs)?, operand(device, inputs * units)?);
+            let (bias, mut out) = (operand(device, units)?, operand(device, batch * units)?);
+            let mut partials = operand(device, parts * batch * units)?;
+            Ok(Box::new(move |device: &D| {
+                let arguments = (rows, columns, inputs as u32, &input, &weights, &mut partials);
+                // SAFETY: the buffers have the lengths that the kernels' files say, for this shape and their grids.
+                unsafe { device.launch(&MATMUL_SPLIT_K, grid(batch, units, parts), arguments) }?;
+                let arguments = (rows, columns, parts as u32, &partials, &bias, &mut out);
+                // SAFETY: as above.
+                unsafe { device.launch(finish, finish_grid(batch, units), arguments) }
+            }))
+        }),
+    }
 }
 
 fn products<D: Device>(sizes: &[[usize; 3]], scale: Scale, cases: &mut Vec<Case<D>>) {
@@ -618,7 +815,7 @@ fn steps<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
             });
         }
     }
-    for [m, n] in scale.pick(&[[256, 64], [101, 7]], &[[8192, 8192], [784, 512]]) {
+    for [m, n] in scale.pick(&[[256, 64], [101, 7]], &[[4096, 4096], [784, 512]]) {
         let (rows, columns, count) = (m as u32, n as u32, m * n);
         cases.push(case! {
             &UPDATE_DESCENT, [m, n], grid(count), (rows, columns, 0.5, 0.5, &gradient, &mut weights),

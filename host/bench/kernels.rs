@@ -1,7 +1,7 @@
 //! The kernels on a GPU, by its clock.
 
 use cuda_std::Device;
-use kernel_suite::checks::{self, Check};
+use kernel_suite::checks;
 use kernel_suite::{Data, Kernels, Rig, Source, Tally};
 
 use super::row::{Figures, Kind, Outcome, Row};
@@ -12,58 +12,60 @@ use crate::cuda::{Error, Gpu};
 /// Elements behind each buffer of a check that no kernel may touch.
 const GUARD: usize = 4096;
 
-/// Checks the cases whose kernels' names contain `filter` and that this GPU has, and times those that are right.
+/// Checks a case and times it if it is right.
 ///
 /// # Errors
 /// The driver's. A wrong result is none: it stands in its row.
-pub(super) fn time(gpu: &Gpu, cases: Vec<Case<Gpu>>, filter: &str, effort: &Effort) -> Result<Vec<Row>> {
-    let rig = Rig { device: gpu.clone(), guard: GUARD };
-    let checks = checks::all::<Gpu>();
-    let mut rows = Vec::new();
-    let chosen = |case: &Case<Gpu>| case.kernel.contains(filter) && gpu.has(case.kernel);
-    for case in cases.into_iter().filter(chosen) {
-        let outcome = match check(&rig, &checks, &case) {
-            Ok(tally) => {
-                let spread = time_case(gpu, &case, effort)?;
-                Outcome::Right(Figures::new(spread, case.floor.bytes(), case.operations, tally.worst))
-            }
-            Err(problem) => {
-                // What is wrong may be the GPU.
-                gpu.synchronize()?;
-                Outcome::Wrong { problem }
-            }
-        };
-        let (name, shape) = (case.kernel.to_owned(), case.shape.to_string());
-        rows.push(Row {
-            kind: Kind::Kernel,
-            name,
-            shape,
-            sides: case.shape.sides(),
-            outcome,
-            against: Vec::new(),
-        });
-    }
-    Ok(rows)
+pub(super) fn time(gpu: &Gpu, case: &Case<Gpu>, effort: &Effort) -> Result<Row> {
+    let outcome = match check(gpu, case) {
+        Ok(worst) => {
+            let spread = time_case(gpu, case, effort)?;
+            Outcome::Right(Figures::new(spread, case.floor.bytes(), case.operations, Some(worst)))
+        }
+        Err(problem) => {
+            // What is wrong may be the GPU.
+            gpu.synchronize()?;
+            Outcome::Wrong { problem }
+        }
+    };
+    Ok(Row {
+        kind: if case.is_sequence() { Kind::Sequence } else { Kind::Kernel },
+        name: case.kernel.to_owned(),
+        shape: case.shape.to_string(),
+        sides: case.shape.sides(),
+        outcome,
+        against: Vec::new(),
+    })
 }
 
-/// The kernels whose names contain `filter` that this GPU does not have.
-pub(super) fn missing(gpu: &Gpu, cases: &[Case<Gpu>], filter: &str) -> Vec<&'static str> {
-    let all = cases.iter().map(|case| case.kernel);
-    let mut missing: Vec<_> = all.filter(|kernel| kernel.contains(filter) && !gpu.has(kernel)).collect();
+/// Whether the GPU has all its kernels.
+pub(super) fn has(gpu: &Gpu, case: &Case<Gpu>) -> bool {
+    case.kernels().iter().all(|(kernel, _)| gpu.has(kernel))
+}
+
+/// The kernels of the cases that this GPU does not have.
+pub(super) fn missing(gpu: &Gpu, cases: &[Case<Gpu>]) -> Vec<&'static str> {
+    let all = cases.iter().flat_map(Case::kernels).map(|(kernel, _)| kernel);
+    let mut missing: Vec<_> = all.filter(|kernel| !gpu.has(kernel)).collect();
     missing.sort_unstable();
     missing.dedup();
     missing
 }
 
-/// What the suite says of the kernel at this shape.
-fn check(rig: &Rig<Gpu>, checks: &[Check<Gpu>], case: &Case<Gpu>) -> Result<Tally, String> {
-    let check = checks.iter().find(|check| check.kernel == case.kernel);
-    let check = check.ok_or_else(|| "the kernel suite has no check of it".to_owned())?;
-    let (kernels, source) = (Kernels::ours(), Source::new(1));
-    let mut launches =
-        checks::Case { rig, kernels: &kernels, data: Data::Reals, source, tally: Tally::default() };
-    (check.at)(&mut launches, case.shape.sides())?;
-    Ok(launches.tally)
+/// What the suite says of the kernels at this shape: the largest error over its bound.
+fn check(gpu: &Gpu, case: &Case<Gpu>) -> Result<f64, String> {
+    let rig = Rig { device: gpu.clone(), guard: GUARD };
+    let mut worst: f64 = 0.0;
+    for (kernel, sides) in case.kernels() {
+        let check = checks::all::<Gpu>().into_iter().find(|check| check.kernel == kernel);
+        let check = check.ok_or_else(|| format!("the kernel suite has no check of {kernel}"))?;
+        let (kernels, source) = (Kernels::ours(), Source::new(1));
+        let (rig, kernels, tally) = (&rig, &kernels, Tally::default());
+        let mut launches = checks::Case { rig, kernels, data: Data::Reals, source, tally };
+        (check.at)(&mut launches, sides)?;
+        worst = worst.max(launches.tally.worst);
+    }
+    Ok(worst)
 }
 
 /// Seconds of one launch: of graphs that go over all sets of operands.

@@ -23,7 +23,7 @@ use rayon::prelude::*;
 pub use cases::{Case, Floor, Launch, Scale, Shape, cases};
 pub use counts::{Counted, count, table};
 pub use limits::Limits;
-pub use report::{GpuFacts, Report, Settings, time_engine, time_gpu};
+pub use report::{GpuFacts, Keep, Report, Selection, Settings, time_engine, time_gpu};
 pub use row::{Against, Figures, Kind, Outcome, Row};
 pub use spread::{Effort, Spread};
 

@@ -72,7 +72,7 @@ impl Operation {
     }
 
     /// Bytes that have to be moved, and operations.
-    fn floor(&self) -> (u64, u64) {
+    pub(super) fn floor(&self) -> (u64, u64) {
         let [m, n, _] = self.sides;
         let (values, operations) = match self.work {
             Work::Descent => (m * n + m + 2 * n, 4 * m * n),
@@ -92,43 +92,29 @@ impl Operation {
     }
 }
 
-/// Checks all operations whose names contain `filter`, and times those that are right. Those that ask for more than
-/// `most` operations are left out.
+/// Checks an operation, and times it if it is right.
 ///
 /// # Errors
 /// The engine's. A wrong result is none: it stands in its row.
-pub(super) fn time<E: Engine>(
-    engine: &E,
-    scale: Scale,
-    filter: &str,
-    effort: &Effort,
-    most: Option<u64>,
-) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for operation in operations(scale) {
-        let (bytes, operations) = operation.floor();
-        if !operation.name.contains(filter) || most.is_some_and(|most| operations > most) {
-            continue;
-        }
-        let done = match operation.work {
-            Work::Descent => descent(engine, &operation, effort)?,
-            Work::Moments => moments(engine, &operation, effort)?,
-            Work::Product | Work::Layers(_) => layers(engine, &operation, effort)?,
-        };
-        let outcome = match done {
-            Ok((worst, spread)) => Outcome::Right(Figures::new(spread, bytes, operations, worst)),
-            Err(problem) => Outcome::Wrong { problem },
-        };
-        rows.push(Row {
-            kind: Kind::Operation,
-            name: operation.name.to_owned(),
-            shape: operation.shape(),
-            sides: operation.sides,
-            outcome,
-            against: Vec::new(),
-        });
-    }
-    Ok(rows)
+pub(super) fn time<E: Engine>(engine: &E, operation: &Operation, effort: &Effort) -> Result<Row> {
+    let (bytes, operations) = operation.floor();
+    let done = match operation.work {
+        Work::Descent => descent(engine, operation, effort)?,
+        Work::Moments => moments(engine, operation, effort)?,
+        Work::Product | Work::Layers(_) => layers(engine, operation, effort)?,
+    };
+    let outcome = match done {
+        Ok((worst, spread)) => Outcome::Right(Figures::new(spread, bytes, operations, Some(worst))),
+        Err(problem) => Outcome::Wrong { problem },
+    };
+    Ok(Row {
+        kind: Kind::Operation,
+        name: operation.name.to_owned(),
+        shape: operation.shape(),
+        sides: operation.sides,
+        outcome,
+        against: Vec::new(),
+    })
 }
 
 /// The largest error over its bound and the times, or what is wrong.
@@ -234,7 +220,9 @@ fn descent<E: Engine>(engine: &E, operation: &Operation, effort: &Effort) -> Res
         Ok(worst) => worst,
         Err(problem) => return Ok(Err(problem)),
     };
-    let spread = clock(engine, effort, |times| {
+    // A call of many steps: what it does once for all of them is not a step's.
+    let effort = Effort { sample: 25.0 * effort.sample, ..*effort };
+    let spread = clock(engine, &effort, |times| {
         engine.descend(LOSS, &samples, &mut weights, &mut bias, RATE, times).map(drop)
     })?;
     Ok(Ok((worst, spread)))

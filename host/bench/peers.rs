@@ -8,15 +8,16 @@ use super::kernels::time_recorded;
 use super::row::{Against, Figures, Kind, Outcome, Row};
 use super::{Effort, operand};
 use crate::Result;
-use crate::cuda::{Arithmetic, Cublas, Error, Gpu};
+use crate::cuda::{Arithmetic, BlasLayer, Cublas, Error, Gpu};
+use crate::engine::Activation;
 
 /// What cuBLAS can do of our work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     /// op(A) op(B), with either stored transposed.
     Product([bool; 2]),
-    /// A product, and our sigmoid on it; without the bias, which favours the peer.
-    Dense,
+    /// g(A W + b), by cuBLASLt; a sigmoid is our kernel, as it has none.
+    Layer(Activation),
     /// Xw, or Xᵀe.
     Vector { transposed: bool },
     /// Both, one after the other: the products of a step of descent, without the error, the cost, the scaling and the
@@ -24,92 +25,109 @@ enum Work {
     Step,
 }
 
-/// The same work as that of a row, with the sides that it has.
+/// The same work as that of a row, with the sides that it has. A kernel that does a part of it has no peer.
 fn work(row: &Row) -> Option<(Work, [usize; 3])> {
     let [m, n, _] = row.sides;
     let product = |name: &str| {
         let of = |suffix| name.ends_with(suffix);
         Work::Product([of("_tn") || of("_tt"), of("_nt") || of("_tt")])
     };
+    let layer = |name: &str| {
+        let of = |activation| name.ends_with(activation);
+        Work::Layer(match () {
+            () if of("sigmoid") => Activation::Sigmoid,
+            () if of("relu") => Activation::Relu,
+            () => Activation::Identity,
+        })
+    };
     let name = row.name.as_str();
-    match (row.kind, name) {
-        (Kind::Kernel, _) if name.ends_with("_finish") || name.starts_with("dense_split_k") => None,
-        (Kind::Kernel, _) if name.starts_with("matmul") => Some((product(name), row.sides)),
-        (Kind::Kernel, _) if name.starts_with("dense") && name.ends_with("sigmoid") => {
-            Some((Work::Dense, row.sides))
-        }
-        (Kind::Kernel, _) if name.starts_with("dense") => Some((Work::Product([false; 2]), row.sides)),
-        (Kind::Kernel, "matrix_vector") => Some((Work::Vector { transposed: false }, [m, n, 1])),
-        (Kind::Kernel, "gradient") => Some((Work::Vector { transposed: true }, [m, n, 1])),
-        (Kind::Kernel, _) if name.contains("_step") => Some((Work::Step, [m, n, 1])),
-        (Kind::Operation, "descent step") => Some((Work::Step, [m, n, 1])),
-        (Kind::Operation, "matmul") => Some((Work::Product([false; 2]), row.sides)),
-        (Kind::Operation, "dense sigmoid") => Some((Work::Dense, row.sides)),
+    let is_part = name.ends_with("_finish") || name.contains("split_k");
+    match row.kind {
+        Kind::Kernel if is_part => None,
+        Kind::Kernel if name.starts_with("matmul") => Some((product(name), row.sides)),
+        Kind::Kernel if name.starts_with("dense") => Some((layer(name), row.sides)),
+        Kind::Kernel if name == "matrix_vector" => Some((Work::Vector { transposed: false }, [m, n, 1])),
+        Kind::Kernel if name == "gradient" => Some((Work::Vector { transposed: true }, [m, n, 1])),
+        Kind::Sequence if name.contains("dense_split_k") => Some((layer(name), row.sides)),
+        Kind::Sequence if name.starts_with("matmul") => Some((product(name), row.sides)),
+        Kind::Sequence if name.contains("_step") => Some((Work::Step, [m, n, 1])),
+        Kind::Operation if name == "descent step" => Some((Work::Step, [m, n, 1])),
+        Kind::Operation if name == "matmul" => Some((Work::Product([false; 2]), row.sides)),
+        Kind::Operation if name == "dense sigmoid" => Some((Work::Layer(Activation::Sigmoid), row.sides)),
         _ => None,
     }
 }
 
-/// Times cuBLAS on the work of `rows`, each kind and shape once, adds the ratios to them, and gives the peers' own rows.
-///
-/// # Errors
-/// The driver's. What cuBLAS itself fails in, or gets wrong, stands in its row.
-pub(super) fn compare(gpu: &Gpu, cublas: &Cublas, rows: &mut [Row], effort: &Effort) -> Result<Vec<Row>> {
-    let mut peers: Vec<(Work, [usize; 3], Vec<Row>)> = Vec::new();
-    for row in rows.iter_mut() {
-        let Some((work, sides)) = work(row) else { continue };
-        let known = peers.iter().position(|(other, at, _)| (*other, *at) == (work, sides));
-        let place = match known {
-            Some(place) => place,
-            None => {
-                let measured = work.measure(gpu, cublas, sides, effort)?;
-                peers.push((work, sides, measured));
-                peers.len() - 1
-            }
-        };
-        let Some(ours) = row.figures().map(|figures| figures.seconds.median) else { continue };
-        row.against = peers[place]
-            .2
-            .iter()
-            .filter_map(|peer| {
+/// cuBLAS, and what was measured of it.
+pub(super) struct Peers<'a> {
+    gpu: &'a Gpu,
+    cublas: Cublas,
+    effort: &'a Effort,
+    measured: Vec<(Work, [usize; 3], Vec<Row>)>,
+}
+
+impl<'a> Peers<'a> {
+    pub(super) fn new(gpu: &'a Gpu, cublas: Cublas, effort: &'a Effort) -> Self {
+        Peers { gpu, cublas, effort, measured: Vec::new() }
+    }
+
+    /// Times cuBLAS on the work of `row`, if that was not done yet, adds the ratios to the row, and gives the peers' own new
+    /// rows: right after what they are compared with, so that the GPU is as warm.
+    ///
+    /// # Errors
+    /// The driver's. What cuBLAS itself fails in, or gets wrong, stands in its row.
+    pub(super) fn compare(&mut self, row: &mut Row) -> Result<Vec<Row>> {
+        let Some((work, sides)) = work(row) else { return Ok(Vec::new()) };
+        let known = self.measured.iter().position(|(other, at, _)| (*other, *at) == (work, sides));
+        let place = known.unwrap_or(self.measured.len());
+        if known.is_none() {
+            let rows = work.measure(self.gpu, &self.cublas, sides, self.effort)?;
+            self.measured.push((work, sides, rows));
+        }
+        let peers = &self.measured[place].2;
+        if let Some(ours) = row.figures().map(|figures| figures.seconds.median) {
+            let ratio = |peer: &Row| {
                 let theirs = peer.figures()?.seconds.median;
                 Some(Against { peer: peer.name.clone(), ratio: theirs / ours })
-            })
-            .collect();
+            };
+            row.against = peers.iter().filter_map(ratio).collect();
+        }
+        Ok(if known.is_none() { peers.clone() } else { Vec::new() })
     }
-    Ok(peers.into_iter().flat_map(|(_, _, rows)| rows).collect())
 }
 
 impl Work {
     /// The peers for this work: names, and for products what they compute in.
     fn ways(self) -> Vec<(String, Arithmetic)> {
-        let suffix = match self {
-            Work::Product([false, false]) => "",
-            Work::Product([true, false]) => " tn",
-            Work::Product([false, true]) => " nt",
-            Work::Product([true, true]) => " tt",
-            Work::Dense => return vec![("cublasSgemm + our sigmoid".to_owned(), Arithmetic::Fp32)],
-            Work::Vector { transposed: false } => return vec![("cublasSgemv".to_owned(), Arithmetic::Fp32)],
-            Work::Vector { transposed: true } => return vec![("cublasSgemv t".to_owned(), Arithmetic::Fp32)],
-            Work::Step => return vec![("two cublasSgemv".to_owned(), Arithmetic::Fp32)],
+        let all = [Arithmetic::Fp32, Arithmetic::Tf32, Arithmetic::Bf16];
+        let named = |names: [&str; 3], suffix: &str| {
+            names.into_iter().zip(all).map(|(name, way)| (format!("{name}{suffix}"), way)).collect()
         };
-        [
-            ("cublasSgemm", Arithmetic::Fp32),
-            ("cublasGemmEx TF32", Arithmetic::Tf32),
-            ("cublasGemmEx bf16", Arithmetic::Bf16),
-        ]
-        .map(|(name, arithmetic)| (format!("{name}{suffix}"), arithmetic))
-        .to_vec()
+        let products = ["cublasSgemm", "cublasGemmEx TF32", "cublasGemmEx bf16"];
+        let layers = ["cublasLtMatmul", "cublasLtMatmul TF32", "cublasLtMatmul bf16"];
+        match self {
+            Work::Product([false, false]) => named(products, ""),
+            Work::Product([true, false]) => named(products, " tn"),
+            Work::Product([false, true]) => named(products, " nt"),
+            Work::Product([true, true]) => named(products, " tt"),
+            Work::Layer(Activation::Identity) => named(layers, " bias"),
+            Work::Layer(Activation::Relu) => named(layers, " bias ReLU"),
+            Work::Layer(Activation::Sigmoid) => named(layers, " bias + our sigmoid"),
+            Work::Vector { transposed: false } => vec![("cublasSgemv".to_owned(), Arithmetic::Fp32)],
+            Work::Vector { transposed: true } => vec![("cublasSgemv t".to_owned(), Arithmetic::Fp32)],
+            Work::Step => vec![("two cublasSgemv".to_owned(), Arithmetic::Fp32)],
+        }
     }
 
     fn measure(self, gpu: &Gpu, cublas: &Cublas, sides: [usize; 3], effort: &Effort) -> Result<Vec<Row>> {
         let [m, n, k] = sides;
-        let is_product = matches!(self, Work::Product(_) | Work::Dense);
+        let is_product = matches!(self, Work::Product(_) | Work::Layer(_));
         let shape = if is_product { format!("{m}×{n}×{k}") } else { format!("{m}×{n}") };
         let mut rows = Vec::new();
         for (name, arithmetic) in self.ways() {
             let (bytes, operations) = self.floor(arithmetic, sides);
             let outcome = match self.time(gpu, cublas, arithmetic, sides, bytes, effort) {
-                Ok(Ok(spread)) => Outcome::Right(Figures::new(spread, bytes, operations, 0.0)),
+                Ok(Ok(spread)) => Outcome::Right(Figures::new(spread, bytes, operations, None)),
                 Ok(Err(problem)) => Outcome::Wrong { problem },
                 Err(error @ Error::Cublas { .. }) => {
                     // What is wrong may be the GPU.
@@ -128,7 +146,8 @@ impl Work {
     fn floor(self, arithmetic: Arithmetic, [m, n, k]: [usize; 3]) -> (u64, u64) {
         let width = if arithmetic == Arithmetic::Bf16 { 2 } else { 4 };
         let (bytes, operations) = match self {
-            Work::Product(_) | Work::Dense => (width * (m * k + k * n) + 4 * m * n, 2 * m * n * k),
+            Work::Product(_) => (width * (m * k + k * n) + 4 * m * n, 2 * m * n * k),
+            Work::Layer(_) => (width * (m * k + k * n) + 4 * (n + m * n), 2 * m * n * k),
             Work::Vector { .. } => (4 * (m * n + m + n), 2 * m * n),
             Work::Step => (4 * (m * n + 2 * m + 2 * n), 4 * m * n),
         };
@@ -145,31 +164,37 @@ impl Work {
         bytes: u64,
         effort: &Effort,
     ) -> Result<Result<super::Spread, String>, Error> {
-        let [a, b] = self.lengths(sides).map(integers);
-        let mut set = self.set(gpu, arithmetic, sides, [&a, &b])?;
-        set.run(self, gpu, cublas, arithmetic, sides)?;
-        let got = gpu.download(if self == Work::Dense { &set.activated } else { &set.out })?;
-        if let Err(problem) = self.check(sides, [&a, &b], &got) {
+        let layer = match self {
+            Work::Layer(activation) => {
+                Some(cublas.layer(arithmetic, sides, activation == Activation::Relu)?)
+            }
+            _ => None,
+        };
+        let on = Peer { work: self, gpu, cublas, layer, arithmetic, sides };
+        let [a, b, bias] = self.lengths(sides).map(integers);
+        let mut set = self.set(gpu, arithmetic, sides, [&a, &b, &bias])?;
+        set.run(&on)?;
+        let is_activated = self == Work::Layer(Activation::Sigmoid);
+        let got = gpu.download(if is_activated { &set.activated } else { &set.out })?;
+        if let Err(problem) = self.check(sides, [&a, &b, &bias], &got) {
             return Ok(Err(problem));
         }
         drop(set);
-        let [a, b] = self.lengths(sides).map(operand);
+        let [a, b, bias] = self.lengths(sides).map(operand);
         let count = effort.sets(bytes);
         let mut sets = (0..count)
-            .map(|_| self.set(gpu, arithmetic, sides, [&a, &b]))
+            .map(|_| self.set(gpu, arithmetic, sides, [&a, &b, &bias]))
             .collect::<Result<Vec<_>, Error>>()?;
-        time_recorded(gpu, count, effort, |gpu| {
-            sets.iter_mut().try_for_each(|set| set.run(self, gpu, cublas, arithmetic, sides))
-        })
-        .map(Ok)
+        time_recorded(gpu, count, effort, |_| sets.iter_mut().try_for_each(|set| set.run(&on))).map(Ok)
     }
 
-    /// Values of the two operands; of a step X and w.
-    fn lengths(self, [m, n, k]: [usize; 3]) -> [usize; 2] {
+    /// Values of the two operands, of a step X and w, and of the bias.
+    fn lengths(self, [m, n, k]: [usize; 3]) -> [usize; 3] {
         match self {
-            Work::Product(_) | Work::Dense => [m * k, k * n],
-            Work::Vector { transposed: true } => [m * n, m],
-            Work::Vector { transposed: false } | Work::Step => [m * n, n],
+            Work::Product(_) => [m * k, k * n, 0],
+            Work::Layer(_) => [m * k, k * n, n],
+            Work::Vector { transposed: true } => [m * n, m, 0],
+            Work::Vector { transposed: false } | Work::Step => [m * n, n, 0],
         }
     }
 
@@ -178,10 +203,10 @@ impl Work {
         gpu: &Gpu,
         arithmetic: Arithmetic,
         [m, n, _]: [usize; 3],
-        [a, b]: [&[f32]; 2],
+        [a, b, bias]: [&[f32]; 3],
     ) -> Result<Set, Error> {
         let (between, out) = match self {
-            Work::Product(_) | Work::Dense => (0, m * n),
+            Work::Product(_) | Work::Layer(_) => (0, m * n),
             Work::Vector { transposed: false } => (0, m),
             Work::Vector { transposed: true } => (0, n),
             Work::Step => (m, n),
@@ -193,14 +218,15 @@ impl Work {
         Ok(Set {
             a: upload(a)?,
             b: upload(b)?,
+            bias: gpu.upload(bias)?,
             between: gpu.upload(&vec![f32::NAN; between])?,
             out: gpu.upload(&vec![f32::NAN; out])?,
-            activated: gpu.upload(&vec![f32::NAN; if self == Work::Dense { out } else { 0 }])?,
+            activated: gpu.upload(&vec![f32::NAN; if matches!(self, Work::Layer(_)) { out } else { 0 }])?,
         })
     }
 
     /// Whether some elements are what they must be.
-    fn check(self, [m, n, k]: [usize; 3], [a, b]: [&[f32]; 2], got: &[f32]) -> Result<(), String> {
+    fn check(self, [m, n, k]: [usize; 3], [a, b, bias]: [&[f32]; 3], got: &[f32]) -> Result<(), String> {
         /// Elements that are looked at.
         const LOOKED_AT: usize = 64;
         let wide = |value: f32| f64::from(value);
@@ -222,7 +248,10 @@ impl Work {
                     let b = if b_transposed { b[column * k + l] } else { b[l * n + column] };
                     wide(a) * wide(b)
                 })),
-                Work::Dense => Box::new((0..k).map(|l| wide(a[row * k + l]) * wide(b[l * n + column]))),
+                Work::Layer(_) => {
+                    let products = (0..k).map(move |l| wide(a[row * k + l]) * wide(b[l * n + column]));
+                    Box::new(products.chain([wide(bias[column])]))
+                }
                 Work::Vector { transposed: false } => Box::new((0..n).map(|j| wide(a[i * n + j]) * rows[j])),
                 Work::Vector { transposed: true } | Work::Step => {
                     Box::new((0..m).map(|row| wide(a[row * n + i]) * rows[row]))
@@ -230,10 +259,12 @@ impl Work {
             };
             let (sum, magnitude) = kernel_suite::sums(terms);
             // Below 2²⁴ sums of integers are exact in any order.
-            let rounding = if magnitude * UNIT_ROUNDOFF < 1.0 { 0.0 } else { gamma(m.max(k)) * magnitude };
+            let rounding =
+                if magnitude * UNIT_ROUNDOFF < 1.0 { 0.0 } else { gamma(m.max(k) + 1) * magnitude };
             let (expected, bound) = match self {
+                Work::Layer(Activation::Relu) => (sum.max(0.0), rounding),
                 // As in kernels::elementwise.
-                Work::Dense => {
+                Work::Layer(Activation::Sigmoid) => {
                     let value = sigmoid(sum);
                     (value, rounding / 4.0 + f64::from(SIGMOID_ERROR) * value + f64::from(f32::from_bits(4)))
                 }
@@ -255,30 +286,39 @@ struct Set {
     /// X in all but products.
     a: Buffer<f32, Gpu>,
     b: Buffer<f32, Gpu>,
+    /// Of a layer.
+    bias: Buffer<f32, Gpu>,
     /// Xw of a step.
     between: Buffer<f32, Gpu>,
     out: Buffer<f32, Gpu>,
     activated: Buffer<f32, Gpu>,
 }
 
+/// cuBLAS with what it needs for a work of these sides.
+struct Peer<'a> {
+    work: Work,
+    gpu: &'a Gpu,
+    cublas: &'a Cublas,
+    layer: Option<BlasLayer<'a>>,
+    arithmetic: Arithmetic,
+    sides: [usize; 3],
+}
+
 impl Set {
-    fn run(
-        &mut self,
-        work: Work,
-        gpu: &Gpu,
-        cublas: &Cublas,
-        arithmetic: Arithmetic,
-        sides: [usize; 3],
-    ) -> Result<(), Error> {
-        let Set { a, b, between, out, activated } = self;
+    fn run(&mut self, on: &Peer<'_>) -> Result<(), Error> {
+        let Set { a, b, bias, between, out, activated } = self;
+        let &Peer { work, gpu, cublas, ref layer, arithmetic, sides } = on;
         let [m, n, _] = sides;
+        if let Some(layer) = layer {
+            layer.run(a, b, bias, out)?;
+        }
         match work {
             Work::Product(transposed) => cublas.product(arithmetic, sides, transposed, (a, b), out),
-            Work::Dense => {
-                cublas.product(arithmetic, sides, [false; 2], (a, b), out)?;
+            Work::Layer(Activation::Sigmoid) => {
                 // SAFETY: both have m × n values.
                 unsafe { gpu.launch(&SIGMOID, grid(m * n), ((m * n) as u32, &*out, activated)) }
             }
+            Work::Layer(_) => Ok(()),
             Work::Vector { transposed } => cublas.matrix_vector(transposed, [m, n], a, b, out),
             Work::Step => {
                 cublas.matrix_vector(false, [m, n], a, b, between)?;

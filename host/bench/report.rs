@@ -4,28 +4,66 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use super::peers::Peers;
 use super::roofline::Roofline;
 use super::row::{Figures, Kind, Outcome, Row};
-use super::{Effort, Limits, Scale, cases, kernels, operations, peers, rungs};
+use super::{Effort, Limits, Scale, cases, kernels, operations, rungs};
 use crate::cuda::{self, Cublas, Gpu, GpuInfo};
 use crate::engine::{Cuda, Engine};
 use crate::report::Format;
 use crate::report::{TextTable, significant};
 use crate::{Error, Result};
 
+/// Which of all that can be timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All.
+    All,
+    /// The few figures that one asks for first.
+    Headline,
+    /// On a GPU: the rungs of the product alone, at many shapes.
+    Rungs,
+}
+
 /// What is to be timed, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// At which shapes.
     pub scale: Scale,
-    /// On a GPU: the rungs of the product alone, at many shapes.
-    pub rungs: bool,
+    /// Which of it.
+    pub selection: Selection,
     /// For how long.
     pub effort: Effort,
     /// Only what has this in its name.
     pub filter: String,
     /// The commit that the program was built from, as the report is to say it.
     pub commit: String,
+}
+
+impl Settings {
+    fn takes(&self, name: &str, sides: [usize; 3]) -> bool {
+        let is_selected =
+            self.selection != Selection::Headline || cases::is_headline(name, sides, self.scale);
+        is_selected && name.contains(&self.filter)
+    }
+
+    /// An error if that selects nothing.
+    fn something_of(&self, count: usize, device: &str) -> Result<()> {
+        match count {
+            0 => Err(Error::Setting(format!(
+                "nothing that is timed on {device} has `{}` in its name: without a filter all is listed",
+                self.filter
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The operations of an engine that are asked for.
+    fn operations(&self) -> Vec<operations::Operation> {
+        let mut all = operations::operations(self.scale);
+        all.retain(|operation| self.takes(operation.name, operation.sides));
+        all
+    }
 }
 
 /// All that was found out about a device.
@@ -35,6 +73,10 @@ pub struct Report {
     pub tilegrad: &'static str,
     /// The commit that it was built from, or that this is unknown.
     pub commit: String,
+    /// Whether all that was asked for is in it.
+    pub complete: bool,
+    /// What ended it before, if something did.
+    pub problem: Option<String>,
     /// Day and time, UTC, as in 2026-11-21T12:00:00Z.
     pub date: String,
     /// The device, as `--device` names it.
@@ -93,73 +135,97 @@ impl GpuFacts {
     }
 }
 
-/// Times the kernels on GPU `index` by its own clock, and the engine's operations on it by the host's.
+/// Times the kernels on GPU `index` by its own clock, and the engine's operations on it by the host's. After each row `keep` is
+/// given what there is so far.
 ///
 /// # Errors
-/// The GPU cannot be used, the filter leaves nothing, or the driver fails. A wrong result is no error here: its row says
-/// so, and [`Report::wrong`] counts them.
-pub fn time_gpu(index: usize, device: String, settings: &Settings) -> Result<Report> {
+/// The GPU cannot be used, nothing is selected, `keep` fails, or the driver does before there is a row. When it fails later the
+/// report says so and has the rows until then. A wrong result is no error here: its row says so, and [`Report::wrong`] counts
+/// them.
+pub fn time_gpu(index: usize, device: String, settings: &Settings, keep: Keep<'_>) -> Result<Report> {
     let engine = Cuda::open(index)?;
     let gpu = Gpu::open(index)?;
-    let Settings { scale, rungs, effort, filter, .. } = settings;
-    let cases = if *rungs { cases::rungs(*scale) } else { cases::cases(*scale) };
-    let missing = kernels::missing(&gpu, &cases, filter);
-    let mut results = kernels::time(&gpu, cases, filter, effort)?;
-    if !rungs {
-        results.extend(operations::time(&engine, *scale, filter, effort, None)?);
-    }
-    let peer = match Cublas::open(&gpu) {
+    let Settings { scale, selection, effort, .. } = settings;
+    let mut cases = match selection {
+        Selection::Rungs => cases::rungs(*scale),
+        _ => cases::cases(*scale).into_iter().chain(cases::sequences(*scale)).collect(),
+    };
+    cases.retain(|case| settings.takes(case.kernel, case.shape.sides()));
+    let missing = kernels::missing(&gpu, &cases);
+    cases.retain(|case| kernels::has(&gpu, case));
+    let operations = if *selection == Selection::Rungs { Vec::new() } else { settings.operations() };
+    settings.something_of(cases.len() + operations.len(), &device)?;
+    let limits = Limits::of_gpu(&gpu, effort)?;
+    let (mut peers, peer) = match Cublas::open(&gpu) {
+        // Which rung is the fastest is between the rungs.
+        _ if *selection == Selection::Rungs => (None, None),
         Ok(cublas) => {
-            let peers = peers::compare(&gpu, &cublas, &mut results, effort)?;
-            results.extend(peers);
-            cublas.description().to_owned()
+            let description = cublas.description().to_owned();
+            (Some(Peers::new(&gpu, cublas, effort)), Some(description))
         }
-        Err(reason @ cuda::Error::Cublas { .. }) => format!("none: cuBLAS takes no part, for {reason}"),
+        Err(reason @ cuda::Error::Cublas { .. }) => {
+            (None, Some(format!("none: cuBLAS takes no part, for {reason}")))
+        }
         Err(reason) => return Err(reason.into()),
     };
-    let limits = Limits::of_gpu(&gpu, effort)?;
-    let report = Report::new(device, engine.description(), limits, settings, results)?;
-    let rungs = rungs.then(|| rungs::text(&report.results, *scale));
-    Ok(Report { gpu: Some(GpuFacts::of(gpu.info())), peers: vec![peer], missing, rungs, ..report })
+    let mut report = Report {
+        gpu: Some(GpuFacts::of(gpu.info())),
+        peers: peer.into_iter().collect(),
+        missing,
+        ..Report::new(device, engine.description(), limits, settings)
+    };
+    let mut add = |report: &mut Report, mut row: Row| {
+        let others = peers.as_mut().map_or(Ok(Vec::new()), |peers| peers.compare(&mut row))?;
+        report.add([row].into_iter().chain(others), keep)
+    };
+    let all = cases.iter().try_for_each(|case| add(&mut report, kernels::time(&gpu, case, effort)?));
+    let all = all.and_then(|()| {
+        operations
+            .iter()
+            .try_for_each(|operation| add(&mut report, operations::time(&engine, operation, effort)?))
+    });
+    let mut report = report.ended(all)?;
+    if *selection == Selection::Rungs {
+        report.rungs = Some(rungs::text(&report.results, *scale));
+    }
+    Ok(report)
 }
 
 /// Times the operations of an engine on this machine's cores by the clock. Those that ask for more than `most`
 /// operations are left out.
 ///
 /// # Errors
-/// The filter leaves nothing, or the engine fails. Wrong results as for [`time_gpu`].
+/// As [`time_gpu`].
 pub fn time_engine<E: Engine>(
     engine: &E,
     device: String,
     settings: &Settings,
     most: Option<u64>,
+    keep: Keep<'_>,
 ) -> Result<Report> {
-    let Settings { scale, effort, filter, .. } = settings;
-    let results = operations::time(engine, *scale, filter, effort, most)?;
-    Report::new(device, engine.description(), Limits::of_cpu(effort)?, settings, results)
+    let mut operations = settings.operations();
+    operations.retain(|operation| most.is_none_or(|most| operation.floor().1 <= most));
+    settings.something_of(operations.len(), &device)?;
+    let limits = Limits::of_cpu(&settings.effort)?;
+    let mut report = Report::new(device, engine.description(), limits, settings);
+    let all = operations.iter().try_for_each(|operation| {
+        let row = operations::time(engine, operation, &settings.effort)?;
+        report.add([row], keep)
+    });
+    report.ended(all)
 }
 
+/// What is given each report so far.
+pub type Keep<'a> = &'a mut dyn FnMut(&Report) -> Result<()>;
+
 impl Report {
-    fn new(
-        device: String,
-        description: String,
-        limits: Limits,
-        settings: &Settings,
-        mut results: Vec<Row>,
-    ) -> Result<Self> {
-        if results.is_empty() {
-            return Err(Error::Setting(format!(
-                "nothing that is timed on {device} has `{}` in its name: without a filter all is listed",
-                settings.filter
-            )));
-        }
-        for row in &mut results {
-            row.compare(&limits);
-        }
+    fn new(device: String, description: String, limits: Limits, settings: &Settings) -> Self {
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Ok(Report {
+        Report {
             tilegrad: env!("CARGO_PKG_VERSION"),
             commit: settings.commit.clone(),
+            complete: false,
+            problem: None,
             date: date(seconds),
             device,
             description,
@@ -173,8 +239,26 @@ impl Report {
             peers: Vec::new(),
             missing: Vec::new(),
             rungs: None,
-            results,
-        })
+            results: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, rows: impl IntoIterator<Item = Row>, keep: Keep<'_>) -> Result<()> {
+        for mut row in rows {
+            row.compare(&self.limits);
+            self.results.push(row);
+        }
+        keep(self)
+    }
+
+    /// The report when all was done, or something failed.
+    fn ended(mut self, all: Result<()>) -> Result<Self> {
+        match all {
+            Ok(()) => self.complete = true,
+            Err(error) if self.results.is_empty() => return Err(error),
+            Err(error) => self.problem = Some(error.to_string()),
+        }
+        Ok(self)
     }
 
     /// The names of what was wrong, with their shapes.
@@ -216,11 +300,15 @@ impl Report {
         if !self.missing.is_empty() {
             text += &format!("Not on this GPU, for which they have no PTX: {}.\n", self.missing.join(", "));
         }
+        if let Some(problem) = &self.problem {
+            text += &format!("\n**Not complete**, as this ended it: {problem}\n");
+        }
         if self.shapes == "counted" {
             text += "\nAt small shapes, a few samples each: this says whether all is right, and nothing about speed.\n";
         }
         for (kind, title) in [
             (Kind::Kernel, "Kernels, by the GPU's clock"),
+            (Kind::Sequence, "Kernels one after the other, by the GPU's clock"),
             (Kind::Operation, "Operations of the engine, by the host's clock"),
             (Kind::Peer, "Peers"),
         ] {
@@ -274,7 +362,7 @@ impl Figures {
             percent(self.of_bandwidth),
             significant(1e-12 * self.operations_per_second, 4),
             percent(self.of_arithmetic),
-            significant(self.error_over_bound, 2),
+            self.error_over_bound.map_or("–".to_owned(), |part| significant(part, 2)),
         ]
     }
 }
@@ -283,7 +371,8 @@ const LEGEND: &str = "
 Times are medians over samples, each of as many repeats as fill it, after a warm-up; operands are random. Those of
 kernels and peers take turns, as many sets of them as no cache holds; operations go over the same ones. GB/s: bytes that
 have to be moved, each operand once, so that what is read again counts against it. error/bound: the largest error of the
-check before, over what rounding explains. peers: how many times as long they take for the same work.
+check before, over what rounding explains; of large products some elements are checked. peers: how many times as long they take
+for the same work, by the GPU's clock too; a kernel that does a part of it has none.
 ";
 
 /// Day and time, UTC, so many seconds after 1970 began.

@@ -27,7 +27,7 @@ const POINT: i32 = 4 * PIXEL;
 /// What stands for a kind of work: differently shaped, not only differently coloured.
 fn colour(kind: Kind) -> RGBColor {
     match kind {
-        Kind::Kernel => BLUE,
+        Kind::Kernel | Kind::Sequence => BLUE,
         Kind::Operation => ORANGE,
         Kind::Peer => GREEN,
     }
@@ -159,7 +159,7 @@ fn describe<B: DrawingBackend>(list: &Area<B>, points: &[(&Row, &Figures)], limi
     let headings = [
         format!("Slope: {bandwidth} GB/s, {}.", limits.bandwidth_of),
         format!("Level: fp32 arithmetic, {arithmetic}."),
-        "● kernel  ▲ operation of the engine  ■ peer; each at its best shape: operations a second (part of its limit)"
+        "● kernel  ○ kernels in a row  ▲ operation of the engine  ■ peer; each at its best shape: operations a second (part of its limit)"
             .to_owned(),
     ];
     for (line, heading) in headings.iter().enumerate() {
@@ -188,6 +188,7 @@ fn marker<B: DrawingBackend>(plot: &Area<B>, (x, y): (i32, i32), kind: Kind) -> 
     let filled = colour(kind).filled();
     match kind {
         Kind::Kernel => plot.draw(&Circle::new((x, y), POINT, filled)),
+        Kind::Sequence => plot.draw(&Circle::new((x, y), POINT, colour(kind).stroke_width(THICK))),
         Kind::Operation => plot.draw(&TriangleMarker::new((x, y), 3 * POINT / 2, filled)),
         Kind::Peer => plot.draw(&Rectangle::new([(x - POINT, y - POINT), (x + POINT, y + POINT)], filled)),
     }

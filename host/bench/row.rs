@@ -10,6 +10,8 @@ use super::{Limits, Spread};
 pub enum Kind {
     /// A kernel by itself, by the GPU's clock.
     Kernel,
+    /// Kernels that do a piece of work together, one after the other, by the GPU's clock.
+    Sequence,
     /// An operation of an engine as its callers see it, by the host's clock.
     Operation,
     /// The same work by another library.
@@ -21,7 +23,7 @@ pub enum Kind {
 pub struct Row {
     /// What it is about.
     pub kind: Kind,
-    /// The kernel's, the operation's or the peer's name.
+    /// The kernel's, the kernels', the operation's or the peer's name.
     pub name: String,
     /// Sizes, as the kernel's file names them.
     pub shape: String,
@@ -74,12 +76,12 @@ pub struct Figures {
     pub of_bandwidth: Option<f64>,
     /// Of the arithmetic in the limits.
     pub of_arithmetic: Option<f64>,
-    /// The largest error over its bound, in the check before.
-    pub error_over_bound: f64,
+    /// The largest error over its bound, in the check before. Peers are checked where all is exact: none.
+    pub error_over_bound: Option<f64>,
 }
 
 impl Figures {
-    pub(super) fn new(seconds: Spread, bytes: u64, operations: u64, error_over_bound: f64) -> Self {
+    pub(super) fn new(seconds: Spread, bytes: u64, operations: u64, error_over_bound: Option<f64>) -> Self {
         Figures {
             seconds,
             bytes,

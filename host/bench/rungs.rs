@@ -3,7 +3,7 @@
 use kernels::matmul::{tf32x3, warp_tiled, wgmma};
 
 use super::cases::{Scale, parts_of};
-use super::row::{Kind, Row};
+use super::row::Row;
 use crate::report::{TextTable, significant};
 
 /// The rungs in the order of the columns.
@@ -15,19 +15,26 @@ const TF32X3: usize = 3;
 const WGMMA: usize = 4;
 const TF32: usize = 5;
 const BF16: usize = 6;
-/// Their kernels, and the second launch of a product that is split.
-pub(super) const KERNELS: [&str; NAMES.len()] = [
+/// The kernel of split-K, which is all of a product that is not split; and of one that is, both.
+pub(super) const SPLIT: &str = "matmul_split_k";
+pub(super) const SPLIT_IN_TWO: &str = "matmul_split_k + matmul_split_k_finish";
+/// Their kernels.
+const KERNELS: [&str; NAMES.len()] = [
     "matmul_tiled",
-    "matmul_split_k",
+    SPLIT,
     "matmul_warp_tiled",
     "matmul_tf32x3",
     "matmul_wgmma",
     "matmul_tf32",
     "matmul_bf16",
 ];
-pub(super) const FINISH: &str = "matmul_split_k_finish";
 /// Those that are as accurate as fp32.
 const FP32: [usize; 5] = [TILED, SPLIT_K, WARP_TILED, TF32X3, WGMMA];
+
+/// The names of what takes part.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    KERNELS.into_iter().chain([SPLIT_IN_TWO])
+}
 
 /// Seconds of each rung at one shape, of those that were timed and may be taken there.
 struct Contest {
@@ -53,25 +60,23 @@ impl Contest {
 /// What was timed, by shape.
 fn contests(rows: &[Row], scale: Scale) -> Vec<Contest> {
     let median = |name: &str, sides: [usize; 3]| {
-        let row =
-            rows.iter().find(|row| row.kind == Kind::Kernel && row.name == name && row.sides == sides)?;
+        let row = rows.iter().find(|row| row.name == name && row.sides == sides)?;
         row.figures().map(|figures| figures.seconds.median)
     };
     let mut shapes: Vec<[usize; 3]> = Vec::new();
-    for row in rows.iter().filter(|row| row.kind == Kind::Kernel && row.name != FINISH) {
+    for row in rows {
         if !shapes.contains(&row.sides) {
             shapes.push(row.sides);
         }
     }
     let contest = |sides: [usize; 3]| {
-        let [m, n, k] = sides;
-        let parts = parts_of(scale, sides);
-        let finish = if parts > 1 { median(FINISH, [m, n, parts]) } else { Some(0.0) };
+        let [_, _, k] = sides;
+        let split = parts_of(scale, sides) > 1;
         let mut times = KERNELS.map(|kernel| median(kernel, sides));
-        times[SPLIT_K] = times[SPLIT_K].zip(finish).map(|(product, finish)| product + finish);
+        times[SPLIT_K] = median(if split { SPLIT_IN_TWO } else { SPLIT }, sides);
         times[TF32X3] = times[TF32X3].filter(|_| k >= tf32x3::LEAST_K);
         times[WGMMA] = times[WGMMA].filter(|_| k >= wgmma::LEAST_K);
-        Contest { sides, split: parts > 1, times }
+        Contest { sides, split, times }
     };
     shapes.into_iter().map(contest).collect()
 }

@@ -2,11 +2,14 @@
 //! how long they take.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
 use tilegrad::Error;
-use tilegrad::bench::{Counted, Effort, Report, Scale, Settings, count, table, time_engine, time_gpu};
+use tilegrad::bench::{
+    Counted, Effort, Keep, Report, Scale, Selection, Settings, count, table, time_engine, time_gpu,
+};
 use tilegrad::data::Output;
 use tilegrad::engine::{Cpu, Device, Loop};
 
@@ -21,12 +24,14 @@ const COMMIT: Option<&str> = option_env!("TILEGRAD_COMMIT");
     after_help = "On the emulator: counts, the same in every run, which kernels/counters.txt holds for all kernels.
 On cuda: each kernel by the GPU's clock and each operation by the host's, beside the bandwidth of a copy and cuBLAS, if it
 is there. On cpu and loop: the operations, beside the bandwidth of reading and the arithmetic of the cores. Each is
-checked first; what is wrong gets no figure, and the exit code is 1. TILEGRAD_CUBLAS names another cuBLAS than the
-system's.
+checked first; what is wrong gets no figure, and the exit code is 1. What was timed is in the file of --json at any moment, at
+most a second late: when the driver fails, or the time is up, nothing is lost. TILEGRAD_CUBLAS names another cuBLAS than
+the system's.
 
 Examples:
   tilegrad bench --device emulator
   tilegrad bench --device emulator --filter matmul --json counts.json
+  tilegrad bench --device cuda --headline
   tilegrad bench --device cuda --json h200.json --plot h200.svg
   tilegrad bench --device cuda --rungs"
 )]
@@ -46,12 +51,25 @@ pub(super) struct Options {
     /// Time at the small shapes of the counts, a few times: whether all is right, not how fast it is
     #[arg(long)]
     small: bool,
+    /// The few figures that one asks for first: the step of descent, the moments, large products, a small batch's layer
+    #[arg(long, conflicts_with = "rungs")]
+    headline: bool,
     /// On a GPU: the rungs of the matrix product alone, at many shapes, and from which sizes on each is the fastest
     #[arg(long)]
     rungs: bool,
     /// The commit to be named in the results [default: the one that the build was told, or unknown]
     #[arg(long, value_name = "TEXT")]
     commit: Option<String>,
+}
+
+/// Writes a report as JSON, in place of what was there.
+fn write(json: &Output, report: &Report) -> tilegrad::Result<()> {
+    let text = serde_json::to_string_pretty(report).map_err(|error| Error::File {
+        action: "write",
+        path: json.path().to_owned(),
+        source: error.into(),
+    })?;
+    json.write((text + "\n").as_bytes())
 }
 
 /// What `--json` writes on the emulator.
@@ -67,6 +85,7 @@ impl Options {
             for (given, option) in [
                 (self.plot.is_some(), "--plot"),
                 (self.small, "--small"),
+                (self.headline, "--headline"),
                 (self.rungs, "--rungs"),
                 (self.commit.is_some(), "--commit"),
             ] {
@@ -98,14 +117,24 @@ impl Options {
             ))
             .into());
         }
-        let report = self.time()?;
+        let mut last = Instant::now();
+        let report = self.time(&mut |report| match &json {
+            Some(json) if json.is_file() && last.elapsed() >= Duration::from_secs(1) => {
+                last = Instant::now();
+                write(json, report)
+            }
+            _ => Ok(()),
+        })?;
         if let Some(json) = json {
-            json.write((serde_json::to_string_pretty(&report)? + "\n").as_bytes())?;
+            write(&json, &report)?;
         }
         if let Some((plot, format)) = plot {
             plot.write(&report.roofline(format)?)?;
         }
         super::print(&report.text())?;
+        if let Some(problem) = &report.problem {
+            anyhow::bail!("{problem}; what was timed before is in the table");
+        }
         match report.wrong().as_slice() {
             [] => Ok(()),
             wrong => anyhow::bail!(
@@ -120,20 +149,25 @@ impl Options {
         }
     }
 
-    fn time(&self) -> tilegrad::Result<Report> {
-        let (scale, effort) = match (self.small, self.rungs) {
-            (true, _) => (Scale::Counted, Effort::LITTLE),
-            (false, true) => (Scale::Timed, Effort::SHORT),
-            (false, false) => (Scale::Timed, Effort::FULL),
+    fn time(&self, keep: Keep<'_>) -> tilegrad::Result<Report> {
+        let selection = match (self.headline, self.rungs) {
+            (true, _) => Selection::Headline,
+            (false, true) => Selection::Rungs,
+            (false, false) => Selection::All,
+        };
+        let (scale, effort) = match selection {
+            _ if self.small => (Scale::Counted, Effort::LITTLE),
+            Selection::Rungs => (Scale::Timed, Effort::SHORT),
+            Selection::All | Selection::Headline => (Scale::Timed, Effort::FULL),
         };
         let commit =
             self.commit.clone().or(COMMIT.map(str::to_owned)).unwrap_or_else(|| "unknown".to_owned());
-        let settings = Settings { scale, rungs: self.rungs, effort, filter: self.filter.clone(), commit };
+        let settings = Settings { scale, selection, effort, filter: self.filter.clone(), commit };
         let device = self.device.to_string();
         match self.device {
-            Device::Cuda(index) => time_gpu(index, device, &settings),
-            Device::Loop => time_engine(&Loop, device, &settings, Some(LOOP_OPERATIONS)),
-            Device::Cpu | Device::Emulator => time_engine(&Cpu, device, &settings, None),
+            Device::Cuda(index) => time_gpu(index, device, &settings, keep),
+            Device::Loop => time_engine(&Loop, device, &settings, Some(LOOP_OPERATIONS), keep),
+            Device::Cpu | Device::Emulator => time_engine(&Cpu, device, &settings, None, keep),
         }
     }
 

@@ -63,7 +63,44 @@ functions! {
         Handle, c_int, c_int, c_int, c_int, c_int, *const c_void, *const c_void, c_int, c_int, *const c_void,
         c_int, c_int, *const c_void, *mut c_void, c_int, c_int, c_int, c_int
     );
+    // Of cuBLASLt, which cuBLAS itself stands on: the system's loader finds them with it.
+    cublasLtCreate: fn(*mut Handle);
+    cublasLtDestroy: fn(Handle);
+    cublasLtMatmulDescCreate: fn(*mut Handle, c_int, c_int);
+    cublasLtMatmulDescDestroy: fn(Handle);
+    cublasLtMatmulDescSetAttribute: fn(Handle, c_int, *const c_void, usize);
+    cublasLtMatrixLayoutCreate: fn(*mut Handle, c_int, u64, u64, i64);
+    cublasLtMatrixLayoutDestroy: fn(Handle);
+    cublasLtMatmulPreferenceCreate: fn(*mut Handle);
+    cublasLtMatmulPreferenceDestroy: fn(Handle);
+    cublasLtMatmulPreferenceSetAttribute: fn(Handle, c_int, *const c_void, usize);
+    cublasLtMatmulAlgoGetHeuristic: fn(
+        Handle, Handle, Handle, Handle, Handle, Handle, Handle, c_int, *mut Found, *mut c_int
+    );
+    cublasLtMatmul: fn(
+        Handle, Handle, *const f32, *const c_void, Handle, *const c_void, Handle, *const f32, *const c_void, Handle,
+        *mut c_void, Handle, *const Found, *mut c_void, usize, CUstream
+    );
 }
+
+/// `cublasLtMatmulHeuristicResult_t`, whose first part is the algorithm.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+struct Found {
+    algorithm: [u64; 8],
+    workspace: usize,
+    status: Status,
+    waves: f32,
+    reserved: [c_int; 4],
+}
+
+/// `CUBLASLT_MATMUL_DESC_EPILOGUE` and `CUBLASLT_MATMUL_DESC_BIAS_POINTER`.
+const EPILOGUE: c_int = 7;
+const BIAS: c_int = 8;
+/// `CUBLASLT_EPILOGUE_BIAS` and `CUBLASLT_EPILOGUE_RELU_BIAS`.
+const EPILOGUES: [u32; 2] = [4, 6];
+/// `CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES`
+const MOST_WORKSPACE: c_int = 1;
 
 /// `CUBLAS_OP_N` and `CUBLAS_OP_T`.
 const OPERATIONS: [c_int; 2] = [0, 1];
@@ -91,6 +128,8 @@ pub enum Arithmetic {
 pub struct Cublas {
     functions: Functions,
     handle: Handle,
+    /// cuBLASLt's.
+    layers: Handle,
     workspace: Buffer<f32, Gpu>,
     gpu: Gpu,
     description: String,
@@ -136,6 +175,7 @@ impl Cublas {
         let mut cublas = Cublas {
             functions,
             handle,
+            layers: std::ptr::null_mut(),
             workspace,
             gpu: gpu.clone(),
             description: path.to_owned(),
@@ -153,6 +193,8 @@ impl Cublas {
                 format!("{path} is version {version}, and {LEAST_VERSION} is the oldest that is used");
             return Err(Error::Cublas { problem, remedy: old });
         }
+        // SAFETY: `layers` is a place for the handle.
+        check("cublasLtCreate", unsafe { (functions.cublasLtCreate)(&raw mut cublas.layers) }, path)?;
         cublas.description = format!("cuBLAS, version {version}, from {path}");
         Ok(cublas)
     }
@@ -306,11 +348,191 @@ impl Cublas {
     }
 }
 
+/// A dense layer's product as cuBLASLt is asked for it: out = A W + b, or max(A W + b, 0), with the algorithm that its
+/// heuristic takes first.
+pub struct BlasLayer<'a> {
+    cublas: &'a Cublas,
+    sides: [usize; 3],
+    width: usize,
+    product: Object,
+    /// Of W, A and out.
+    layouts: [Object; 3],
+    found: Found,
+}
+
+/// A description that the library has made.
+struct Object {
+    handle: Handle,
+    destroy: unsafe extern "C" fn(Handle) -> Status,
+}
+
+impl Object {
+    fn new(
+        call: &'static str,
+        destroy: unsafe extern "C" fn(Handle) -> Status,
+        make: impl FnOnce(*mut Handle) -> Status,
+    ) -> Result<Self, Error> {
+        let mut handle = std::ptr::null_mut();
+        check(call, make(&raw mut handle), "")?;
+        Ok(Object { handle, destroy })
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: the library made it, and nothing uses it any more.
+        unsafe { (self.destroy)(self.handle) };
+    }
+}
+
+impl Cublas {
+    /// Prepares layers of `batch` × `units` over `inputs`, with ReLU or without an activation.
+    ///
+    /// # Errors
+    /// The library's, which may have no algorithm for this.
+    pub fn layer(
+        &self,
+        arithmetic: Arithmetic,
+        sides: [usize; 3],
+        relu: bool,
+    ) -> Result<BlasLayer<'_>, Error> {
+        let functions = &self.functions;
+        let [batch, units, inputs] = sides;
+        let about = format!("a layer of {batch} × {units} over {inputs}");
+        let (kind, width) = if arithmetic == Arithmetic::Bf16 { (BF16, 2) } else { (F32, 4) };
+        let compute = if arithmetic == Arithmetic::Tf32 { COMPUTE_TF32 } else { COMPUTE_F32 };
+        // SAFETY: the places are this function's own, and each attribute is of the type and size that it has by NVIDIA's
+        // documentation.
+        unsafe {
+            let product =
+                Object::new("cublasLtMatmulDescCreate", functions.cublasLtMatmulDescDestroy, |place| {
+                    (functions.cublasLtMatmulDescCreate)(place, compute, F32)
+                })?;
+            let epilogue = EPILOGUES[usize::from(relu)];
+            let place = (&raw const epilogue).cast();
+            let answer = (functions.cublasLtMatmulDescSetAttribute)(
+                product.handle,
+                EPILOGUE,
+                place,
+                size_of_val(&epilogue),
+            );
+            check("cublasLtMatmulDescSetAttribute", answer, &about)?;
+            // It counts by columns: there our matrices are their transposes, and outᵀ = Wᵀ Aᵀ, with the bias down a column.
+            let layout = |kind: c_int, rows: usize, columns: usize| {
+                Object::new("cublasLtMatrixLayoutCreate", functions.cublasLtMatrixLayoutDestroy, |place| {
+                    let [rows, columns, step] = [rows as u64, columns as u64, rows as u64];
+                    (functions.cublasLtMatrixLayoutCreate)(place, kind, rows, columns, step as i64)
+                })
+            };
+            let layouts =
+                [layout(kind, units, inputs)?, layout(kind, inputs, batch)?, layout(F32, units, batch)?];
+            let preference = Object::new(
+                "cublasLtMatmulPreferenceCreate",
+                functions.cublasLtMatmulPreferenceDestroy,
+                |place| (functions.cublasLtMatmulPreferenceCreate)(place),
+            )?;
+            let most = WORKSPACE as u64;
+            let answer = (functions.cublasLtMatmulPreferenceSetAttribute)(
+                preference.handle,
+                MOST_WORKSPACE,
+                (&raw const most).cast(),
+                size_of_val(&most),
+            );
+            check("cublasLtMatmulPreferenceSetAttribute", answer, &about)?;
+            let (mut found, mut count) = (Found::default(), 0);
+            let [w, a, out] = [0, 1, 2].map(|at: usize| layouts[at].handle);
+            let answer = (functions.cublasLtMatmulAlgoGetHeuristic)(
+                self.layers,
+                product.handle,
+                w,
+                a,
+                out,
+                out,
+                preference.handle,
+                1,
+                &raw mut found,
+                &raw mut count,
+            );
+            check("cublasLtMatmulAlgoGetHeuristic", answer, &about)?;
+            if count < 1 {
+                let problem = format!("cublasLtMatmulAlgoGetHeuristic has no algorithm for {about}");
+                return Err(Error::Cublas { problem, remedy: "take other sides" });
+            }
+            check("cublasLtMatmulAlgoGetHeuristic", found.status, &about)?;
+            Ok(BlasLayer { cublas: self, sides, width, product, layouts, found })
+        }
+    }
+}
+
+impl BlasLayer<'_> {
+    /// Queues it: input is batch × inputs, weights inputs × units, bias (units), out batch × units, all row-major.
+    ///
+    /// # Errors
+    /// A buffer is too short or another GPU's, or the library's.
+    pub fn run(
+        &self,
+        input: &Buffer<f32, Gpu>,
+        weights: &Buffer<f32, Gpu>,
+        bias: &Buffer<f32, Gpu>,
+        out: &mut Buffer<f32, Gpu>,
+    ) -> Result<(), Error> {
+        let Cublas { functions, workspace, gpu, .. } = self.cublas;
+        let [batch, units, inputs] = self.sides;
+        let address = |buffer, bytes| self.cublas.address("layer", buffer, bytes);
+        let input = pointer(address(input, self.width * batch * inputs)?);
+        let weights = pointer(address(weights, self.width * inputs * units)?);
+        let bias = pointer(address(bias, 4 * units)?);
+        let out = pointer(address(out, 4 * batch * units)?);
+        let workspace = pointer(address(workspace, WORKSPACE)?);
+        let session = gpu.session();
+        session.enter()?;
+        let stream = graph::stream(session)?;
+        let about = format!("a layer of {batch} × {units} over {inputs}");
+        let [w, a, layout] = [0, 1, 2].map(|at: usize| self.layouts[at].handle);
+        let (one, zero) = (1.0_f32, 0.0_f32);
+        // SAFETY: the attribute is an address; the buffers are as long as the layouts say, and the two factors are read before
+        // the call returns.
+        unsafe {
+            let answer = (functions.cublasLtMatmulDescSetAttribute)(
+                self.product.handle,
+                BIAS,
+                (&raw const bias).cast(),
+                size_of_val(&bias),
+            );
+            check("cublasLtMatmulDescSetAttribute", answer, &about)?;
+            let answer = (functions.cublasLtMatmul)(
+                self.cublas.layers,
+                self.product.handle,
+                &raw const one,
+                weights,
+                w,
+                input,
+                a,
+                &raw const zero,
+                out,
+                layout,
+                out,
+                layout,
+                &raw const self.found,
+                workspace,
+                WORKSPACE,
+                stream,
+            );
+            check("cublasLtMatmul", answer, &about)
+        }
+    }
+}
+
 impl Drop for Cublas {
     fn drop(&mut self) {
         self.gpu.session().context.enter_to_give_back();
-        // SAFETY: the handle is the library's. What it has queued goes on; the workspace's drop waits for that.
-        unsafe { (self.functions.cublasDestroy_v2)(self.handle) };
+        // SAFETY: the handles are the library's. What it has queued goes on; the workspace's drop waits for that.
+        unsafe {
+            if !self.layers.is_null() {
+                (self.functions.cublasLtDestroy)(self.layers);
+            }
+            (self.functions.cublasDestroy_v2)(self.handle);
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub mod ptx;
 mod shelf;
 mod staging;
 
-pub use cublas::{Arithmetic, Cublas};
+pub use cublas::{Arithmetic, BlasLayer, Cublas};
 pub use error::{Error, Version};
 pub use gpu::{Gpu, Memory};
 pub use graph::Graph;

@@ -81,6 +81,11 @@ impl Output {
         &self.path
     }
 
+    /// Whether it is a file, which can be written again and again, and not a device or a pipe.
+    pub fn is_file(&self) -> bool {
+        !self.special
+    }
+
     /// Whether this and `other` are the same file.
     pub fn is_same_file(&self, other: impl AsRef<Path>) -> bool {
         let whole = |path: &Path| fs::canonicalize(path).or_else(|_| std::path::absolute(path));

@@ -47,9 +47,11 @@ pub fn kernels_are_timed_if_they_are_right() {
     assert!(report["limits"]["bandwidth"].as_f64().is_some_and(|bandwidth| bandwidth > 0.0));
     let results = report["results"].as_array().expect("a list");
     let of = |name: &str| results.iter().filter(|row| row["name"] == name).count();
-    assert_eq!((of("relu"), of("dense_relu")), (2, 2), "{report}");
+    let both = "matmul_split_k + dense_split_k_relu";
+    assert_eq!((of("relu"), of("dense_relu"), of(both)), (2, 2, 2), "{report}");
+    assert_eq!((&report["complete"], &report["problem"]), (&true.into(), &Value::Null));
     for row in results {
-        assert_eq!(row["kind"], "kernel");
+        assert_eq!(row["kind"], if row["name"] == both { "sequence" } else { "kernel" });
         assert!(row["seconds"]["median"].as_f64().is_some_and(|median| median > 0.0), "{row}");
         assert!(row["error_over_bound"].as_f64().is_some_and(|part| part <= 1.0), "{row}");
     }
@@ -62,13 +64,12 @@ pub fn rungs_are_compared() {
     let (run, report) = bench("capability=90", "--rungs");
     assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
     let results = report["results"].as_array().expect("a list");
-    for (kernel, finishes) in
-        [("matmul_tiled", 0), ("matmul_split_k", 1), ("matmul_wgmma", 0), ("matmul_bf16", 0)]
+    let whole = "matmul_split_k + matmul_split_k_finish";
+    for (kernel, count) in
+        [("matmul_tiled", 2), ("matmul_split_k", 0), (whole, 2), ("matmul_wgmma", 2), ("matmul_bf16", 2)]
     {
-        let of = |name: &str| results.iter().filter(|row| row["name"] == name).count();
-        assert_eq!((of(kernel), of(&format!("{kernel}_finish"))), (2, 2 * finishes), "{kernel}: {report}");
+        assert_eq!(results.iter().filter(|row| row["name"] == kernel).count(), count, "{kernel}: {report}");
     }
-    assert!(results.iter().all(|row| row["kind"] == "kernel"), "{report}");
     let (_, table) = run.stdout.split_once("## Rungs").expect("there is such a part");
     assert!(table.contains("256×256×64") && table.contains("for fp32"), "{table}");
     assert!(table.contains("- split-K in place of the tiled rung, by the shorter side of C: "), "{table}");
@@ -91,6 +92,25 @@ pub fn rungs_are_compared() {
         "{}",
         run.stdout
     );
+}
+
+pub fn the_headline_is_of_the_figures_that_are_asked_for_first() {
+    let (run, report) = beside_cublas("capability=90", "--headline");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    let results = report["results"].as_array().expect("a list");
+    for (name, peer) in [
+        ("squared_error_step + descent_finish", Some("two cublasSgemv")),
+        ("column_moments", None),
+        ("matmul_warp_tiled", Some("cublasSgemm")),
+        ("matmul_tf32x3", Some("cublasSgemm")),
+        ("matmul_wgmma", Some("cublasSgemm")),
+        ("matmul_split_k + dense_split_k_sigmoid", Some("cublasLtMatmul bias + our sigmoid")),
+        ("descent step", Some("two cublasSgemv")),
+    ] {
+        let row = results.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+        assert_eq!(row["against"][0]["peer"].as_str(), peer, "{row}");
+    }
+    assert!(results.iter().all(|row| row["name"] != "relu"), "{report}");
 }
 
 pub fn operations_are_timed_on_the_engine() {
@@ -147,9 +167,26 @@ pub fn a_driver_that_fails_ends_the_bench() {
         ("lost=100", "(999)"),
     ] {
         let (run, report) = bench(script, "--filter relu");
-        assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{script}: {run:?}");
-        assert!(run.stderr.contains(said) && report.is_null(), "{script}: {run:?}");
+        assert_eq!(run.code, 1, "{script}: {run:?}");
+        assert!(run.stderr.contains(said), "{script}: {run:?}");
+        match report["results"].as_array() {
+            None => assert_eq!(run.stdout, "", "{script}: {run:?}"),
+            Some(_) => assert_eq!(report["complete"], false, "{script}: {report}"),
+        }
     }
+}
+
+pub fn what_was_timed_before_a_driver_failed_is_kept() {
+    let (run, report) = bench("fail=cuGraphInstantiateWithFlags:3", "--filter relu");
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("cuGraphInstantiateWithFlags failed"), "{run:?}");
+    assert!(run.stderr.contains("what was timed before is in the table"), "{run:?}");
+    let results = report["results"].as_array().expect("a list");
+    assert_eq!((results.len(), &report["complete"]), (2, &false.into()), "{report}");
+    assert!(results.iter().all(|row| row["name"] == "relu" && median(row) > 0.0), "{report}");
+    let problem = report["problem"].as_str().expect("a text");
+    assert!(problem.contains("cuGraphInstantiateWithFlags failed"), "{problem}");
+    assert!(run.stdout.contains("**Not complete**"), "{}", run.stdout);
 }
 
 /// The driver's library is cuBLAS as well: both have the same memory.
@@ -158,15 +195,24 @@ fn beside_cublas(script: &str, more: &str) -> (Run, Value) {
 }
 
 pub fn cublas_is_timed_on_the_same_work() {
+    let split = "matmul_split_k + matmul_split_k_finish";
+    let layers =
+        |epilogue: &str| ["", " TF32", " bf16"].map(|way| &*format!("cublasLtMatmul{way} {epilogue}").leak());
     for (filter, name, peers) in [
         ("matmul_naive", "matmul_naive", &["cublasSgemm", "cublasGemmEx TF32", "cublasGemmEx bf16"][..]),
         ("naive_tn", "matmul_naive_tn", &["cublasSgemm tn", "cublasGemmEx TF32 tn", "cublasGemmEx bf16 tn"]),
         ("naive_nt", "matmul_naive_nt", &["cublasSgemm nt", "cublasGemmEx TF32 nt", "cublasGemmEx bf16 nt"]),
         ("naive_tt", "matmul_naive_tt", &["cublasSgemm tt", "cublasGemmEx TF32 tt", "cublasGemmEx bf16 tt"]),
-        ("dense_sigmoid", "dense_sigmoid", &["cublasSgemm + our sigmoid"]),
+        ("split_k", split, &["cublasSgemm", "cublasGemmEx TF32", "cublasGemmEx bf16"]),
+        ("dense_identity", "dense_identity", &layers("bias")),
+        ("dense_relu", "dense_relu", &layers("bias ReLU")),
+        ("dense_sigmoid", "dense_sigmoid", &layers("bias + our sigmoid")),
+        ("sigmoid", "dense sigmoid", &layers("bias + our sigmoid")),
+        ("dense_split", "matmul_split_k + dense_split_k_relu", &layers("bias ReLU")),
         ("matrix_vector", "matrix_vector", &["cublasSgemv"]),
         ("gradient", "gradient", &["cublasSgemv t"]),
         ("descent", "descent step", &["two cublasSgemv"]),
+        ("log_loss_step", "log_loss_step + descent_finish", &["two cublasSgemv"]),
     ] {
         let (run, report) = beside_cublas("", &format!("--filter {filter}"));
         assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{filter}: {run:?}");
@@ -180,7 +226,7 @@ pub fn cublas_is_timed_on_the_same_work() {
         assert_eq!(names, peers, "{filter}");
         for peer in against {
             let theirs = results.iter().find(|row| row["name"] == peer["peer"]).expect("it has a row");
-            assert_eq!(theirs["kind"], "peer");
+            assert_eq!((&theirs["kind"], &theirs["error_over_bound"]), (&"peer".into(), &Value::Null));
             let ratio = median(theirs) / median(row);
             assert!((peer["ratio"].as_f64().expect("a number") / ratio - 1.0).abs() < 1e-9, "{peer}");
         }
@@ -200,6 +246,7 @@ pub fn cublas_that_cannot_be_used_takes_no_part() {
         (&incomplete, "", "has no cublasGemmEx; install that of CUDA 11 or later"),
         (&library, "cublas=10203", "is version 10203, and 11 is the oldest"),
         (&library, "fail=cublasCreate:1", "cublasCreate failed"),
+        (&library, "fail=cublasLtCreate:1", "cublasLtCreate failed"),
         (&library, "fail=cublasGetVersion:1", "CUBLAS_STATUS_EXECUTION_FAILED (13)"),
     ] {
         let (run, report) = bench_beside(Some(cublas), script, "--filter matrix_vector");
@@ -232,6 +279,31 @@ pub fn a_cublas_that_is_wrong_or_fails_gets_no_figure() {
         let results = report["results"].as_array().expect("a list");
         let row = results.iter().find(|row| row["name"] == "cublasSgemm").expect("it is there");
         assert!(row["seconds"].is_null(), "{row}");
+        assert!(row["problem"].as_str().is_some_and(|problem| problem.contains(said)), "{script}: {row}");
+        let ours = results.iter().find(|row| row["kind"] == "kernel").expect("it is there");
+        assert_eq!(ours["against"].as_array().map(Vec::len), Some(2), "{ours}");
+    }
+}
+
+pub fn a_layer_of_cublas_that_fails_gets_no_figure() {
+    for (script, said) in [
+        ("spoil=1", "must be"),
+        ("fail=cublasLtMatmulDescCreate:1=3", "cublasLtMatmulDescCreate failed"),
+        ("fail=cublasLtMatmulDescSetAttribute:1=7", "cublasLtMatmulDescSetAttribute failed"),
+        ("fail=cublasLtMatmulDescSetAttribute:2=7", "cublasLtMatmulDescSetAttribute failed"),
+        ("fail=cublasLtMatrixLayoutCreate:3=3", "cublasLtMatrixLayoutCreate failed"),
+        ("fail=cublasLtMatmulPreferenceCreate:1=3", "cublasLtMatmulPreferenceCreate failed"),
+        ("fail=cublasLtMatmulPreferenceSetAttribute:1=7", "cublasLtMatmulPreferenceSetAttribute failed"),
+        ("fail=cublasLtMatmulAlgoGetHeuristic:1=15", "CUBLAS_STATUS_NOT_SUPPORTED (15)"),
+        ("fail=cublasLtMatmul:1", "cublasLtMatmul failed (a layer of 256 × 256 over 64)"),
+        ("fail=cublasLtMatmul:3=15", "CUBLAS_STATUS_NOT_SUPPORTED (15)"),
+    ] {
+        let (run, report) = beside_cublas(script, "--filter dense_relu");
+        assert_eq!(run.code, 1, "{script}: {run:?}");
+        let wrong = "error: 1 result is wrong, and without figures: cublasLtMatmul bias ReLU at 256×256×64";
+        assert!(run.stderr.contains(wrong), "{script}: {run:?}");
+        let results = report["results"].as_array().expect("a list");
+        let row = results.iter().find(|row| row["name"] == "cublasLtMatmul bias ReLU").expect("it is there");
         assert!(row["problem"].as_str().is_some_and(|problem| problem.contains(said)), "{script}: {row}");
         let ours = results.iter().find(|row| row["kind"] == "kernel").expect("it is there");
         assert_eq!(ours["against"].as_array().map(Vec::len), Some(2), "{ours}");

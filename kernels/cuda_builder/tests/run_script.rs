@@ -79,9 +79,10 @@ fn outcomes() {
         "train on cpu",
         "train on cuda",
         "compare",
+        "headline on cuda",
+        "rungs on cuda",
         "bench on cuda",
         "bench on cpu",
-        "rungs on cuda",
     ] {
         assert_eq!(status(&summary, step), "passed", "{step}");
     }
@@ -113,6 +114,27 @@ fn outcomes() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(summary.unwrap()["failures"], 0);
 
+    // A kernel whose fault ends the tests: each one's is run by itself.
+    let tests = "#!/bin/sh\ncase \"$*\" in --list) echo 'sum/reals/gpu: test'; echo 'dot/reals/gpu: test';; \
+                 *sum/*) ;; *) echo 'an illegal address' >&2; exit 101;; esac\n";
+    executable(&kernels, tests);
+    let (output, summary) = run(folder.path(), &["results here", "kernels"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert_eq!(status(&summary.unwrap(), "kernels"), "failed");
+    let apart = fs::read_to_string(folder.path().join("results here/kernels-apart.txt")).unwrap();
+    assert_eq!(apart, "sum/reals/gpu ok\ndot/reals/gpu failed: an illegal address\n");
+
+    // Figures with nothing beside them are none where a GPU is required.
+    let bench =
+        "#!/bin/sh\nwhile [ \"$1\" != --json ]; do shift; done\necho 'none: cuBLAS takes no part' >\"$2\"\n";
+    executable(&folder.path().join("a bundle/bin/tilegrad"), bench);
+    for (arguments, code) in
+        [(&["results here", "headline"][..], 0), (&["--require-gpu", "results here", "headline"], 1)]
+    {
+        assert_eq!(run(folder.path(), arguments).0.status.code(), Some(code), "{arguments:?}");
+    }
+
+    let folder = bundle(3, 0);
     let (output, summary) = run(folder.path(), &["--require-gpu", "results here", "train"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let summary = summary.unwrap();

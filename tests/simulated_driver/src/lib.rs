@@ -63,7 +63,7 @@
 //! | `kernels` | kernels that ran |
 //! | `struck` | the number of the call (among all) in which the script's first fault came, or null |
 //! | `outside` | accesses outside allocations, by kernels or copies |
-//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules, allocations (also of page-locked memory) and handles of cuBLAS that nobody has tried to give back |
+//! | `kept` | contexts, streams, events, graphs (also instantiated ones), modules, allocations (also of page-locked memory) and handles and descriptions of cuBLAS that nobody has tried to give back |
 //!
 //! For tests in one process, [`simulated_driver_restart`] begins anew with a script, and [`simulated_driver_report`]
 //! gives the report.
@@ -74,6 +74,7 @@ mod kernels;
 mod memory;
 mod script;
 
+use blas::Lt;
 pub use blas::*;
 pub use calls::*;
 
@@ -173,6 +174,8 @@ enum Kind {
     Blas {
         stream: u64,
     },
+    /// What cuBLASLt is asked with.
+    Lt(Lt),
 }
 
 #[derive(Default)]
@@ -233,7 +236,7 @@ impl Kept {
             Kind::Graph(_) | Kind::Exec(_) => &mut self.graphs,
             Kind::Module => &mut self.modules,
             Kind::Memory | Kind::Pinned(_) => &mut self.allocations,
-            Kind::Blas { .. } => &mut self.handles,
+            Kind::Blas { .. } | Kind::Lt(_) => &mut self.handles,
         };
         *count += 1;
     }

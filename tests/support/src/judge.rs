@@ -36,12 +36,10 @@ impl Expected {
 
     /// A value with terms of absolute sum `magnitude`, each with at most `depth` roundings, and one rounding more.
     ///
-    /// On integers nothing is rounded before the last operation: the value must be exactly the rounded one.
+    /// On integers nothing is rounded before the last operation: the value must be exactly the rounded one. An infinite
+    /// magnitude is that of a value that was not computed: [`Expected::any`].
     pub fn rounded(data: Data, value: f64, magnitude: f64, depth: usize) -> Self {
-        match data {
-            Data::Integers => Expected::exact(f64::from(value as f32)),
-            Data::Reals => Expected { value, bound: gamma(depth) * magnitude + UNIT_ROUNDOFF * value.abs() },
-        }
+        Expected::of_rounded(data, value, magnitude, depth, 0.0)
     }
 
     /// As [`rounded`](Self::rounded), where the operands of each product were rounded before, by `rounding` of them at most.
@@ -49,11 +47,20 @@ impl Expected {
     /// Each product is (1 + rounding)² of what it should be at most, and so is the sum that the roundings are of.
     pub fn of_rounded(data: Data, value: f64, magnitude: f64, depth: usize, rounding: f64) -> Self {
         let grown = (1.0 + rounding).powi(2);
-        let Expected { value, bound } = Expected::rounded(data, value, magnitude * grown, depth);
         match data {
-            Data::Integers => Expected { value, bound },
-            Data::Reals => Expected { value, bound: bound + (grown - 1.0) * magnitude },
+            // Not through the formula: 0 · ∞ is no number.
+            _ if magnitude.is_infinite() => Expected::any(),
+            Data::Integers => Expected::exact(f64::from(value as f32)),
+            Data::Reals => {
+                let of_terms = (gamma(depth) * grown + (grown - 1.0)) * magnitude;
+                Expected { value, bound: of_terms + UNIT_ROUNDOFF * value.abs() }
+            }
         }
+    }
+
+    /// Any number, but no NaN.
+    pub fn any() -> Self {
+        Expected { value: 0.0, bound: f64::INFINITY }
     }
 }
 

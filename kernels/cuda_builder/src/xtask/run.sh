@@ -3,10 +3,15 @@
 #
 #   ./run.sh [--require-gpu] RESULTS [STEP...]
 #
-# Steps, in this order unless named: doctor kernels engines determinism checkpoint train compare bench. Each leaves its
-# output in the folder RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is skipped
-# without one, and said; --require-gpu makes that a failure, also of the tests that are ignored without one. A step has
-# LIMIT seconds (300), and a bench three times as many. Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
+# Steps, in this order unless named: doctor kernels engines determinism checkpoint train compare headline rungs bench cpu.
+# Each leaves its output in the folder RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is
+# skipped without one, and said; --require-gpu makes that a failure, also of the tests that are ignored without one, and
+# of figures without cuBLAS beside them. A step has LIMIT seconds (300), and a bench three times as many; what a bench had
+# timed by then is in its JSON. Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
+#
+# Where time is short: doctor kernels headline are the first to be run. headline has the few figures that one asks for first,
+# rungs what the dispatcher's table is made from, bench all kernels, and cpu what needs no GPU. When the kernels' tests fail, each
+# of the GPU's is run once more in a process of its own, as one kernel's fault ends the tests behind it.
 #
 # The step sanitize, which has to be named, runs the kernels' tests, the engine's and a training under each of the four
 # tools of NVIDIA's compute-sanitizer (on the PATH, or named by COMPUTE_SANITIZER). It needs a GPU, and fails on any
@@ -14,7 +19,7 @@
 set -u
 
 usage() {
-    echo "usage: ./run.sh [--require-gpu] RESULTS [doctor|kernels|engines|determinism|checkpoint|train|compare|bench|sanitize]..." >&2
+    echo "usage: ./run.sh [--require-gpu] RESULTS [doctor|kernels|engines|determinism|checkpoint|train|compare|headline|rungs|bench|cpu|sanitize]..." >&2
     exit 2
 }
 
@@ -28,9 +33,9 @@ case $1 in -*|"") usage ;; esac
 mkdir -p "$1" || exit 2
 results=$(cd "$1" && pwd) || exit 2
 shift
-[ $# -ge 1 ] || set -- doctor kernels engines determinism checkpoint train compare bench
+[ $# -ge 1 ] || set -- doctor kernels engines determinism checkpoint train compare headline rungs bench cpu
 for step; do
-    case $step in doctor|kernels|engines|determinism|checkpoint|train|compare|bench|sanitize) ;; *) usage ;; esac
+    case $step in doctor|kernels|engines|determinism|checkpoint|train|compare|headline|rungs|bench|cpu|sanitize) ;; *) usage ;; esac
 done
 
 cd "$(dirname "$0")" || exit 2
@@ -107,6 +112,49 @@ sanitize() {
     fi
 }
 
+# The tests of the kernels on the GPU one by one, a line each.
+apart() {
+    echo "== kernels apart: each of the GPU's tests in a process of its own"
+    bin/tests/kernels --list 2>/dev/null | grep -a '/gpu: test$' | while IFS=: read -r test _; do
+        if $limit bin/tests/kernels --exact "$test" >/dev/null 2>"$results/kernels-apart.err"; then
+            echo "$test ok"
+        else
+            echo "$test failed: $(tail -n 1 "$results/kernels-apart.err")"
+        fi
+    done >"$results/kernels-apart.txt"
+    grep -a ' failed: ' "$results/kernels-apart.txt"
+    rm -f "$results/kernels-apart.err"
+}
+
+# cuBLAS as Python's packages bring it, unless another is named: the system's loader does not look there.
+find_cublas() {
+    [ -z "${TILEGRAD_CUBLAS-}" ] || return 0
+    packages=$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])' 2>/dev/null) || return 0
+    for file in "$packages"/nvidia/*/lib/libcublas.so.1[123]; do
+        if [ -e "$file" ]; then
+            TILEGRAD_CUBLAS=$file
+            export TILEGRAD_CUBLAS
+            echo "cuBLAS is that of Python's packages, $file"
+        fi
+    done
+}
+
+# figures NAME FILE DEVICE OPTION...: a bench, with its table and JSON in files of that name.
+figures() {
+    name=$1
+    file=$2
+    device=$3
+    shift 3
+    commit=$(sed -n 's/.*"commit": "\([^"]*\)".*/\1/p' manifest.json | head -n 1)
+    allow $((3 * ${LIMIT:-300}))
+    run "$name" "$file.md" bin/tilegrad bench --device "$device" --json "$results/$file.json" \
+        --commit "${commit:-unknown}" "$@"
+    allow "${LIMIT:-300}"
+    if [ -n "$require_gpu" ] && grep -q 'none: cuBLAS takes no part' "$results/$file.json" 2>/dev/null; then
+        record "$name beside cuBLAS" failed 0
+    fi
+}
+
 train() {
     run "train on $1" "train-$1.json" bin/tilegrad train linear --data tests/data/diabetes.csv \
         --target progression --learning-rate 0.1 --iterations 1000 --device "$1" --json
@@ -125,7 +173,8 @@ for step; do
             if [ -n "$require_gpu" ] &&
                 grep -a ' ignored' "$results/$step.txt" | grep -v simulated | grep -q -E '(gpu|cuda)'; then
                 record "$step on the GPU" failed 0
-            fi ;;
+            fi
+            [ "$step" != kernels ] || [ "$code" = 0 ] || apart ;;
         train)
             train loop
             train cpu
@@ -140,15 +189,17 @@ for step; do
                 sanitize "$tool" train bin/tilegrad train linear --data tests/data/diabetes.csv --target progression \
                     --iterations 3 --device cuda --json
             done ;;
+        headline)
+            find_cublas
+            figures "headline on cuda" headline-cuda cuda --headline ;;
+        rungs)
+            figures "rungs on cuda" rungs-cuda cuda --rungs ;;
         bench)
+            find_cublas
+            figures "bench on cuda" bench-cuda cuda --plot "$results/bench-cuda.svg" ;;
+        cpu)
+            figures "bench on cpu" bench-cpu cpu --plot "$results/bench-cpu.svg"
             allow $((3 * ${LIMIT:-300}))
-            commit=$(sed -n 's/.*"commit": "\([^"]*\)".*/\1/p' manifest.json | head -n 1)
-            for device in cuda cpu; do
-                run "bench on $device" "bench-$device.md" bin/tilegrad bench --device "$device" \
-                    --json "$results/bench-$device.json" --plot "$results/bench-$device.svg" --commit "${commit:-unknown}"
-            done
-            run "rungs on cuda" rungs-cuda.md bin/tilegrad bench --device cuda --rungs \
-                --json "$results/rungs-cuda.json" --commit "${commit:-unknown}"
             for bench in bin/benches/*; do
                 [ ! -x "$bench" ] || run "bench ${bench##*/}" "bench-${bench##*/}.txt" "$bench" --bench
             done

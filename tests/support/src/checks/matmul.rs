@@ -6,6 +6,7 @@ use kernels::matmul::{
     wgmma,
 };
 use kernels::reduce::strided;
+use rayon::prelude::*;
 
 use super::{Case, Shape};
 use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally, sums};
@@ -117,22 +118,19 @@ pub fn reference(
     b: &[f32],
 ) -> Vec<(f64, f64)> {
     let one_in = (m * n * steps.len()).div_ceil(MOST_PRODUCTS).max(1);
-    let mut elements = Vec::with_capacity(m * n);
-    for row in 0..m {
-        for column in 0..n {
-            if !is_chosen(row * n + column, one_in) {
-                elements.push((0.0, f64::INFINITY));
-                continue;
-            }
-            let terms = steps.clone().map(|l| {
-                let a = if a_transposed { a[l * m + row] } else { a[row * k + l] };
-                let b = if b_transposed { b[column * k + l] } else { b[l * n + column] };
-                f64::from(a) * f64::from(b)
-            });
-            elements.push(sums(terms));
+    let element = |index: usize| {
+        if !is_chosen(index, one_in) {
+            return (0.0, f64::INFINITY);
         }
-    }
-    elements
+        let (row, column) = (index / n, index % n);
+        let terms = steps.clone().map(|l| {
+            let a = if a_transposed { a[l * m + row] } else { a[row * k + l] };
+            let b = if b_transposed { b[column * k + l] } else { b[l * n + column] };
+            f64::from(a) * f64::from(b)
+        });
+        sums(terms)
+    };
+    (0..m * n).into_par_iter().map(element).collect()
 }
 
 /// How far sums of products may be off.
@@ -394,5 +392,41 @@ pub fn rungs_agree<D: Device>(rig: &Rig<D>, kernels: &Kernels) -> Result<(), Fai
     match bits.iter().find(|(_, digest)| *digest != bits[0].1) {
         Some((name, _)) => Err(format!("{name} has other bits than {}", bits[0].0)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Tally;
+
+    /// Of a product that is too large to be computed, elements that are not are any number, and the others are judged.
+    #[test]
+    fn of_a_large_product_some_elements_are_judged() {
+        let shape = [300, 300, 1000];
+        assert!(shape.iter().product::<usize>() > MOST_PRODUCTS);
+        for data in Data::ALL {
+            let mut source = Source::new(3);
+            let (a, b) =
+                (source.numbers(data, shape[0] * shape[2]), source.numbers(data, shape[2] * shape[1]));
+            let sums = reference(shape, 0..shape[2], [false; 2], &a, &b);
+            let right: Vec<f32> = sums.iter().map(|(sum, _)| *sum as f32).collect();
+            let is_judged = |(_, magnitude): &(f64, f64)| magnitude.is_finite();
+            let judged = sums.iter().filter(|sums| is_judged(sums)).count();
+            assert!(judged > right.len() / 3 && judged < right.len() * 2 / 3, "{judged} of {}", right.len());
+            for accuracy in [FP32, TF32, TF32X3, WGMMA, BF16] {
+                let expected: Vec<_> =
+                    sums.iter().map(|&sums| accuracy.expected(data, sums, shape[2], 1)).collect();
+                let accepts = |got: &[f32]| Tally::default().compare(&"test", got, &expected).is_ok();
+                assert!(accepts(&right), "{data:?}");
+                for at in [sums.iter().position(is_judged), sums.iter().position(|sums| !is_judged(sums))] {
+                    let mut wrong = right.clone();
+                    wrong[at.unwrap()] = f32::NAN;
+                    assert!(!accepts(&wrong), "{data:?}: no number at {at:?}");
+                    wrong[at.unwrap()] = 1e9;
+                    assert_eq!(accepts(&wrong), !is_judged(&sums[at.unwrap()]), "{data:?}: {at:?}");
+                }
+            }
+        }
     }
 }
