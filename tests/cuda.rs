@@ -46,6 +46,8 @@ fn main() {
         command:
             training_and_prediction_are_the_emulators_bit_for_bit
             networks_learn_as_on_the_emulator_bit_for_bit
+            a_gpu_with_little_shared_memory_goes_over_the_samples_twice
+            a_gpu_of_few_multiprocessors_takes_fewer_blocks
             training_goes_on_from_a_checkpoint_to_the_same_bits
             training_that_fails_leaves_a_checkpoint
             compare_takes_part

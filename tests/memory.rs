@@ -19,11 +19,12 @@ use tilegrad::models::{LinearRegression, LogisticRegression, Method};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Samples and features: so many that what does not grow with them is little beside X. For `gram` that is each thread's
-/// room for packed operands, up to eight times, as glibc before 2.38 keeps what it cut off to align them: 8 MB of 256.
+/// Samples and features: so many that what does not grow with them is little beside X.
 const SHAPE: (usize, usize) = (100_000, 640);
 /// Threads: what each needs for products of matrices is counted too.
 const THREADS: usize = 2;
+/// As few samples as `gram` is taken for by itself: what it needs is the most beside X there.
+const FEW: usize = 32 * (SHAPE.1 + 2);
 /// Samples of a block.
 const BLOCK: usize = 1024;
 /// Bytes of X.
@@ -118,6 +119,15 @@ fn library(file: &Path) -> Result<()> {
     let (made, more) =
         Counting::peak_of(|| Dataset::new(Table::new(columns, values)?, "y", dataset.y().to_vec()));
     once("a data set of values in memory", X + more);
+
+    let columns = features.columns().to_vec();
+    let values = features.values()[..FEW * SHAPE.1].to_vec();
+    let few = Dataset::new(Table::new(columns, values)?, "y", dataset.y()[..FEW].to_vec())?;
+    let (model, more) = Counting::peak_of(|| settings(Method::Gram).fit(&Cpu, &few));
+    model?;
+    let x = (FEW * SHAPE.1 * size_of::<f32>()).cast_signed();
+    println!("training on few samples, gram: {:.3} of X", 1.0 + more as f64 / x as f64);
+    assert!(more <= x / 10, "{more} bytes beside an X of {x}");
     assert_eq!(Arc::strong_count(made?.features().shared_values()), 1);
     Ok(())
 }

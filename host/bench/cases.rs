@@ -687,13 +687,20 @@ fn layers<D: Device>(scale: Scale, cases: &mut Vec<Case<D>>) {
 }
 
 /// Three layers in one launch, for the widths that the suite checks at these sides.
-fn network<D: Device>([batch, units, inputs]: [usize; 3]) -> Case<D> {
-    use dense::network::{BARRIER, BLOCKS, IDENTITY, NETWORK, RELU, grid, hidden_elements};
+fn network<D: Device>(sides: [usize; 3]) -> Case<D> {
+    use dense::network::BLOCKS;
+    let on = move |device: &D| network_of(sides, BLOCKS.min(device.resident_blocks()));
+    Case { prepare: Box::new(move |device: &D| on(device).prepare(device)), ..network_of(sides, BLOCKS) }
+}
+
+/// That by so many blocks at most.
+fn network_of<D: Device>([batch, units, inputs]: [usize; 3], blocks: usize) -> Case<D> {
+    use dense::network::{BARRIER, IDENTITY, NETWORK, RELU, grid, hidden_elements};
     let [n0, n1, n2, n3] = kernel_suite::checks::network_widths(units, inputs);
     let sizes = [batch, n0, n1, n2, n3].map(|side| side as u32);
     let [m, w0, w1, w2, w3] = sizes;
     case! {
-        &NETWORK, [batch, units, inputs], grid(batch, [n1, n2, n3], BLOCKS),
+        &NETWORK, [batch, units, inputs], grid(batch, [n1, n2, n3], blocks),
         (
             m, w0, w1, w2, w3, RELU | RELU << 8 | IDENTITY << 16, &input, &weights1, &bias1, &weights2, &bias2,
             &weights3, &bias3, &mut barrier, &mut hidden, &mut out,

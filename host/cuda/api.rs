@@ -34,6 +34,8 @@ pub(super) const MEMORY_BUS_WIDTH: c_uint = 37;
 pub(super) const L2_CACHE_SIZE: c_uint = 38;
 /// `CU_DEVICE_ATTRIBUTE_ECC_ENABLED`
 pub(super) const ECC_ENABLED: c_uint = 32;
+/// `CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN`, in bytes
+pub(super) const SHARED_MEMORY_PER_BLOCK: c_uint = 97;
 /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES`: needed above 48 KiB.
 pub(super) const MAX_DYNAMIC_SHARED_BYTES: c_uint = 8;
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR`

@@ -619,6 +619,15 @@ impl Device for Gpu {
         self.repeat_work(times, &mut work)
     }
 
+    fn shared_bytes(&self) -> usize {
+        self.info().shared_bytes
+    }
+
+    fn resident_blocks(&self) -> usize {
+        // 65 536 registers a multiprocessor on all from compute capability 8.0 on, and 255 at most of each of 128 threads.
+        2 * self.info().multiprocessors as usize
+    }
+
     fn has(&self, entry: &str) -> bool {
         self.session.ptx.iter().any(|parts| parts.has(entry))
     }

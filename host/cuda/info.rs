@@ -21,6 +21,8 @@ pub struct GpuInfo {
     pub capability: Version,
     /// Its streaming multiprocessors.
     pub multiprocessors: u32,
+    /// Bytes of shared memory that one block may have.
+    pub shared_bytes: usize,
     /// Its memory in bytes.
     pub memory: usize,
     /// Whether its memory corrects errors.
@@ -141,8 +143,9 @@ fn describe(index: usize, driver: Version) -> Result<(GpuInfo, CUdevice), Error>
     let capability =
         Version::new(attribute(api::COMPUTE_CAPABILITY_MAJOR)?, attribute(api::COMPUTE_CAPABILITY_MINOR)?);
     let multiprocessors = attribute(api::MULTIPROCESSOR_COUNT)?;
+    let shared_bytes = attribute(api::SHARED_MEMORY_PER_BLOCK)? as usize;
     let ecc = attribute(api::ECC_ENABLED)? != 0;
-    Ok((GpuInfo { index, name, capability, multiprocessors, memory, ecc, driver }, device))
+    Ok((GpuInfo { index, name, capability, multiprocessors, shared_bytes, memory, ecc, driver }, device))
 }
 
 /// An attribute of a GPU, 0 if it is negative.

@@ -36,7 +36,8 @@ use crate::Result;
 /// activation while a part of the result is in the cache.
 ///
 /// **Error.** With u = 2⁻²⁴, γ_d = d·u / (1 − d·u): dot products (`matrix_vector`, errors, costs) accumulate in
-/// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 256. Above that
+/// `f32` over at most d = 4096 / 32 + 5 = 133 steps, sums over samples (gradients) over at most d = 257, with the rounding of
+/// the errors. Above that
 /// sums are in `f64`, and a result is rounded once: |error| ≤ γ_d Σ|terms| + u |result| however long the sum is. A scaling
 /// adds 2 to d. Predictions, costs and a bias' gradient are in `f64` from the dot products on, moments throughout. A matrix
 /// product of inner side k has d = k, a dense layer d = k + 1; sigmoid is within 3 units in the last place, and softmax, of

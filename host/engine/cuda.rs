@@ -1,7 +1,10 @@
 //! The engine on a GPU.
 
+use cuda_std::Device;
+use kernels::matmul::wgmma::MATMUL_WGMMA;
+
 use super::DeviceEngine;
-use crate::cuda::Gpu;
+use crate::cuda::{Gpu, Version};
 use crate::{Error, Result};
 
 /// The kernels' PTX on an NVIDIA GPU.
@@ -26,6 +29,9 @@ impl Cuda {
         let capability = gpu.info().capability;
         // Its approximate functions may differ between generations of GPUs; all else is rounded as IEEE 754 says.
         let arithmetic = format!("cuda, compute capability {capability}");
-        Ok(DeviceEngine::on(gpu, description, arithmetic).for_architecture(capability))
+        // A driver that is too old for the PTX with warpgroups' products leaves the kernels for all architectures.
+        let architecture =
+            if gpu.has(MATMUL_WGMMA.entry()) { capability } else { capability.min(Version::new(8, 9)) };
+        Ok(DeviceEngine::on(gpu, description, arithmetic).for_architecture(architecture))
     }
 }

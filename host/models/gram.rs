@@ -27,8 +27,8 @@ use crate::{Error, Result};
 
 /// Rows from whose mean values are counted.
 const FIRST: usize = 256;
-/// Rows that one thread takes, at least.
-const ROWS: usize = 32;
+/// Rows of R that are made before those below are made less of them.
+const STRIP: usize = 32;
 
 /// (1 X′ y′), without the ones.
 pub(super) struct Compressed {
@@ -259,28 +259,52 @@ fn few(
     Ok(Compressed { samples: p, x, y, scaler, constant })
 }
 
-/// R with RᵀR = G in place of the upper triangle of G = AᵀA, row by row. The lower triangle is 0 and stays so.
+/// R with RᵀR = G in place of the upper triangle of G = AᵀA. The lower triangle is 0 and stays so.
+///
+/// [`STRIP`] rows at a time: when they are rows of R, what all rows below have of them is taken off at once.
 ///
 /// A pivot that is no more than the rounding errors in it means a column that depends on those before it: its row
 /// of R is 0. That changes RᵀR by no more than rounding does, so no condition is asked of A.
 fn cholesky(g: &mut HostMatrix<f64>) {
     let p = g.shape().0;
     let noise: Vec<f64> = (0..p).map(|j| p as f64 * f64::EPSILON * g.values()[j * p + j]).collect();
-    for (j, noise) in noise.into_iter().enumerate() {
-        let (done, rest) = g.values_mut().split_at_mut((j + 1) * p);
-        let row = &mut done[j * p..];
-        let pivot = row[j];
-        if pivot <= noise {
-            row.fill(0.0);
-            continue;
+    for first in (0..p).step_by(STRIP) {
+        let end = p.min(first + STRIP);
+        let (done, rest) = g.values_mut().split_at_mut(end * p);
+        let strip = &mut done[first * p..];
+        for j in first..end {
+            let (above, row) = strip.split_at_mut((j - first) * p);
+            let row = &mut row[..p];
+            subtract(row, j, above);
+            if row[j] <= noise[j] {
+                row.fill(0.0);
+                continue;
+            }
+            let root = row[j].sqrt();
+            row[j..].iter_mut().for_each(|value| *value /= root);
         }
-        let root = pivot.sqrt();
-        row[j..].iter_mut().for_each(|value| *value /= root);
-        let row = &*row;
-        rest.par_chunks_exact_mut(p).with_min_len(ROWS).enumerate().for_each(|(at, below)| {
-            let i = j + 1 + at;
-            below[i..].iter_mut().zip(&row[i..]).for_each(|(value, above)| *value -= row[i] * above);
-        });
+        let strip = &*strip;
+        let below = rest.par_chunks_exact_mut(p).enumerate();
+        below.for_each(|(at, row)| subtract(row, end + at, strip));
+    }
+}
+
+/// Takes off row i of G, from the diagonal on, what it has of the rows `above` of R, in their order.
+fn subtract(row: &mut [f64], i: usize, above: &[f64]) {
+    let p = row.len();
+    let row = &mut row[i..];
+    // Four at a time, so that a number of G is fetched and written once for them.
+    for four in above.chunks(4 * p) {
+        let mut rows = four.chunks_exact(p).map(|above| &above[i..]);
+        if let [Some(a), Some(b), Some(c), Some(d)] = [0; 4].map(|_| rows.next()) {
+            for ((((value, x), y), z), w) in row.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *value = *value - a[0] * x - b[0] * y - c[0] * z - d[0] * w;
+            }
+        } else {
+            four.chunks_exact(p).map(|above| &above[i..]).for_each(|a| {
+                row.iter_mut().zip(a).for_each(|(value, x)| *value -= a[0] * x);
+            });
+        }
     }
 }
 

@@ -88,6 +88,41 @@ pub fn networks_learn_as_on_the_emulator_bit_for_bit() {
     }
 }
 
+/// The step for wide rows has 149 KiB of shared memory, more than compute capability 8.6, 8.9 and 12.0 have.
+pub fn a_gpu_with_little_shared_memory_goes_over_the_samples_twice() {
+    let place = Place::new();
+    let columns: Vec<String> = (0..200).map(|j| format!("x{j}")).collect();
+    let row = |i: usize| (0..201).map(|j| format!("{}", (7 * i + j * j) % 11)).collect::<Vec<_>>().join(",");
+    let rows: Vec<String> = (0..30).map(row).collect();
+    let text = format!("{},y\n{}\n", columns.join(","), rows.join("\n"));
+    fs::write(place.path("wide.csv"), text).expect("the folder can be written to");
+    let costs = |script: &str| {
+        let line = "train linear --data wide.csv --target y --learning-rate 0.001 --iterations 20 --history h \
+                    --device cuda";
+        let run = place.run(script, line);
+        assert_eq!(run.code, 0, "{run:?}");
+        let calls = run.report.0["calls"]["cuFuncSetAttribute"].as_u64().unwrap_or(0);
+        let history = String::from_utf8(place.read("h")).expect("it is text");
+        let costs = history
+            .lines()
+            .skip(1)
+            .map(|line| line.rsplit(',').next().and_then(|cost| cost.parse::<f64>().ok()).expect("a cost"));
+        (calls, costs.collect::<Vec<_>>())
+    };
+    let ((once, one), (never, two)) = (costs(""), costs("capability=89 shared=101376"));
+    assert!(once > 0 && never == 0, "{once} and {never} kernels ask for more shared memory");
+    assert!(one.len() == two.len() && one.len() >= 20, "{one:?} {two:?}");
+    assert!(one.iter().zip(&two).all(|(one, two)| (one - two).abs() <= 1e-5 * one), "{one:?} {two:?}");
+}
+
+pub fn a_gpu_of_few_multiprocessors_takes_fewer_blocks() {
+    let place = Place::new();
+    // Twelve blocks are sure to be resident, as many as the suite asks for; the networks have 15 and 16 tiles.
+    let run = place.run("multiprocessors=6", "bench --device cuda --small --filter network");
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{}", run.stdout);
+    assert!(run.stdout.contains("network of 3 layers"), "{}", run.stdout);
+}
+
 /// Training of 12 steps on a device, with the checkpoint in "c" and the rest to be added.
 const CHECKPOINTED: &str =
     "train linear --data small.csv --target y --history h --json --model m --iterations 12 --device";

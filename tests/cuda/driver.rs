@@ -168,7 +168,8 @@ pub fn launches_that_no_gpu_takes_are_refused() {
             0 => c_uint, stream => usize, parameters.as_ptr() => *const *const c_void,
         ))
     };
-    let resident = 108 * 2048 / threads;
+    // Of each multiprocessor's registers a thread may have 255.
+    let resident = 108 * (65_536 / (255 * threads));
     assert_eq!((together(resident), together(resident + 1)), (0, 720));
     assert_eq!(call!(driver.cuStreamSynchronize(stream => usize)), 0);
     assert_eq!(call!(driver.cuModuleUnload(module => usize)), 0);

@@ -31,7 +31,7 @@ pub(super) struct Steps<'a, D: Device> {
 enum Pass<D: Device> {
     /// Once.
     One(&'static OnePass),
-    /// Twice, as a row does not fit into a block.
+    /// Twice, as a row, or a few of them, do not fit into a block.
     Two {
         error: &'static Errors,
         weights: Buffer<f32, D>, // (n), divided by the deviations
@@ -66,7 +66,8 @@ where
         };
         let (pass, blocks) = if n <= fused::NARROW {
             one(fused::Teams::narrow(n), &fused::SQUARED_ERROR_STEP_NARROW, &fused::LOG_LOSS_STEP_NARROW)
-        } else if n <= fused::WIDEST {
+        } else if n <= fused::WIDEST && self.device.shared_bytes() >= fused::SQUARED_ERROR_STEP.shared_bytes()
+        {
             one(fused::Teams::wide(n), &fused::SQUARED_ERROR_STEP, &fused::LOG_LOSS_STEP)
         } else {
             let error = if loss == Loss::SquaredError { &error::SQUARED_ERROR } else { &error::LOG_LOSS };

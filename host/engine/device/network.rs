@@ -53,7 +53,9 @@ where
             Activation::Sigmoid => network::SIGMOID,
         };
         let activations = code(first) | code(second) << 8 | code(third) << 16;
-        let blocks = if self.architecture.is_some() { network::BLOCKS } else { EMULATED_BLOCKS };
+        let most = if self.architecture.is_some() { network::BLOCKS } else { EMULATED_BLOCKS };
+        // Which block computes a tile changes no bit.
+        let blocks = most.min(self.device.resident_blocks());
         let arguments = (
             input.rows,
             input.columns,

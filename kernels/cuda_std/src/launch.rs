@@ -86,6 +86,17 @@ pub trait Device: Sized + 'static {
         true
     }
 
+    /// Bytes of shared memory that a block may have. The emulator's blocks may have all that a kernel's declaration allows.
+    fn shared_bytes(&self) -> usize {
+        usize::MAX
+    }
+
+    /// Blocks of 128 threads that are sure to be resident at once, as a cooperative launch asks for, whatever the kernel.
+    /// All of an emulator's are.
+    fn resident_blocks(&self) -> usize {
+        usize::MAX
+    }
+
     /// Waits until all launched work is done.
     ///
     /// # Errors

@@ -11,9 +11,11 @@ use crate::*;
 type Handle = *mut c_void;
 
 /// As many as an A100 has.
-const MULTIPROCESSORS: c_int = 108;
-/// Threads that a multiprocessor of an A100 has at once.
-const RESIDENT_THREADS: u64 = 2048;
+pub(crate) const MULTIPROCESSORS: c_int = 108;
+/// Registers that it has.
+const REGISTERS: u64 = 65_536;
+/// Bytes of shared memory that one of its blocks may have.
+pub(crate) const SHARED_BYTES: c_int = 163 << 10;
 
 static CODES: &[(u32, &CStr, &CStr)] = &[
     (1, c"CUDA_ERROR_INVALID_VALUE", c"invalid argument"),
@@ -176,12 +178,13 @@ pub unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_ui
     call("cuDeviceGetAttribute", Start, |driver| {
         driver.known(device)?;
         let number = match attribute {
-            13 => 1_410_000,       // CLOCK_RATE
-            16 => MULTIPROCESSORS, // MULTIPROCESSOR_COUNT
-            32 => 1,               // ECC_ENABLED
-            36 => 1_215_000,       // MEMORY_CLOCK_RATE
-            37 => 5120,            // GLOBAL_MEMORY_BUS_WIDTH
-            38 => 40 << 20,        // L2_CACHE_SIZE
+            13 => 1_410_000,                     // CLOCK_RATE
+            16 => driver.script.multiprocessors, // MULTIPROCESSOR_COUNT
+            32 => 1,                             // ECC_ENABLED
+            36 => 1_215_000,                     // MEMORY_CLOCK_RATE
+            37 => 5120,                          // GLOBAL_MEMORY_BUS_WIDTH
+            38 => 40 << 20,                      // L2_CACHE_SIZE
+            97 => driver.script.shared,          // MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
             75 => driver.script.capability / 10,
             76 => driver.script.capability % 10,
             _ => return Err(INVALID_VALUE),
@@ -359,7 +362,7 @@ pub unsafe extern "C" fn cuFuncSetAttribute(function: Handle, attribute: c_uint,
     const MAX_DYNAMIC_SHARED_SIZE_BYTES: c_uint = 8;
     call("cuFuncSetAttribute", Context, |driver| {
         driver.kernel(function.addr() as u64)?;
-        if attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES || !(0..=163 << 10).contains(&value) {
+        if attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES || !(0..=driver.script.shared).contains(&value) {
             return Err(INVALID_VALUE);
         }
         Ok(())
@@ -587,7 +590,10 @@ pub unsafe extern "C" fn cuLaunchCooperativeKernel(
     call("cuLaunchCooperativeKernel", Context, |driver| {
         let (grid, block) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
         let product = |sides: [u32; 3]| sides.map(u64::from).iter().product::<u64>();
-        let resident = MULTIPROCESSORS as u64 * (RESIDENT_THREADS / product(block).max(1));
+        // As if each thread had as many registers as it can have.
+        let threads = product(block).max(1);
+        let of_one = REGISTERS / (255 * threads);
+        let resident = u64::from(driver.script.multiprocessors.unsigned_abs()) * of_one;
         if product(grid) > resident {
             return Err(COOPERATIVE_LAUNCH_TOO_LARGE);
         }

@@ -39,6 +39,8 @@
 //! | `version=V` | the driver's CUDA version, 1000 × major + 10 × minor | 13000 |
 //! | `capability=C` | the GPUs' compute capability, 10 × major + minor | 80 |
 //! | `memory=BYTES` | the memory of each GPU | 1 GiB |
+//! | `multiprocessors=N` | its multiprocessors | 108 |
+//! | `shared=BYTES` | the shared memory that one block may have | 163 KiB |
 //! | `fail=CALL:K=CODE` | the K-th call of CALL, from 1, answers CODE; again for another | |
 //! | `fail=any:K=CODE` | the K-th call of all does | |
 //! | `kernel=K=CODE` | the K-th kernel that runs ends with CODE, which stays | |

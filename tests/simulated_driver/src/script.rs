@@ -1,5 +1,9 @@
 //! What the driver is to be, and where it is to fail: the words of `SIMULATED_CUDA`, as the crate's header has them.
 
+use std::ffi::c_int;
+
+use crate::calls::{MULTIPROCESSORS, SHARED_BYTES};
+
 /// A script, from its words.
 #[derive(Debug)]
 pub struct Script {
@@ -7,6 +11,8 @@ pub struct Script {
     pub version: i32,
     pub capability: i32,
     pub memory: usize,
+    pub multiprocessors: c_int,
+    pub shared: c_int,
     pub cublas: i32,
     spoil: usize,
     garble: usize,
@@ -39,6 +45,8 @@ impl Script {
             version: 13000,
             capability: 80,
             memory: 1 << 30,
+            multiprocessors: MULTIPROCESSORS,
+            shared: SHARED_BYTES,
             cublas: 120_304,
             spoil: 0,
             garble: 0,
@@ -58,6 +66,8 @@ impl Script {
             "gpus" => self.gpus = value.parse().ok()?,
             "version" => self.version = value.parse().ok()?,
             "capability" => self.capability = value.parse().ok()?,
+            "multiprocessors" => self.multiprocessors = value.parse().ok()?,
+            "shared" => self.shared = value.parse().ok()?,
             "memory" => self.memory = value.parse().ok()?,
             "cublas" => self.cublas = value.parse().ok()?,
             "garble" => self.garble = value.parse().ok()?,
