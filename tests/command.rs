@@ -55,6 +55,7 @@ fn main() {
         predictions_come_from_the_model_whatever_the_columns_order
         predictions_are_the_same_on_every_engine
         a_constant_column_is_scaled_safely_and_said
+        a_target_that_is_large_beside_its_spread_is_said
         one_sample_can_be_trained_on
         the_version_is_said
         wrong_usage_is_refused
@@ -503,6 +504,35 @@ fn a_constant_column_is_scaled_safely_and_said() {
     let out = json(&with.succeeds(&train("data.csv", &["--json"])));
     assert_eq!(out["weights"][0], plain["weights"][0]);
     assert_eq!(out["cost"], plain["cost"]);
+}
+
+fn a_target_that_is_large_beside_its_spread_is_said() {
+    // Features of the size of 1, and a target whose spread of 3 is beside 1e7.
+    let rows = (0..1000).map(|i| f64::from(i * 377 % 1000) / 250.0 - 2.0);
+    let csv: String = rows.map(|x| format!("{x},{}\n", 1e7 + 3.0 * x)).collect();
+    let place = Place::with("data.csv", format!("x,y\n{csv}"));
+    let warning = "warning: the target \"y\" is large beside its spread";
+    let run = |options: &str| {
+        let run = place.run(&words(&format!("train linear --data data.csv --target y --quiet {options}")));
+        assert_eq!(run.code, 0, "{run:?}");
+        (json(&run.stdout)["train"]["r2"].as_f64().expect("it is a number"), run.stderr)
+    };
+    for method in ["direct", "gram"] {
+        let (r2, stderr) = run(&format!("--device cpu --method {method} --json"));
+        assert!(r2 < 0.5, "{method}: R² {r2}: does descent come nearer now?");
+        assert!(stderr.contains(warning) && stderr.contains("--solver normal"), "{stderr}");
+    }
+    // Each remedy that it names is one.
+    for remedy in ["--device cpu --solver normal", "--device loop"] {
+        let (r2, stderr) = run(&format!("{remedy} --json"));
+        assert!(r2 > 0.98 && !stderr.contains(warning), "{remedy}: R² {r2}, {stderr}");
+    }
+    place.write("data.csv", "x,y\n1,5\n2,9\n3,11\n4,17\n");
+    assert_eq!(run("--device cpu --json").1, "");
+    for device in ["cpu", "emulator"] {
+        let run = place.run(&words(&format!("{DIABETES} --device {device} --quiet")));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{device}");
+    }
 }
 
 fn one_sample_can_be_trained_on() {

@@ -165,6 +165,14 @@ impl Evaluation {
         }
     }
 
+    /// The standard deviation of a target of numbers, unless it is constant: R² is 1 − (RMSE / it)².
+    pub(super) fn deviation(&self) -> Option<f64> {
+        match &self.metrics {
+            Metrics::Regression(metrics) => metrics.r2.map(|r2| metrics.rmse / (1.0 - r2).sqrt()),
+            Metrics::Classification(_) => None,
+        }
+    }
+
     /// Names of metrics with their values.
     pub(super) fn pairs(&self) -> Vec<(&'static str, String)> {
         let number = |value: f64| significant(value, DIGITS);

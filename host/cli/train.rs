@@ -10,7 +10,7 @@ use tilegrad::data::{Blocks, Column, Dataset};
 use tilegrad::engine::{Choice, Device, Engine, Head, Job};
 use tilegrad::models::{
     Checkpoint, Checkpoints, EarlyStopping, Ending, Layers, LinearRegression, LogisticRegression,
-    Model as Fitted, MultilayerPerceptron, Progress, Settings, Solver,
+    Model as Fitted, MultilayerPerceptron, Optimiser, Progress, Settings, Solver,
 };
 use tilegrad::report::{Page, Picture, Plot, TextTable, duration, significant};
 use tilegrad::{Error, Result};
@@ -318,6 +318,9 @@ impl Common {
                 "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it{}",
                 if estimator.kind() == "network" { "" } else { ": its weight is 0" }
             ));
+        }
+        if let Some(warning) = trained.stalled(device) {
+            super::say(&warning);
         }
         // Files first: that nobody reads the text must not lose them.
         self.write(&files, &trained, &samples, device)?;
@@ -749,6 +752,43 @@ impl<'a> Summary<'a> {
 }
 
 impl Trained {
+    /// What to say where descent in `f32` has left a linear model's bias beside the target.
+    ///
+    /// A step takes α·e off the bias b, e being how far it is from the best one (features are centred, or their part is in e
+    /// as well). The sum is rounded to b itself once α·|e| is below half a unit in b's last place, which is at most |b|·2⁻²⁴.
+    /// So e may stay at |b|·2⁻²⁴/α. Momentum β adds up steps until they are 1/(1 − β) times as long. Adam's length is not
+    /// the error's. R² is less by (e/σ)², σ the target's deviation: at the hundredth of it that is passed over here, by 10⁻⁴.
+    fn stalled(&self, device: Device) -> Option<String> {
+        const PASSED_OVER: f64 = 0.01;
+        let (Fitted::Linear(model), Some(deviation)) = (&self.model, self.train.deviation()) else {
+            return None;
+        };
+        let settings = &model.training().settings;
+        let rate = settings.learning_rate
+            * match settings.optimiser {
+                Optimiser::Descent => 1.0,
+                Optimiser::Momentum { momentum } => 1.0 / (1.0 - momentum),
+                _ => return None,
+            };
+        if settings.solver != Solver::Descent || device == Device::Loop {
+            return None;
+        }
+        let half_unit = f64::from(f32::EPSILON) / 2.0;
+        let left = model.bias().abs() * half_unit / rate;
+        (left > PASSED_OVER * deviation).then(|| {
+            let number = |value| significant(value, 2);
+            format!(
+                "warning: the target {:?} is large beside its spread: descent in 32-bit floating point cannot bring the bias, \
+                 {}, nearer than about {} to the best one, and the target's standard deviation is {}: subtract a constant \
+                 near its mean from the target, or take --solver normal, or --device loop, which computes in 64 bits",
+                model.target(),
+                number(model.bias()),
+                number(left),
+                number(deviation)
+            )
+        })
+    }
+
     /// The cost's history, and what was predicted of the samples that were held back, or else of all.
     fn plots(&self) -> Vec<Plot> {
         let step = match self.model.training().settings.batch_size {
