@@ -143,6 +143,8 @@ fn main() {
         no_option_is_without_a_test_of_bad_input
         a_class_may_have_any_name
     };
+    #[cfg(target_os = "linux")]
+    trials.extend(trials! { predictions_go_through_a_pipe_by_its_name });
     #[cfg(feature = "parquet")]
     trials
         .extend(trials! { parquet_is_trained_on_as_the_same_csv_is parquet_that_cannot_be_used_is_refused });
@@ -1010,6 +1012,22 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     drop(reader);
     let run = Run::of(child.wait_with_output().expect("it ends"), &arguments);
     assert_eq!((first.as_str(), run.code, run.stderr.as_str()), ("prediction\n", 0, ""), "{run:?}");
+}
+
+#[cfg(target_os = "linux")]
+fn predictions_go_through_a_pipe_by_its_name() {
+    let place = Place::with("data.csv", SMALL);
+    place.succeeds(&train("data.csv", &["--model", "model"]));
+    let predict = words("predict --model model --data data.csv --device cpu");
+    let named = [&predict[..], &["--out", "/dev/stdout"]].concat();
+    assert_eq!(place.succeeds(&named), place.succeeds(&predict));
+    // Standard output is a pipe whose reader goes away.
+    let mut command = place.command(&named);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = child.spawn().expect("the program starts");
+    drop(child.stdout.take());
+    let run = Run::of(child.wait_with_output().expect("it ends"), &named);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
 }
 
 fn compare_measures_every_engine() {

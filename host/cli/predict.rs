@@ -1,14 +1,15 @@
 //! `tilegrad predict`.
 
 use std::fmt::Write;
+use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
-use tilegrad::Result;
 use tilegrad::data::{Output, Table};
 use tilegrad::engine::{Choice, Engine, Job};
 use tilegrad::models::{Model, Predictions};
+use tilegrad::{Error, Result};
 
 use super::output;
 use super::source::Source;
@@ -70,7 +71,11 @@ impl Options {
         let table = super::needed_by(table, &self.model, &model, None)?;
         let predictions = device.run(Predict { model: &model, table: &table })?;
         if let Some(out) = &out {
-            out.write(csv(&predictions).as_bytes())?;
+            match out.write(csv(&predictions).as_bytes()) {
+                // The reader of a pipe has read enough, as one of standard output may.
+                Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => {}
+                written => written?,
+            }
         }
         if self.json {
             super::print_json(&Summary {

@@ -28,7 +28,7 @@ const SUFFIX: &str = ".part";
 #[derive(Clone, Debug)]
 pub struct Output {
     path: PathBuf,
-    /// The file itself where the path is a symbolic link.
+    /// The file itself where the path is a symbolic link; of what is no file, the path.
     real: PathBuf,
     /// A device or a pipe: there is nothing to rename, so it is written to as it is.
     special: bool,
@@ -60,7 +60,10 @@ impl Output {
                 ));
             }
             special = !found.is_file();
-            real = fs::canonicalize(&path).map_err(|source| refuse(source.to_string()))?;
+            // The link of an open pipe (/dev/stdout, /dev/fd/63) leads to a name that is in no folder.
+            if !special {
+                real = fs::canonicalize(&path).map_err(|source| refuse(source.to_string()))?;
+            }
         }
         let output = Output { path: path.clone(), real, special };
         let folder = output.folder();
@@ -378,6 +381,21 @@ mod tests {
         assert!(output.is_same_file(folder.path().join("file")));
         Output::new("/dev/null").unwrap().write(b"gone").unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_open_pipe_is_written_to() {
+        use std::io::Read;
+        use std::os::fd::AsRawFd;
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let output = Output::new(format!("/dev/fd/{}", writer.as_raw_fd())).unwrap();
+        assert!(!output.is_file());
+        output.write(b"through it").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through it");
     }
 
     #[cfg(unix)]
