@@ -15,7 +15,8 @@ pub(super) struct Outputs {
     /// Write the model to this file, for `tilegrad predict` and `tilegrad evaluate`
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Write the cost before each step, and after the last, to this CSV file
+    /// Write the cost before each step, and after the last, to this CSV file; with mini-batches, for each epoch the mean of
+    /// the costs of its batches before their steps
     #[arg(long, value_name = "FILE.csv")]
     history: Option<PathBuf>,
     /// Draw the cost's history, and predicted against actual values or the confusion matrix, as SVG or PNG

@@ -513,7 +513,8 @@ impl Common {
     }
 }
 
-/// The costs as CSV: before each step and after the last, and beside them, if there are, those on the validation share.
+/// The costs as CSV: before each step (of an epoch with mini-batches the mean) and after the last, and beside them, if there
+/// are, those on the validation share.
 fn history(model: &Fitted) -> String {
     let validation = model.validation_history();
     let mut csv = match validation {
@@ -836,7 +837,11 @@ impl Trained {
         }
         let _ = write!(text, "cost {}", significant(training.cost, 7));
         if let [first, _, ..] = model.history() {
-            let _ = write!(text, ", from {} before the first step", significant(*first, 7));
+            let when = match training.settings.batch_size {
+                Some(_) => "in the first epoch, the mean of its batches before their steps",
+                None => "before the first step",
+            };
+            let _ = write!(text, ", from {} {when}", significant(*first, 7));
         }
         text.push('\n');
         text.push_str(&ending(training));

@@ -71,7 +71,8 @@ impl Model {
         }
     }
 
-    /// The cost before each step, and after the last. Empty for a model from a file.
+    /// The cost before each step, and after the last; with mini-batches, of each epoch the mean of its batches' costs, each
+    /// before its step. Empty for a model from a file.
     pub fn history(&self) -> &[f64] {
         match self {
             Model::Linear(model) => model.history(),

@@ -133,7 +133,9 @@ macro_rules! about_methods {
                 &self.about.training
             }
 
-            /// The cost before each step, and after the last: iterations + 1 values. Empty for a model from a file.
+            /// The cost before each step, and after the last: iterations + 1 values. With mini-batches the values before the
+            /// last are of epochs: the mean of the costs of an epoch's batches, each before its step. Empty for a model from
+            /// a file.
             pub fn history(&self) -> &[f64] {
                 &self.about.history
             }

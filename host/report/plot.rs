@@ -78,7 +78,8 @@ pub struct Picture {
 pub enum Plot {
     /// The cost by step.
     CostHistory {
-        /// The cost of the training share before each step, and after the last.
+        /// The cost of the training share before each step, and after the last; of an epoch the mean of its batches' costs,
+        /// each before its step.
         training: Vec<f64>,
         /// The cost of the validation share after each step; empty where there is none.
         validation: Vec<f64>,
@@ -166,6 +167,9 @@ impl Plot {
     /// What it shows.
     fn title(&self) -> String {
         match self {
+            Plot::CostHistory { step: "epoch", .. } => {
+                "mean cost of each epoch's batches before their steps, and cost at the end".to_owned()
+            }
             Plot::CostHistory { step, .. } => format!("cost before each {step}, and after the last"),
             Plot::Predictions { target, samples, .. } => {
                 format!("predicted against actual {}: {samples}", label(target, 30))

@@ -373,6 +373,16 @@ pub fn networks_predict_numbers_and_two_classes() {
         "train network --data data.csv --target y --layers 4:relu,1:identity --batch-size all {options}"
     ))));
     assert_eq!(keys(&out["train"]), ["mae", "r2", "rmse", "samples"]);
+    // With mini-batches the first cost is not that before the first step.
+    let text = |batch: &str| {
+        place.succeeds(&words(&format!(
+            "train network --data data.csv --target y --layers 1:identity --device cpu --plot p.svg --batch-size {batch}"
+        )))
+    };
+    assert!(text("2").contains(" in the first epoch, the mean of its batches before their steps\n"));
+    assert!(place.read("p.svg").contains("batches before their steps, and cost at the end"));
+    assert!(text("all").contains(" before the first step\n"));
+    assert!(place.read("p.svg").contains("cost before each iteration, and after the last"));
     let refuses = |layers: &'static str, texts: &[&str]| {
         let arguments = ["train", "network", "--data", "fruit.csv", "--target", "kind", "--layers", layers];
         place.refuses(2, texts, &[&arguments[..], &["--device", "cpu"]].concat());

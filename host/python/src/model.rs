@@ -100,7 +100,8 @@ impl PyModel {
         serde_json::to_string(self.0.training()).map_err(|error| PyValueError::new_err(error.to_string()))
     }
 
-    /// The cost before each step and after the last; empty for a model from a file.
+    /// The cost before each step and after the last; with mini-batches, of each epoch the mean of its batches' costs, each
+    /// before its step. Empty for a model from a file.
     #[getter]
     fn history<'py>(&self, py: Python<'py>) -> Vector<'py> {
         self.0.history().to_vec().into_pyarray(py)
