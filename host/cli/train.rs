@@ -490,6 +490,10 @@ impl Common {
             ("columns", format!("{}, of which {categories} of categories", columns.len())),
             ("features", features.len().to_string()),
             ("training samples", trained.train.samples().to_string()),
+            (
+                "of which for validation",
+                Validation::of(model).map_or(0, |validation| validation.samples).to_string(),
+            ),
             ("test samples", trained.test.as_ref().map_or(0, Evaluation::samples).to_string()),
             ("missing values", missing),
             ("columns with a mean for missing values", filled.count().to_string()),
@@ -651,11 +655,53 @@ struct Summary<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<String>,
     seconds: f64,
-    /// The metrics on the training data.
+    /// What the samples said that early stopping kept out of the steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validation: Option<Validation>,
+    /// The metrics on the training data, those that were kept out among them.
     train: Measured<'a>,
     /// Those on what was held back.
     #[serde(skip_serializing_if = "Option::is_none")]
     test: Option<Measured<'a>>,
+}
+
+/// The samples that early stopping kept out of the steps, and the least cost on them, whose weights are the model's.
+#[derive(Serialize)]
+struct Validation {
+    samples: usize,
+    /// None before the first step.
+    cost: Option<f64>,
+    /// Steps, or epochs with mini-batches, that had been done.
+    iteration: usize,
+}
+
+impl Validation {
+    fn of(model: &Fitted) -> Option<Self> {
+        let training = model.training();
+        let stopping = training.settings.early_stopping?;
+        // Of equal costs the first, as training keeps its weights.
+        let costs = model.validation_history().iter().copied().zip(1..);
+        let lowest = costs.reduce(|lowest, other| if other.0 < lowest.0 { other } else { lowest });
+        Some(Validation {
+            samples: stopping.kept_out(training.samples),
+            cost: lowest.map(|(cost, _)| cost),
+            iteration: lowest.map_or(0, |(_, iteration)| iteration),
+        })
+    }
+
+    /// A line for people: `steps` is what the model's iterations are.
+    fn line(&self, steps: &str) -> String {
+        let Validation { samples, cost, iteration } = self;
+        let kept = match cost {
+            Some(cost) => format!(
+                ": cost {} on them after {}, the lowest, whose weights were kept",
+                significant(*cost, 7),
+                count(*iteration, steps)
+            ),
+            None => String::new(),
+        };
+        format!("{} kept out of the steps for validation{kept}\n", count(*samples, "sample"))
+    }
 }
 
 /// The weights of models that have one for each feature, or one for each feature and class.
@@ -746,6 +792,7 @@ impl<'a> Summary<'a> {
             weights: Weights::of(model),
             layers: layers(model),
             seconds: time.as_secs_f64(),
+            validation: Validation::of(model),
             train: train.measured(model),
             test: test.as_ref().map(|test| test.measured(model)),
         }
@@ -845,9 +892,13 @@ impl Trained {
         }
         text.push('\n');
         text.push_str(&ending(training));
+        let validation = Validation::of(model);
+        let steps = if training.settings.batch_size.is_some() { "epoch" } else { "step" };
+        text.extend(validation.as_ref().map(|validation| validation.line(steps)));
+        let among = if validation.is_some() { ", validation samples among it" } else { "" };
         match test {
             Some(test) => {
-                text.push_str(&train.line("the training share"));
+                text.push_str(&train.line(&format!("the training share{among}")));
                 text.push_str(&test.line(&format!("the test share, {}", count(test.samples(), "sample"))));
             }
             None => {
@@ -855,7 +906,7 @@ impl Trained {
                     true => "evaluate it on another file for a test",
                     false => "--test-share holds others back for a test",
                 };
-                text.push_str(&train.line(&format!("the training data ({remedy})")));
+                text.push_str(&train.line(&format!("the training data{among} ({remedy})")));
             }
         }
         text.push_str(&test.as_ref().unwrap_or(train).matrix(model.classes().unwrap_or_default()));

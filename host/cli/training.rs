@@ -47,7 +47,8 @@ pub(super) struct Training {
     /// End where the length of the cost's gradient is at most this
     #[arg(long, value_name = "LENGTH", value_parser = above_0, allow_hyphen_values = true)]
     tolerance: Option<f64>,
-    /// Keep this share of the training samples out of the steps, and end when the cost on it no longer falls
+    /// Keep this share of the training samples out of the steps, and end when the cost on it no longer falls; the model has
+    /// the weights of the epoch where that cost was the lowest
     #[arg(long, value_name = "SHARE", value_parser = share, allow_hyphen_values = true)]
     validation_share: Option<f64>,
     /// Epochs to wait for a lower cost on the validation share [default: 10]

@@ -29,7 +29,7 @@ pub use encoding::{Column, Encoding};
 pub(crate) use output::Kept;
 pub use output::Output;
 pub use reader::{Format, Missing, Reader, Separator};
-pub(crate) use split::{below, held_back};
+pub(crate) use split::{below, held_back, share_of};
 
 use std::collections::HashSet;
 use std::path::Path;

@@ -5,7 +5,12 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::{Error, Result};
 
-/// Which of `samples` samples are held back for a test: round(`share` · `samples`) of them, but at least one, and not all.
+/// How many of `samples` samples are held back: round(`share` · `samples`), but at least one, and not all.
+pub(crate) fn share_of(samples: usize, share: f64) -> usize {
+    ((share * samples as f64).round() as usize).max(1).min(samples.saturating_sub(1))
+}
+
+/// Which of `samples` samples are held back for a test: [`share_of`] them.
 ///
 /// They are the first of a shuffle (Durstenfeld's) by ChaCha8 with the seed, so they are the same on every platform.
 ///
@@ -22,7 +27,7 @@ pub(crate) fn held_back(samples: usize, share: f64, seed: u64) -> Result<Vec<boo
             "a share of the samples cannot be held back of {samples}: two are needed at least"
         )));
     }
-    let count = ((share * samples as f64).round() as usize).clamp(1, samples - 1);
+    let count = share_of(samples, share);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..samples).collect();
     let mut held = vec![false; samples];

@@ -168,6 +168,13 @@ pub struct EarlyStopping {
     pub patience: usize,
 }
 
+impl EarlyStopping {
+    /// How many of `samples` samples are kept out: the nearest number to the share, but at least one, and not all.
+    pub fn kept_out(&self, samples: usize) -> usize {
+        crate::data::share_of(samples, self.validation_share)
+    }
+}
+
 /// How the parameters are found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

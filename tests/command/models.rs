@@ -304,13 +304,28 @@ pub fn early_stopping_shows_the_validation_cost_of_every_kind_of_model() {
         "network --data fruit.csv --target kind --layers 1:sigmoid",
     ] {
         let options = "--validation-share 0.3 --epochs 4 --history h.csv --plot p.svg --device cpu";
-        place.succeeds(&words(&format!("train {model} {options}")));
+        let text = place.succeeds(&words(&format!("train {model} {options}")));
         let csv = place.read("h.csv");
         assert!(csv.starts_with("iteration,cost,validation_cost\n0,"), "{model}: {csv}");
         let costs: Vec<&str> =
             csv.lines().skip(2).map(|line| line.rsplit(',').next().unwrap_or("")).collect();
         assert!(costs.len() == 4 && costs.iter().all(|cost| cost.parse::<f64>().is_ok()), "{model}: {csv}");
         assert!(place.read("p.svg").contains(">\nvalidation\n<"), "{model}");
+        // The nearest number to 0.3 of 4 or 6 samples.
+        let out = json(&place.succeeds(&words(&format!("train {model} {options} --json"))));
+        let validation = &out["validation"];
+        let (samples, said) = if out["samples"] == 4 { (1, "1 sample") } else { (2, "2 samples") };
+        assert_eq!(validation["samples"], samples, "{model}: {out}");
+        let costs: Vec<f64> = costs.iter().map(|cost| cost.parse().expect("a number")).collect();
+        let lowest = costs.iter().copied().fold(f64::INFINITY, f64::min);
+        assert_eq!(
+            (number(&validation["cost"]), validation["iteration"].as_u64()),
+            (lowest, costs.iter().position(|cost| *cost == lowest).map(|i| i as u64 + 1)),
+            "{model}"
+        );
+        let kept = format!("\n{said} kept out of the steps for validation: cost ");
+        assert!(text.contains(&kept) && text.contains(", the lowest, whose weights were kept\n"), "{text}");
+        assert!(text.contains("on the training data, validation samples among it ("), "{text}");
     }
 }
 
