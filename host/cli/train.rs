@@ -337,7 +337,7 @@ impl Common {
         [("these are the data", &self.lesson.source.data)].into_iter().chain(model).collect()
     }
 
-    /// Refuses options for descent where there is none.
+    /// Refuses options for descent where there is none, and for steps where there are none.
     fn only_what_the_solver_takes(&self, solver: Solver) -> Result<()> {
         let mut options = self.training.of_descent();
         if self.outputs.checkpoint.is_some() {
@@ -347,7 +347,12 @@ impl Common {
             Some(option) if solver != Solver::Descent => Err(Error::Setting(format!(
                 "{option} is for descent, and --solver {solver} does not descend: leave one of them out"
             ))),
-            _ => Ok(()),
+            _ => match self.training.of_steps().first() {
+                Some(option) if solver == Solver::Normal => Err(Error::Setting(format!(
+                    "{option} is for steps, and --solver {solver} takes none: leave one of them out"
+                ))),
+                _ => Ok(()),
+            },
         }
     }
 

@@ -154,6 +154,16 @@ impl Training {
         ];
         options.into_iter().filter_map(|(name, given)| given.then_some(name)).collect()
     }
+
+    /// The options for steps of any kind that were given, Newton's too.
+    pub(super) fn of_steps(&self) -> Vec<&'static str> {
+        let options = [
+            ("--iterations", self.iterations.is_some()),
+            ("--tolerance", self.tolerance.is_some()),
+            ("--warm-start", self.warm_start.is_some()),
+        ];
+        options.into_iter().filter_map(|(name, given)| given.then_some(name)).collect()
+    }
 }
 
 fn number(text: &str, fits: fn(f64) -> bool, otherwise: &str) -> Result<f64, String> {

@@ -262,6 +262,16 @@ pub fn settings_that_make_no_sense_are_refused() {
         let options = [&["--solver", "newton"], &option[..]].concat();
         place.refuses(2, &["does not descend", "leave one of them out"], &logistic(&options));
     }
+    // The normal equations have no steps of any kind, not even Newton's.
+    for option in ["--iterations 5", "--epochs 5", "--tolerance 1e-3", "--warm-start m"] {
+        let normal = format!("{DIABETES} --device cpu --solver normal {option}");
+        place.refuses(
+            2,
+            &["is for steps, and --solver normal takes none: leave one of them out"],
+            &words(&normal),
+        );
+    }
+    place.succeeds(&logistic(&words("--solver newton --l2 0.1 --iterations 50 --tolerance 1e-3")));
 }
 
 pub fn a_warm_start_goes_on_from_a_model() {
