@@ -133,7 +133,7 @@ impl Arrays {
     /// Opens a file of one array, whose columns are `c1`, `c2`, ….
     pub(super) fn open_npy(path: &Path, mut file: File) -> Result<Self> {
         let nowhere = Header::numbered(path, 0, "row");
-        let length = file.metadata().map_err(|source| Error::unreadable(path, source))?.len();
+        let length = length(path, &file, &nowhere)?;
         file.seek(SeekFrom::Start(0)).map_err(|source| Error::unreadable(path, source))?;
         let (about, begin) = read_header(&mut file).map_err(|problem| nowhere.error(&problem))?;
         check_length(&about, length.saturating_sub(begin)).map_err(|problem| nowhere.error(&problem))?;
@@ -149,7 +149,7 @@ impl Arrays {
     pub(super) fn open_npz(path: &Path, file: File) -> Result<Self> {
         let nowhere = Header::numbered(path, 0, "row");
         let unreadable = |source| Error::unreadable(path, source);
-        let length = file.metadata().map_err(unreadable)?.len();
+        let length = length(path, &file, &nowhere)?;
         let damaged = |error: zip::result::ZipError| {
             nowhere.error(&format!(
                 "the file is no archive of arrays that can be read ({error}): save it with numpy.savez"
@@ -309,6 +309,17 @@ impl Source for Arrays {
 
     fn left(&self) -> f64 {
         (self.rows - self.at) as f64 / self.at.max(1) as f64
+    }
+}
+
+/// The bytes of a file, which is read from more than one place.
+fn length(path: &Path, file: &File, nowhere: &Header) -> Result<u64> {
+    let about = file.metadata().map_err(|source| Error::unreadable(path, source))?;
+    match about.is_file() {
+        true => Ok(about.len()),
+        false => Err(nowhere.error(
+            "an array is read at more than one place, and this only from first to last: write what comes from there to a file first",
+        )),
     }
 }
 
@@ -647,6 +658,23 @@ mod tests {
         damaged[place] ^= 1;
         let text = problem(&damaged, "c1");
         assert!(text.contains("the file is damaged"), "{text}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn pipes_are_refused_with_what_to_do() {
+        use std::io::Write;
+        use std::os::fd::AsRawFd;
+        let array = npy("<f4", false, "(1, 2)", &floats(&[1.0, 2.0]));
+        let archive = npz(&[("X", array.clone())], zip::CompressionMethod::Stored);
+        for bytes in [array, archive] {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(&bytes).unwrap();
+            drop(writer);
+            let path = format!("/dev/fd/{}", reader.as_raw_fd());
+            let text = Reader::new(path).target("c2").read().unwrap_err().to_string();
+            assert!(text.contains("write what comes from there to a file first"), "{text}");
+        }
     }
 
     #[test]
