@@ -211,6 +211,13 @@ impl Centred {
                 )));
             }
         }
+        if dataset.y().iter().all(|value| *value == dataset.y()[0]) {
+            return Err(Error::Data(format!(
+                "the target {:?} has the same value in every sample, as 32-bit numbers, so the least cost is where descent \
+                 begins, and there is no way to draw: choose another, or subtract a constant from it if it differs in the file",
+                dataset.target()
+            )));
+        }
         if 1.0 - (b / a) * (b / d) < INDEPENDENT {
             return Err(Error::Data(format!(
                 "the features {:?} and {:?} say the same, so the least cost is no point but a line: choose another",

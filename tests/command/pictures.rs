@@ -144,6 +144,10 @@ pub fn contours_refuse_what_cannot_be_drawn() {
         &["\"c\" has the same value", "choose another"],
         "--data data.csv --target y --features a,c --plot p.svg",
     );
+    refuses(
+        &["the target \"c\" has the same value", "there is no way to draw", "choose another"],
+        "--data data.csv --target c --features a,b --plot p.svg",
+    );
     refuses(&["\"a\" and \"d\" say the same"], "--data data.csv --target y --features a,d --plot p.svg");
     refuses(&["end its name in"], "--data data.csv --target y --features a,b --plot p.pdf");
     place.write("d.svg", place.read("data.csv"));
