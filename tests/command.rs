@@ -636,6 +636,13 @@ fn infinity_is_refused() {
         "a,y\nInfinity,1\n",
         &["data.csv: line 2, column \"a\": \"Infinity\" is not a finite number"],
     );
+    // It is not missing, so what is done about missing values is no remedy.
+    let place = Place::with("data.csv", "a,y\n1,2\n2,3\ninf,1\n");
+    for policy in ["refuse", "drop", "mean"] {
+        let arguments = train("data.csv", &["--missing", policy]);
+        place.refuses(2, &["\"inf\" is not a finite number: remove the line, or write"], &arguments);
+        assert!(!place.run(&arguments).stderr.contains("dropped"));
+    }
 }
 
 fn a_number_beyond_f32_is_refused() {

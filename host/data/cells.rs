@@ -90,7 +90,8 @@ fn values<C: Cells>(plan: &Plan, cells: &[C], at: usize, row: &mut [f32]) -> Res
         } else if value.is_infinite() {
             let text = cells.text(at).unwrap_or_default();
             let problem = format!(
-                "{text} is not a finite number of 32-bit floating point: remove the row, or use a larger unit"
+                "{text} is not a finite number of 32-bit floating point: remove the row, write the number that it stands for, or \
+                 use a larger unit"
             );
             return Err(bad(at, picked, &problem));
         }

@@ -555,6 +555,9 @@ fn no_number(picked: &Picked, field: &str, parses: bool) -> String {
             "{shown} is beyond the largest number of 32-bit floating point ({:e}): use a larger unit",
             f32::MAX
         )
+    } else if parses && !field.to_ascii_lowercase().contains("nan") {
+        // Infinity is not missing: it is neither dropped nor filled in.
+        format!("{shown} is not a finite number: remove the line, or write the number that it stands for")
     } else if parses {
         format!("{shown} is not a finite number: {remedy}")
     } else if field.replacen(',', ".", 1).parse::<f32>().is_ok() {
@@ -667,7 +670,10 @@ mod tests {
             (b"a,b\n1,\n", "line 2, column \"b\": the value is missing: remove the line"),
             (b"a,b\nNA,1\n", "line 2, column \"a\": the value is missing (\"NA\")"),
             (b"a,b\n1,NaN\n", "line 2, column \"b\": \"NaN\" is not a finite number"),
-            (b"a,b\n1,-inf\n", "line 2, column \"b\": \"-inf\" is not a finite number"),
+            (
+                b"a,b\n1,-inf\n",
+                "line 2, column \"b\": \"-inf\" is not a finite number: remove the line, or write the number that it",
+            ),
             (b"a,b\n1,1e39\n", "line 2, column \"b\": \"1e39\" is beyond the largest number"),
             (b"a,b\n1,\"2,5\"\n", "line 2, column \"b\": \"2,5\" is not a number: write a point"),
             (b"a,b\n1,\xff\n", "line 2, column 2: this is not UTF-8 text"),
