@@ -380,6 +380,9 @@ fn resume_without_a_file_begins_and_says_so() {
     let line = format!("{TRAIN} --resume --device cpu");
     assert_eq!(place.succeeds(&line), "resume: there is no file c yet: beginning\n");
     assert_eq!(place.succeeds(&line), "resume: c is of iteration 1000: going on from there\n");
+    // Nothing is said of going on from what is refused.
+    let refused = place.run(&format!("{line} --learning-rate 0.2"));
+    assert!(refused.stderr.starts_with("error: c: this checkpoint is of another training"), "{refused:?}");
     assert_eq!(place.names(), ["c", "small.csv"]);
     // Nor does a checkpoint change what is printed elsewhere.
     place.remove(&["c"]);

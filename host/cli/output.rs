@@ -78,7 +78,7 @@ impl Outputs {
         Ok(files)
     }
 
-    /// The checkpoints that were asked for; says where training goes on.
+    /// The checkpoints that were asked for; says if there are none to go on from.
     pub(super) fn checkpoints(&self) -> Result<Option<Checkpoints>> {
         let Some(path) = &self.checkpoint else { return Ok(None) };
         let (file, output) = (path.display(), Output::new(path)?);
@@ -87,15 +87,16 @@ impl Outputs {
         if let Some(every) = self.every {
             checkpoints = checkpoints.every(every);
         }
-        if self.resume {
-            super::note(&match checkpoints.found() {
-                Some(found) => {
-                    format!("resume: {file} is of iteration {}: going on from there", found.iteration())
-                }
-                None => format!("resume: there is no file {file} yet: beginning"),
-            });
+        if self.resume && checkpoints.found().is_none() {
+            super::note(&format!("resume: there is no file {file} yet: beginning"));
         }
         Ok(Some(checkpoints))
+    }
+
+    /// What to say once training goes on from the checkpoint, which it may yet refuse.
+    pub(super) fn resumed(&self, checkpoints: &Checkpoints) -> Option<String> {
+        let (file, found) = (self.checkpoint.as_ref()?.display(), checkpoints.found()?);
+        Some(format!("resume: {file} is of iteration {}: going on from there", found.iteration()))
     }
 }
 

@@ -308,6 +308,7 @@ impl Common {
             bar: bar(estimator.settings().epochs, done),
             estimator: &estimator,
             samples: &samples,
+            resumed: checkpoints.as_ref().and_then(|checkpoints| self.outputs.resumed(checkpoints)),
             checkpoints,
             predictions: files.pictures(),
         };
@@ -571,6 +572,8 @@ struct Fit<'a> {
     estimator: &'a Estimator,
     samples: &'a Samples,
     checkpoints: Option<Checkpoints>,
+    /// What to say of the checkpoint that training goes on from.
+    resumed: Option<String>,
     bar: ProgressBar,
     /// Whether predictions are wanted, for pictures.
     predictions: bool,
@@ -581,7 +584,15 @@ impl Job for Fit<'_> {
 
     fn run<E: Engine>(self, engine: &E) -> Result<Self::Output> {
         let start = Instant::now();
+        // Where there is progress, or an error of the steps, the checkpoint was not refused.
+        let mut resumed = self.resumed;
+        let mut say_resumed = || {
+            if let Some(text) = resumed.take() {
+                super::note(&text);
+            }
+        };
         let watch = |progress: Progress| {
+            say_resumed();
             self.bar.set_message(significant(progress.cost, 6));
             self.bar.set_position(progress.iteration as u64);
         };
@@ -590,6 +601,9 @@ impl Job for Fit<'_> {
             Samples::Blocks(blocks) => self.estimator.fit_stream(engine, blocks, self.checkpoints, watch),
         };
         self.bar.finish_and_clear();
+        if !matches!(fitted, Err(Error::Checkpoint { .. } | Error::Data(_) | Error::Setting(_))) {
+            say_resumed();
+        }
         let (model, time) = (fitted?, start.elapsed());
         let Shares { train, test } = match self.samples {
             Samples::Whole(shares) => shares,
