@@ -118,6 +118,7 @@ fn main() {
         files_are_read_as_asked
         shares_that_make_no_sense_are_refused
         settings_that_make_no_sense_are_refused
+        weights_of_many_classes_are_where_it_says
         a_warm_start_goes_on_from_a_model
         early_stopping_shows_the_validation_cost_of_every_kind_of_model
         a_solver_without_steps_says_how_it_ended_and_no_learning_rate

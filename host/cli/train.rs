@@ -328,7 +328,7 @@ impl Common {
         if self.outputs.json {
             super::print_json(&Summary::new(&trained, &device.to_string()))
         } else {
-            super::print(&trained.text())
+            super::print(&trained.text(files.model.is_some()))
         }
     }
 
@@ -876,8 +876,8 @@ impl Trained {
         history.into_iter().chain(evaluation.plot(&self.model, &samples)).collect()
     }
 
-    /// The result for people.
-    fn text(&self) -> String {
+    /// The result for people; `saved` if the model was written to a file.
+    fn text(&self, saved: bool) -> String {
         let Trained { model, engine, time, train, test, .. } = self;
         let training = model.training();
         let steps = match (training.settings.solver, training.settings.batch_size) {
@@ -930,7 +930,7 @@ impl Trained {
         }
         text.push_str(&test.as_ref().unwrap_or(train).matrix(model.classes().unwrap_or_default()));
         text.push('\n');
-        text.push_str(&weights(model));
+        text.push_str(&weights(model, saved));
         text
     }
 }
@@ -951,8 +951,8 @@ fn ending(training: &tilegrad::models::Training) -> String {
     }
 }
 
-/// The weights for people.
-fn weights(model: &Fitted) -> String {
+/// The weights for people; `saved` if the model was written to a file.
+fn weights(model: &Fitted, saved: bool) -> String {
     let features = || model.features().iter().map(|name| plain(name));
     let number = |value: &f64| significant(*value, DIGITS);
     let single = |raw: &[f64], raw_bias: f64, weights: &[f64], bias: f64| {
@@ -992,7 +992,8 @@ fn weights(model: &Fitted) -> String {
                         "{table}\nweight: change of the class' z for one unit of the feature; probabilities are softmax(z)\n"
                     )
                 }
-                _ => "The weights are in the model's file, and in what --json prints.\n".to_owned(),
+                _ if saved => "The weights are in the model's file, and in what --json prints.\n".to_owned(),
+                _ => "The weights are too many for here: --model writes them to a file, and --json prints them.\n".to_owned(),
             }
         }
         Fitted::Network(model) => {

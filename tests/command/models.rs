@@ -274,6 +274,19 @@ pub fn settings_that_make_no_sense_are_refused() {
     place.succeeds(&logistic(&words("--solver newton --l2 0.1 --iterations 50 --tolerance 1e-3")));
 }
 
+pub fn weights_of_many_classes_are_where_it_says() {
+    let rows: String = (0..11).map(|i| format!("{i},class {i}\n")).collect();
+    let place = Place::with("many.csv", format!("a,kind\n{rows}"));
+    let train = "train logistic --data many.csv --target kind --device cpu --iterations 5";
+    let without = place.succeeds(&words(train));
+    assert!(
+        without.contains("--model writes them to a file") && !without.contains("in the model's file"),
+        "{without}"
+    );
+    let with = place.succeeds(&words(&format!("{train} --model m")));
+    assert!(with.contains("The weights are in the model's file, and in what --json prints."), "{with}");
+}
+
 pub fn a_warm_start_goes_on_from_a_model() {
     let place = Place::with("data.csv", SMALL);
     place.succeeds(&train("data.csv", &["--iterations", "30", "--model", "half"]));
