@@ -507,6 +507,13 @@ fn a_constant_column_is_scaled_safely_and_said() {
     let out = json(&with.succeeds(&train("data.csv", &["--json"])));
     assert_eq!(out["weights"][0], plain["weights"][0]);
     assert_eq!(out["cost"], plain["cost"]);
+    // Constant only once they are rounded.
+    with.write("large.csv", "a,c,y\n1,1000000001,3\n2,1000000002,5\n3,1000000003,4\n");
+    let run = with.run(&train("large.csv", &[]));
+    assert!(
+        run.stderr.contains("\"c\" has the same value in every sample, as 32-bit numbers, so"),
+        "{run:?}"
+    );
 }
 
 fn a_target_that_is_large_beside_its_spread_is_said() {

@@ -207,7 +207,8 @@ impl Centred {
         for (j, name) in names.iter().enumerate() {
             if values.iter().skip(j).step_by(2).all(|value| *value == values[j]) {
                 return Err(Error::Data(format!(
-                    "the feature {name:?} has the same value in every sample, so its weight changes nothing: choose another"
+                    "the feature {name:?} has the same value in every sample, as 32-bit numbers, so its weight changes nothing: \
+                     choose another"
                 )));
             }
         }

@@ -178,7 +178,12 @@ impl Evaluation {
         let number = |value: f64| significant(value, DIGITS);
         match &self.metrics {
             Metrics::Regression(metrics) => vec![
-                ("R²", metrics.r2.map_or("not defined: the target is constant".to_owned(), number)),
+                (
+                    "R²",
+                    metrics
+                        .r2
+                        .map_or("not defined: the target is constant, as 32-bit numbers".to_owned(), number),
+                ),
                 ("RMSE", number(metrics.rmse)),
                 ("MAE", number(metrics.mae)),
             ],

@@ -316,7 +316,8 @@ impl Common {
 
         for name in &trained.model.training().constant_features {
             super::say(&format!(
-                "warning: feature {name:?} has the same value in every sample, so nothing can be learnt from it{}",
+                "warning: feature {name:?} has the same value in every sample, as 32-bit numbers, so nothing can be learnt from \
+                 it{}",
                 if estimator.kind() == "network" { "" } else { ": its weight is 0" }
             ));
         }
