@@ -43,8 +43,8 @@ pub(super) enum Model {
 
 The last one can be stopped at any moment and started again: it goes on from its last checkpoint, to the same model bit
 for bit as if it had never stopped. With --resume, data, target, features, learning rate, scale, method and device must
-be those of the checkpoint; only --iterations and --every may be others. Training that diverges leaves the checkpoint
-before it did: remove it, and begin anew with another learning rate.")]
+be those of the checkpoint; only --every may be another, and --iterations with a schedule that is constant or goes by steps.
+Training that diverges leaves the checkpoint before it did: remove it, and begin anew with another learning rate.")]
     Linear(Linear),
     /// Logistic regression: which of two or more classes, with the probability of each
     #[command(

@@ -36,7 +36,7 @@ const SHOWN: usize = 80;
 /// one before, in one instant, so that whenever the process ends the file holds a whole one. From it training goes
 /// on to the same model and the same costs, bit for bit, as if it had never stopped. That holds for the same data,
 /// settings, [arithmetic](Engine::arithmetic) of the engine and version of this crate; all else is refused. Only
-/// the number of iterations may be another, to train for longer.
+/// the number of iterations may be another, to train for longer, where the schedule of the learning rate does not depend on it.
 ///
 /// Training that diverges leaves the last checkpoint before it did, and diverges again from there: remove the file, and
 /// begin anew with another learning rate.
