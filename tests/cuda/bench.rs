@@ -225,7 +225,10 @@ pub fn cublas_is_timed_on_the_same_work() {
         let names: Vec<&str> = against.iter().map(|peer| peer["peer"].as_str().expect("a name")).collect();
         assert_eq!(names, peers, "{filter}");
         for peer in against {
-            let theirs = results.iter().find(|row| row["name"] == peer["peer"]).expect("it has a row");
+            let theirs = results
+                .iter()
+                .find(|other| other["name"] == peer["peer"] && other["shape"] == row["shape"])
+                .expect("it has a row");
             assert_eq!((&theirs["kind"], &theirs["error_over_bound"]), (&"peer".into(), &Value::Null));
             let ratio = median(theirs) / median(row);
             assert!((peer["ratio"].as_f64().expect("a number") / ratio - 1.0).abs() < 1e-9, "{peer}");
