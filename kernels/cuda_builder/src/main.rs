@@ -4,6 +4,8 @@ mod xtask;
 
 use std::process::ExitCode;
 
+use xtask::check::Kept;
+
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
@@ -11,7 +13,8 @@ usage: cargo xtask COMMAND
   kernels --verify  compile the kernels and compare with kernels/ptx/, which stays as it is
   check             assemble kernels/ptx/ and every function with ptxas: no stack, no spills, registers within the launch
                     bounds, and main loops as kernels/sass.txt has them
-  check --refresh   the same, and write kernels/sass.txt anew
+  check --exact     the same, where ptxas and nvdisasm have to be those that kernels/sass.txt is by
+  check --refresh   as check, and write kernels/sass.txt anew
   bundle            build and collect what a GPU machine without Rust needs, in target/bundle";
 
 fn main() -> ExitCode {
@@ -20,8 +23,9 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["kernels"] => xtask::kernels::refresh(),
         ["kernels", "--verify"] => xtask::kernels::verify(),
-        ["check"] => xtask::check::check(false),
-        ["check", "--refresh"] => xtask::check::check(true),
+        ["check"] => xtask::check::check(Kept::Compare),
+        ["check", "--exact"] => xtask::check::check(Kept::Exact),
+        ["check", "--refresh"] => xtask::check::check(Kept::Refresh),
         ["bundle"] => xtask::bundle::bundle(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
