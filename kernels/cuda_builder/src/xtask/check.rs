@@ -112,10 +112,11 @@ fn head(ptxas: &str, nvdisasm: &str) -> String {
 # ldg, copy             loads from global memory, and copies from it to shared memory
 # lds, lds16, ldsm      loads from shared memory: of up to 8 bytes, of 16 bytes, of matrices
 # sts, bar              stores to shared memory, barriers
-# per load              (ffma + hmma) for each load or copy
+# ffma/load, hmma/load  those for each load or copy; what HGMMA reads of shared memory itself is no load
+# ffma/lds16            multiply-adds for each load of 16 bytes from shared memory; -: no such loads
 #
 # Made by `cargo xtask check --refresh`; `cargo xtask check` compares. The tools: ptxas {ptxas}, nvdisasm {nvdisasm}
-{:<7} {:<28} {:>9} {:>6} {:>6} {:>6} {:>5} {:>5} {:>5} {:>4} {:>4} {:>4} {:>5} {:>4} {:>4} {:>4} {:>8}
+{:<7} {:<28} {:>9} {:>6} {:>6} {:>6} {:>5} {:>5} {:>5} {:>4} {:>4} {:>4} {:>5} {:>4} {:>4} {:>4} {:>9} {:>10} {:>9}
 ",
         "for",
         "kernel",
@@ -133,7 +134,9 @@ fn head(ptxas: &str, nvdisasm: &str) -> String {
         "ldsm",
         "sts",
         "bar",
-        "per load"
+        "ffma/load",
+        "ffma/lds16",
+        "hmma/load"
     )
 }
 
@@ -141,9 +144,10 @@ fn head(ptxas: &str, nvdisasm: &str) -> String {
 fn line(arch: &str, name: &str, used: &Use, code: &Code) -> String {
     let Use { registers, shared_bytes, .. } = used;
     let Code { instructions, main_loop: counts } = code;
+    let each = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     format!(
         "{arch:<7} {name:<28} {registers:>9} {shared_bytes:>6} {instructions:>6} {:>6} {:>5} {:>5} {:>5} {:>4} {:>4} \
-         {:>4} {:>5} {:>4} {:>4} {:>4} {:>8.2}",
+         {:>4} {:>5} {:>4} {:>4} {:>4} {:>9} {:>10} {:>9}",
         counts.instructions,
         counts.ffma,
         counts.hmma,
@@ -155,7 +159,9 @@ fn line(arch: &str, name: &str, used: &Use, code: &Code) -> String {
         counts.ldsm,
         counts.sts,
         counts.bar,
-        counts.arithmetic_per_load(),
+        each(counts.ffma_per_load()),
+        each(counts.ffma_per_lds_128()),
+        each(counts.hmma_per_load()),
     )
 }
 

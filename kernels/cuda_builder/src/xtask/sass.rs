@@ -61,11 +61,28 @@ impl Counts {
         32 * self.hmma + self.ffma + self.float + self.ldg
     }
 
-    /// Arithmetic for each load from shared or global memory.
-    pub fn arithmetic_per_load(&self) -> f64 {
-        let loads = self.ldg + self.ldgsts + self.lds + self.lds_128 + self.ldsm;
-        f64::from(self.ffma + self.hmma) / f64::from(loads.max(1))
+    /// Fused multiply-adds for each load from shared or global memory, if there are loads.
+    pub fn ffma_per_load(&self) -> Option<f64> {
+        ratio(self.ffma, self.loads())
     }
+
+    /// Fused multiply-adds for each load of 16 bytes from shared memory, if there are such loads.
+    pub fn ffma_per_lds_128(&self) -> Option<f64> {
+        ratio(self.ffma, self.lds_128)
+    }
+
+    /// Products of matrices for each load from shared or global memory, if there are loads.
+    pub fn hmma_per_load(&self) -> Option<f64> {
+        ratio(self.hmma, self.loads())
+    }
+
+    fn loads(&self) -> u32 {
+        self.ldg + self.ldgsts + self.lds + self.lds_128 + self.ldsm
+    }
+}
+
+fn ratio(a: u32, b: u32) -> Option<f64> {
+    (b > 0).then(|| f64::from(a) / f64::from(b))
 }
 
 /// A kernel's machine code.
@@ -183,7 +200,11 @@ mod tests {
         assert_eq!(code.instructions, 14);
         let expected = Counts { instructions: 6, ffma: 2, lds: 1, lds_128: 1, ..Counts::default() };
         assert_eq!(code.main_loop, expected);
-        assert_eq!(code.main_loop.arithmetic_per_load(), 1.0);
+        assert_eq!(
+            (code.main_loop.ffma_per_load(), code.main_loop.ffma_per_lds_128()),
+            (Some(1.0), Some(2.0))
+        );
+        assert_eq!(code.main_loop.hmma_per_load(), Some(0.0));
     }
 
     #[test]
@@ -191,6 +212,8 @@ mod tests {
         let code = parse(SASS)["plain"];
         let expected = Counts { instructions: 3, hmma: 1, ldsm: 1, ..Counts::default() };
         assert_eq!(code, Code { instructions: 3, main_loop: expected });
+        assert_eq!((expected.hmma_per_load(), expected.ffma_per_lds_128()), (Some(1.0), None));
+        assert_eq!(Counts::default().ffma_per_load(), None);
     }
 
     #[test]
