@@ -79,6 +79,8 @@ pub fn table(counted: &[Counted]) -> String {
         "warp ops",
         "mul-adds",
         "per load",
+        "products",
+        "their mul-adds",
     ]);
     for Counted { kernel, shape, floor_read, floor_written, counters } in counted {
         let mut loads = counters.global_loads;
@@ -89,8 +91,7 @@ pub fn table(counted: &[Counted]) -> String {
         // In warps' instructions both, if all lanes take part.
         let multiply_adds = counters.multiply_adds as f64 / 32.0;
         let all_loads = (loads.requests + counters.shared_loads.requests) as f64;
-        let warp_operations =
-            counters.shuffles + counters.votes + counters.warp_barriers + counters.matrix_products;
+        let warp_operations = counters.shuffles + counters.votes + counters.warp_barriers;
         let percent = |requests: GlobalRequests| format!("{:.0}%", 100.0 * requests.efficiency());
         table.row([
             (*kernel).to_owned(),
@@ -113,6 +114,8 @@ pub fn table(counted: &[Counted]) -> String {
             warp_operations.to_string(),
             counters.multiply_adds.to_string(),
             significant(multiply_adds / all_loads.max(1.0), 3),
+            counters.matrix_products.to_string(),
+            counters.matrix_multiply_adds.to_string(),
         ]);
     }
     format!("{LEGEND}\n{table}")
@@ -125,9 +128,12 @@ const LEGEND: &str = "\
 # sectors, used   the pieces of 32 bytes that the requests touch, and the part of their bytes that is wanted
 # block bytes     different bytes that each block reads, in sectors, added up: what leaves a perfect first cache
 # read, written   different bytes in sectors: what a perfect cache leaves to be moved; floor: the formula's operands
-# shared          requests to shared memory; wavefronts that they take; conflicts: those that other banks would save
-# barriers        once a block; warp ops: shuffles, votes, barriers and matrix products of warps
-# mul-adds        fused multiply-adds of all threads; per load: 32 of them for each load, global or shared
+# shared          requests to shared memory: loads, stores and copies of warps, and what wgmma reads, one for each product of a
+#                 warpgroup; wavefronts that they take; conflicts: those that other banks would save
+# barriers        once a block; warp ops: shuffles, votes and barriers of warps
+# mul-adds        fused multiply-adds of all threads, none of matrix products; per load: 32 of them for each load of a warp,
+#                 global or shared
+# products        of matrices by tensor cores, once a warp (wgmma: four times); their mul-adds: those inside them
 #
 # Made by `cargo run --release -- bench --device emulator > kernels/counters.txt`; a test compares.
 ";

@@ -2,7 +2,10 @@
 
 mod support;
 
-use cuda_std::memory::{cp_async, cp_async_wait_all, cp_async4};
+use cuda_std::memory::{cp_async, cp_async_wait_all, cp_async4, dynamic_array};
+use cuda_std::warpgroup::{
+    Accumulators, fence_proxy_async, wgmma_commit, wgmma_fence, wgmma_m64n128k8, wgmma_wait,
+};
 use cuda_std::{
     Buffer, Counters, CountingEmulator, Device, Emulator, GlobalRequests, Kernel, SharedRequests, prelude::*,
     warp::FULL_MASK,
@@ -309,6 +312,59 @@ fn everything_else() {
     );
     let (all, requests) = (counters.global(), counters.atomics.requests + counters.copies.requests);
     assert_eq!(all.requests, requests);
+}
+
+/// Products of a warp.
+#[kernel(block = [64, 1, 1])]
+unsafe fn products_of_warps(y: GlobalMut<f32>) {
+    let i = thread::thread_idx_x() as usize;
+    let mut sums = warp::mma_m16n8k8([1.0; 4], [1.0; 2], [0.0; 4]);
+    if i < 32 {
+        sums = warp::mma_m16n8k16_bf16([0; 4], [0; 2], sums);
+    }
+    y.write4(256 * thread::block_idx_x() as usize + 4 * i, sums);
+}
+
+/// Two products of each of two warpgroups, from the same B.
+#[kernel(block = [256, 1, 1], shared = 4 * 128 * 32, arch = "sm_90a")]
+unsafe fn products_of_warpgroups(y: GlobalMut<f32>) {
+    let tile = dynamic_array::<f32, { 128 * 32 }>(0);
+    let i = thread::thread_idx_x() as usize;
+    for start in (0..128 * 32).step_by(4 * 256) {
+        tile.write4(start + 4 * i, [1.0; 4]); // 4 requests of a warp, of 4 wavefronts each
+    }
+    fence_proxy_async();
+    thread::sync_threads();
+    let mut sums = Accumulators::new();
+    let a = [[1.0; 4]; 2];
+    wgmma_fence(&mut sums, &[]);
+    wgmma_m64n128k8(&mut sums, false, a[0], tile, 0, 0);
+    wgmma_m64n128k8(&mut sums, true, a[1], tile, 0, 24);
+    wgmma_commit();
+    wgmma_wait(&mut sums, &a);
+    y.write(256 * thread::block_idx_x() as usize + i, sums.values()[0][0]);
+}
+
+#[test]
+fn products_of_matrices() {
+    let run = |kernel: &'static Kernel<(GlobalMut<f32>,)>| {
+        count(|emulator| emulator.count(kernel, [2, 1, 1], (&mut emulator.allocate(512).unwrap(),)).unwrap())
+    };
+    // Two blocks of two warps.
+    let counters = run(&PRODUCTS_OF_WARPS);
+    assert_eq!(counters.matrix_products, 2 * (2 + 1));
+    assert_eq!(counters.matrix_multiply_adds, 2 * (2 * 16 * 8 * 8 + 16 * 8 * 16));
+    assert_eq!((counters.multiply_adds, counters.shared()), (0, SharedRequests::default()));
+    // Two blocks of two warpgroups of four warps.
+    let counters = run(&PRODUCTS_OF_WARPGROUPS);
+    assert_eq!(counters.matrix_products, 2 * 2 * 4 * 2);
+    assert_eq!(counters.matrix_multiply_adds, 2 * 2 * 2 * 64 * 128 * 8);
+    // Each reads the 8 × 128 values of B once, 128 bytes at a time.
+    let reads = 2 * 2 * 2;
+    assert_eq!(counters.shared_operands, shared(reads, reads * 32, reads * 32));
+    assert_eq!(counters.shared_stores, shared(2 * 8 * 4, 2 * 8 * 16, 2 * 8 * 16));
+    assert_eq!(counters.shared_loads, SharedRequests::default());
+    assert_eq!(counters.shared(), shared(64 + reads, 256 + 32 * reads, 256 + 32 * reads));
 }
 
 #[test]

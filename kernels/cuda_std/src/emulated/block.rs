@@ -52,8 +52,13 @@ impl Block {
 
     /// Adds one to a count, if the launch counts.
     pub fn count(&self, which: fn(&mut Counters) -> &mut u64) {
+        self.add_counts(|counters| *which(counters) += 1);
+    }
+
+    /// Adds to several counts, if the launch counts.
+    pub fn add_counts(&self, add: impl FnOnce(&mut Counters)) {
         if self.launch().counts() {
-            *which(&mut self.tally.borrow_mut().counters) += 1;
+            add(&mut self.tally.borrow_mut().counters);
         }
     }
 

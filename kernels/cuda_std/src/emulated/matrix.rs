@@ -7,9 +7,9 @@
 
 use super::count::Instruction;
 use super::fault::fault;
-use super::lane::lane;
+use super::lane::{Lane, lane};
 use super::shared::SharedArray;
-use super::warp::{collective, count};
+use super::warp::collective;
 use crate::word::Word;
 
 /// Bytes of a matrix's row, and 32-bit words: what one lane's address stands for.
@@ -31,7 +31,12 @@ fn multiply(
     value: impl Fn(u32, usize) -> f64,
 ) -> [f32; 4] {
     whole_warp(what);
-    let counted = count(|counters| &mut counters.matrix_products);
+    let counted = |lane: &Lane, _: u32| {
+        lane.block().add_counts(|counters| {
+            counters.matrix_products += 1;
+            counters.matrix_multiply_adds += (16 * 8 * 8 * per) as u64;
+        });
+    };
     collective(what, u32::MAX, (a, b, c), counted, |lane, inputs| {
         let fragment = |lane: usize| inputs.get(lane as u32).expect("all lanes take part");
         let (group, quad) = (lane as usize / 4, lane as usize % 4);

@@ -12,17 +12,31 @@
 use std::panic::Location;
 
 use super::block::Block;
+use super::count::SharedRequests;
 use super::fault::{Fault, fault, fault_at};
 use super::lane::{Lane, lane};
 use super::shared::{Matrix, SharedArray, Watched};
-use super::warp::{collective, count};
+use super::warp::collective;
 
 /// Rows of B and of C that go along with a value of A.
 const COLUMNS: usize = 128;
 /// Values along k that are multiplied at once.
 const DEPTH: usize = 8;
-/// Warps of a warpgroup.
+/// Warps of a warpgroup, and the rows of A and of C that each has.
 const WARPS: usize = 4;
+const ROWS: usize = 16;
+
+/// What a product reads of shared memory: B, as A is in registers.
+///
+/// It is one request of the warpgroup. The PTX ISA (asynchronous warpgroup instructions) has one B for the four warps, each of
+/// which has 16 rows of A. That it is read once for all four is derived, not documented: at the data sheet's peak, 1024
+/// multiply-adds a cycle, the product takes 64 cycles, in which shared memory gives 8 KiB; B has 4 KiB, and four times that
+/// would halve the peak.
+///
+/// A wavefront is 128 bytes. Of eight lines each has two of its eight chunks of 16 bytes here. The chunk c stands at c ^ (line mod 8),
+/// so that the eight of one c are in all 32 banks: no conflicts.
+const READ: SharedRequests = SharedRequests { requests: 1, wavefronts: WAVEFRONTS, ideal: WAVEFRONTS };
+const WAVEFRONTS: u64 = (COLUMNS * DEPTH * size_of::<f32>() / 128) as u64;
 
 /// The elements of a matrix of 64 × 128 that a thread of a warpgroup has in its registers: with g = lane / 4, q = lane % 4
 /// and w the warp's number in the warpgroup, the four at j are
@@ -190,10 +204,15 @@ pub unsafe fn wgmma_m64n128k8<const N: usize>(
         fault_at(place, format!("{WHAT} without a wgmma_fence of its results since the last group"));
     }
     accumulators.group = Some(group);
-    let counted = count(|counters| &mut counters.matrix_products);
-    let begin = |lane: &Lane, members: u32| {
+    let begin = |lane: &Lane, _: u32| {
         together(lane, WHAT, place);
-        counted(lane, members);
+        lane.block().add_counts(|counters| {
+            counters.matrix_products += 1;
+            counters.matrix_multiply_adds += (ROWS * COLUMNS * DEPTH) as u64;
+            if usize::from(lane.thread / 32).is_multiple_of(WARPS) {
+                counters.shared_operands += READ;
+            }
+        });
         let mut products = lane.warp().products.borrow_mut();
         for column in 0..COLUMNS {
             for step in 0..DEPTH {

@@ -50,6 +50,8 @@ pub struct Counters {
     pub shared_stores: SharedRequests,
     /// `cp_async`: what it writes to shared memory.
     pub shared_copies: SharedRequests,
+    /// `wgmma`: what it reads of B from shared memory, a request for each product of a warpgroup.
+    pub shared_operands: SharedRequests,
     /// Different sectors that each block reads, added up over the blocks: what leaves the second level of the caches if
     /// the first keeps all that a block reads.
     pub sectors_of_blocks: u64,
@@ -65,9 +67,11 @@ pub struct Counters {
     pub shuffles: u64,
     /// `ballot`, `all` and `any`, once for the lanes that vote.
     pub votes: u64,
-    /// Products of the tensor cores, once a warp.
+    /// Products of the tensor cores, once a warp: one of a warpgroup counts four times.
     pub matrix_products: u64,
-    /// `mul_add`, each thread's.
+    /// Multiply-adds inside these products.
+    pub matrix_multiply_adds: u64,
+    /// `mul_add`, each thread's, without those of the tensor cores.
     pub multiply_adds: u64,
     /// `div` and `sqrt`, each thread's.
     pub divisions: u64,
@@ -88,7 +92,7 @@ pub struct GlobalRequests {
     pub bytes: u64,
 }
 
-/// Requests to shared memory, one a warp's instruction.
+/// Requests to shared memory, one a warp's instruction, and one for each `wgmma` of a warpgroup.
 ///
 /// Shared memory has 32 banks of 4 bytes each; words that are 128 bytes apart are in the same bank. A wavefront gives
 /// one word of each bank, to as many lanes as want it. Accesses of 16 bytes are served in four parts, lanes 0 to 7, 8
@@ -138,6 +142,7 @@ impl Counters {
         let mut all = self.shared_loads;
         all += self.shared_stores;
         all += self.shared_copies;
+        all += self.shared_operands;
         all
     }
 }
@@ -196,8 +201,8 @@ macro_rules! fields {
 fields! {
     Counters {
         blocks warps global_loads global_stores atomics copies shared_loads shared_stores shared_copies
-        sectors_of_blocks sectors_read sectors_written barriers warp_barriers shuffles votes matrix_products
-        multiply_adds divisions approximations conversions
+        shared_operands sectors_of_blocks sectors_read sectors_written barriers warp_barriers shuffles votes
+        matrix_products matrix_multiply_adds multiply_adds divisions approximations conversions
     }
     GlobalRequests { requests sectors bytes }
     SharedRequests { requests wavefronts ideal }
