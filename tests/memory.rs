@@ -24,7 +24,7 @@ const SHAPE: (usize, usize) = (100_000, 640);
 /// Threads: what each needs for products of matrices is counted too.
 const THREADS: usize = 2;
 /// As few samples as `gram` is taken for by itself: what it needs is the most beside X there.
-const FEW: usize = 32 * (SHAPE.1 + 2);
+const FEW: usize = 36 * (SHAPE.1 + 2);
 /// Samples of a block.
 const BLOCK: usize = 1024;
 /// Bytes of X.

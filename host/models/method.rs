@@ -9,8 +9,8 @@ use crate::engine::Engine;
 /// Values that a training goes over, below which it takes no time to speak of, whatever the method.
 const LITTLE: f64 = 2e8;
 /// Samples for each one of the few that are made, at least: so that these, and the sums they are made of, take little
-/// memory beside X. AᵀA and the few samples take 12 p² bytes at a time, or AᵀA and its tiles, and X then 128 p².
-const FEWER: usize = 32;
+/// memory beside X. AᵀA and the few samples take 12 p² bytes at a time, or AᵀA and its tiles, and X then 144 p².
+const FEWER: usize = 36;
 
 /// What each step of full-batch descent on a linear model goes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ const FEWER: usize = 32;
 pub enum Method {
     /// What takes less time: [`Method::Gram`] if
     ///
-    /// k·m·n > m·p²/2 / c + k·p·n, and k·m·n is at least 2·10⁸, and m is at least 32 p,
+    /// k·m·n > m·p²/2 / c + k·p·n, and k·m·n is at least 2·10⁸, and m is at least 36 p,
     ///
     /// for k iterations on m samples of n features, p = n + 2, and an engine that takes the time of
     /// c = [products_per_value](Engine::products_per_value) products for a value of X; [`Method::Direct`] otherwise,
@@ -90,8 +90,8 @@ mod tests {
         assert_eq!(choose((100_000, 1000), 135), Method::Gram);
         assert_eq!(choose((442, 10), 1000), Method::Direct, "that takes no time");
         assert_eq!(choose((442, 10), 1_000_000), Method::Gram);
-        assert_eq!(choose((32 * 1002 - 1, 1000), 1_000_000), Method::Direct, "that takes too much memory");
-        assert_eq!(choose((32 * 1002, 1000), 1_000_000), Method::Gram);
+        assert_eq!(choose((36 * 1002 - 1, 1000), 1_000_000), Method::Direct, "that takes too much memory");
+        assert_eq!(choose((36 * 1002, 1000), 1_000_000), Method::Gram);
         assert_eq!(Method::choose(None, (100_000, 1000), 1000), Method::Direct);
     }
 
