@@ -318,30 +318,61 @@ fn finish<D: Device>([m, n, blocks]: [usize; 3]) -> Case<D> {
         floor: Floor { read: bytes(sums + 2 * n + 1 + strips), written: bytes(n + 2 + 3 * strips) },
         operations: (sums + 10 * n) as u64,
         prepare: Box::new(move |device: &D| {
-            let (partials, deviation) = (operand(device, sums)?, operand(device, n)?);
-            let (mut weights, mut bias) = (operand(device, n)?, operand(device, 1)?);
-            let (mut history, mut squares) = (operand(device, 1)?, operand(device, 2 * strips)?);
-            let mut step = device.upload(&vec![0_u32; strips])?;
-            Ok(Box::new(move |device: &D| {
-                let arguments = (
-                    m as u32,
-                    n as u32,
-                    blocks as u32,
-                    1,
-                    0.5,
-                    0.25,
-                    &partials,
-                    &deviation,
-                    &mut weights,
-                    &mut bias,
-                    &mut history,
-                    &mut squares,
-                    &mut step,
-                );
-                // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.
-                unsafe { device.launch(&DESCENT_FINISH, grid(n), arguments) }
-            }))
+            let (partials, mut update) = (operand(device, sums)?, Update::new(device, n)?);
+            Ok(Box::new(move |device: &D| update.launch(device, [m, n, blocks], [0.5, 0.25], &partials)))
         }),
+    }
+}
+
+/// What the end of a step works on beside the partial sums.
+struct Update<D: Device> {
+    deviation: Buffer<f32, D>,
+    weights: Buffer<f32, D>,
+    bias: Buffer<f32, D>,
+    history: Buffer<f32, D>,
+    squares: Buffer<f32, D>,
+    step: Buffer<u32, D>,
+}
+
+impl<D: Device> Update<D> {
+    fn new(device: &D, n: usize) -> Result<Self, D::Error> {
+        let strips = descent::finish::grid(n)[0] as usize;
+        Ok(Update {
+            deviation: operand(device, n)?,
+            weights: operand(device, n)?,
+            bias: operand(device, 1)?,
+            history: operand(device, 1)?,
+            squares: operand(device, 2 * strips)?,
+            step: device.upload(&vec![0_u32; strips])?,
+        })
+    }
+
+    fn launch(
+        &mut self,
+        device: &D,
+        [m, n, blocks]: [usize; 3],
+        [learning_rate, l2]: [f32; 2],
+        partials: &Buffer<f32, D>,
+    ) -> Result<(), D::Error> {
+        use descent::finish::{DESCENT_FINISH, grid};
+        let Update { deviation, weights, bias, history, squares, step } = self;
+        let arguments = (
+            m as u32,
+            n as u32,
+            blocks as u32,
+            1,
+            learning_rate,
+            l2,
+            partials,
+            &*deviation,
+            weights,
+            bias,
+            history,
+            squares,
+            step,
+        );
+        // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.
+        unsafe { device.launch(&DESCENT_FINISH, grid(n), arguments) }
     }
 }
 
@@ -460,44 +491,23 @@ fn whole_step<D: Device>(
     teams: fn(usize) -> descent::fused::Teams,
     [m, n]: [usize; 2],
 ) -> Case<D> {
-    use descent::finish::{DESCENT_FINISH, grid};
-    let (blocks, strips) = (teams(n).blocks(m), grid(n)[0] as usize);
+    let (finish, blocks) = (descent::finish::DESCENT_FINISH.entry(), teams(n).blocks(m));
     let (sums, bytes) = (blocks * (n + 2), |elements: usize| (size_of::<f32>() * elements) as u64);
     Case {
         kernel: name,
-        sequence: vec![(kernel.entry(), [m, n, blocks]), (DESCENT_FINISH.entry(), [m, n, blocks])],
+        sequence: vec![(kernel.entry(), [m, n, blocks]), (finish, [m, n, blocks])],
         shape: Shape::from([m, n]),
         floor: Floor { read: bytes(m * n + m + 3 * n + 1), written: bytes(n + 2) },
         operations: (5 * m * n + 10 * n) as u64,
         prepare: Box::new(move |device: &D| {
-            let (x, y) = (operand(device, m * n)?, operand(device, m)?);
-            let (mean, deviation) = (operand(device, n)?, operand(device, n)?);
-            let (mut weights, mut bias) = (operand(device, n)?, operand(device, 1)?);
-            let (mut partials, mut history) = (operand(device, sums)?, operand(device, 1)?);
-            let mut squares = operand(device, 2 * strips)?;
-            let mut step = device.upload(&vec![0_u32; strips])?;
+            let (x, y, mean) = (operand(device, m * n)?, operand(device, m)?, operand(device, n)?);
+            let (mut partials, mut update) = (operand(device, sums)?, Update::new(device, n)?);
             Ok(Box::new(move |device: &D| {
-                let (rows, columns) = (m as u32, n as u32);
-                let arguments = (rows, columns, &x, &y, &mean, &deviation, &weights, &bias, &mut partials);
-                // SAFETY: the buffers have the lengths that the kernels' files say, for this shape and their grids.
+                let Update { deviation, weights, bias, .. } = &update;
+                let arguments = (m as u32, n as u32, &x, &y, &mean, deviation, weights, bias, &mut partials);
+                // SAFETY: the buffers have the lengths that the kernel's file says, for this shape and its grid.
                 unsafe { device.launch(kernel, teams(n).grid(m), arguments) }?;
-                let arguments = (
-                    rows,
-                    columns,
-                    blocks as u32,
-                    1,
-                    0.0,
-                    0.0,
-                    &partials,
-                    &deviation,
-                    &mut weights,
-                    &mut bias,
-                    &mut history,
-                    &mut squares,
-                    &mut step,
-                );
-                // SAFETY: as above.
-                unsafe { device.launch(&DESCENT_FINISH, grid(n), arguments) }
+                update.launch(device, [m, n, blocks], [0.0, 0.0], &partials)
             }))
         }),
     }

@@ -401,6 +401,36 @@ fn date(seconds: u64) -> String {
 mod tests {
     use super::*;
 
+    /// Each row is handed on when it was timed, of a report that is not complete; who cannot keep it ends the work.
+    #[test]
+    fn rows_are_kept_as_they_come() {
+        use crate::engine::Loop;
+        let settings = Settings {
+            scale: Scale::Counted,
+            selection: Selection::All,
+            effort: Effort::LITTLE,
+            filter: "m".to_owned(),
+            commit: "unknown".to_owned(),
+        };
+        let mut seen = Vec::new();
+        let keep = &mut |report: &Report| {
+            seen.push((report.results.len(), report.complete));
+            Ok(())
+        };
+        let report = time_engine(&Loop, "loop".to_owned(), &settings, None, keep).unwrap();
+        assert!(report.complete && report.problem.is_none() && report.results.len() > 2);
+        assert_eq!(seen, (1..=report.results.len()).map(|rows| (rows, false)).collect::<Vec<_>>());
+
+        let mut rows = 0;
+        let keep = &mut |report: &Report| {
+            rows = report.results.len();
+            if rows < 2 { Ok(()) } else { Err(Error::Setting("no room".to_owned())) }
+        };
+        let report = time_engine(&Loop, "loop".to_owned(), &settings, None, keep).unwrap();
+        assert_eq!((report.results.len(), report.complete), (2, false));
+        assert!(report.problem.is_some_and(|problem| problem.contains("no room")));
+    }
+
     #[test]
     fn dates_are_those_of_the_calendar() {
         for (seconds, expected) in [

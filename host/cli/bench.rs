@@ -2,7 +2,6 @@
 //! how long they take.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
@@ -24,8 +23,8 @@ const COMMIT: Option<&str> = option_env!("TILEGRAD_COMMIT");
     after_help = "On the emulator: counts, the same in every run, which kernels/counters.txt holds for all kernels.
 On cuda: each kernel by the GPU's clock and each operation by the host's, beside the bandwidth of a copy and cuBLAS, if it
 is there. On cpu and loop: the operations, beside the bandwidth of reading and the arithmetic of the cores. Each is
-checked first; what is wrong gets no figure, and the exit code is 1. What was timed is in the file of --json at any moment, at
-most a second late: when the driver fails, or the time is up, nothing is lost. TILEGRAD_CUBLAS names another cuBLAS than
+checked first; what is wrong gets no figure, and the exit code is 1. What was timed is in the file of --json as soon as it
+was: when the driver fails, or the time is up, nothing is lost. TILEGRAD_CUBLAS names another cuBLAS than
 the system's.
 
 Examples:
@@ -117,12 +116,8 @@ impl Options {
             ))
             .into());
         }
-        let mut last = Instant::now();
         let report = self.time(&mut |report| match &json {
-            Some(json) if json.is_file() && last.elapsed() >= Duration::from_secs(1) => {
-                last = Instant::now();
-                write(json, report)
-            }
+            Some(json) if json.is_file() => write(json, report),
             _ => Ok(()),
         })?;
         if let Some(json) = json {
