@@ -1,11 +1,12 @@
 //! The cpu engine, and at small sizes the reference loops beside it: `cargo bench`, or `cargo bench -- descent`.
 //!
 //! Throughput of a descent step is that of reading X once; of products, a multiplication and an addition count as
-//! two operations. Data are random, never zeros. Where there is an OpenBLAS, the same operations by it; at the end a table
-//! with the ratios to it and to the machine's limits. How results are kept: benches/results/README.md.
+//! two operations. Data are random, never zeros. Where there is an OpenBLAS, the same operations by it, and both by turns; at the
+//! end a table with the ratios to it and to the machine's limits. How results are kept: benches/results/README.md.
 
 mod openblas;
 mod summary;
+mod turns;
 
 use std::hint::black_box;
 use std::time::SystemTime;
@@ -18,6 +19,7 @@ use tilegrad::Result;
 use tilegrad::data::{Dataset, Table};
 use tilegrad::engine::{Activation, Cpu, Engine, Layout, Loop, Loss, Moments, Precision, Samples};
 use tilegrad::models::{LinearRegression, Method};
+use turns::Turns;
 
 /// Samples × features of a descent step.
 const DESCENT: [(usize, usize); 4] = [(100_000, 1000), (1_000_000, 20), (10_000, 100), (442, 10)];
@@ -44,22 +46,80 @@ fn random(random: &mut ChaCha8Rng, length: usize) -> Vec<f32> {
     (0..length).map(|_| (random.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0).collect()
 }
 
+/// What is measured, and with what.
+struct Bench<'a> {
+    criterion: &'a mut Criterion,
+    turns: Turns,
+}
+
+/// An operation at a shape.
+struct Compared {
+    group: &'static str,
+    shape: String,
+    throughput: Throughput,
+}
+
+impl Bench<'_> {
+    /// Times the engine's work and the peer's by criterion, and then the two by turns.
+    fn beside(
+        &mut self,
+        compared: Compared,
+        name: &str,
+        engine: &mut dyn FnMut(),
+        peer: Option<&mut dyn FnMut()>,
+    ) {
+        let Compared { group, shape, throughput } = compared;
+        let mut benchmarks = self.criterion.benchmark_group(group);
+        benchmarks.throughput(throughput).sample_size(20);
+        // Whether it was timed: it may not be what criterion was asked for.
+        let mut time = |name: &str, work: &mut dyn FnMut()| {
+            let mut was_timed = false;
+            benchmarks.bench_function(BenchmarkId::new(name, &shape), |bencher| {
+                was_timed = true;
+                bencher.iter(&mut *work);
+            });
+            was_timed
+        };
+        let mut both = time(name, engine);
+        if let Some(peer) = peer {
+            both &= time("OpenBLAS", peer);
+            if both {
+                self.turns.compare(group, &shape, engine, peer);
+            }
+        }
+        benchmarks.finish();
+    }
+}
+
+/// A step of descent; beside the cpu engine's, OpenBLAS' two products: e = X w − y, Xᵀe, w − α Xᵀe / m.
 fn descent_step<E: Engine>(
-    criterion: &mut Criterion,
+    bench: &mut Bench<'_>,
     name: &str,
     engine: &E,
+    peer: Option<&OpenBlas>,
     (m, n): (usize, usize),
 ) -> Result<()> {
     let mut numbers = ChaCha8Rng::seed_from_u64(1);
-    let x = engine.upload(m, n, &random(&mut numbers, m * n))?;
+    // The peer's are where the cpu engine would have them: at cache lines, in huge pages.
+    let values = Cpu.upload(m, n, &random(&mut numbers, m * n))?;
     let labels: Vec<f32> = random(&mut numbers, m).iter().map(|number| number.abs()).collect();
+    let mut theirs = random(&mut numbers, n);
+    let x = engine.upload(m, n, values.values())?;
     let y = engine.upload(m, 1, &labels)?;
-    let mut weights = engine.upload(n, 1, &random(&mut numbers, n))?;
+    let mut weights = engine.upload(n, 1, &theirs)?;
     let mut bias = engine.upload(1, 1, &random(&mut numbers, 1))?;
     let moments = Moments { mean: vec![0.125; n], standard_deviation: vec![0.75; n] };
     let scaling = engine.scaling(&moments)?;
-    let mut group = criterion.benchmark_group("descent_step");
-    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
+    let (mut error, mut gradient) = (vec![0.0; m], vec![0.0; n]);
+    let mut peer = peer.map(|peer| {
+        || {
+            error.iter_mut().zip(&labels).for_each(|(error, y)| *error = -y);
+            peer.matrix_vector([m, n], values.values(), false, &theirs, 1.0, &mut error);
+            peer.matrix_vector([m, n], values.values(), true, &error, 0.0, &mut gradient);
+            theirs.iter_mut().zip(&gradient).for_each(|(weight, sum)| *weight -= 1e-3 * sum / m as f32);
+        }
+    });
+    let throughput = Throughput::Bytes((size_of::<f32>() * m * n) as u64);
     for (kind, loss, scaling) in [
         ("", Loss::SquaredError, None),
         (", scaled", Loss::SquaredError, Some(&scaling)),
@@ -67,18 +127,20 @@ fn descent_step<E: Engine>(
     ] {
         let samples = Samples { x: &x, scaling, y: &y };
         engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)?;
-        group.bench_function(BenchmarkId::new(name, format!("{m}x{n}{kind}")), |bencher| {
-            bencher.iter(|| black_box(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)));
-        });
+        let compared = Compared {
+            group: "descent_step",
+            shape: format!("{m}x{n}{kind}"),
+            throughput: throughput.clone(),
+        };
+        bench.beside(
+            compared,
+            name,
+            &mut || _ = black_box(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)),
+            peer.as_mut().map(|peer| peer as &mut dyn FnMut()),
+        );
     }
-    group.finish();
-
-    let mut group = criterion.benchmark_group("column_moments");
-    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
-    group.bench_function(BenchmarkId::new(name, format!("{m}x{n}")), |bencher| {
-        bencher.iter(|| black_box(engine.column_moments(&x)));
-    });
-    group.finish();
+    let compared = Compared { group: "column_moments", shape: format!("{m}x{n}"), throughput };
+    bench.beside(compared, name, &mut || _ = black_box(engine.column_moments(&x)), None);
     Ok(())
 }
 
@@ -106,114 +168,80 @@ fn fit(criterion: &mut Criterion) -> Result<()> {
 }
 
 /// X v for a tall X, as a step of descent and a prediction need it.
-fn matrix_vector(criterion: &mut Criterion, peer: Option<&OpenBlas>, (m, n): (usize, usize)) -> Result<()> {
+fn matrix_vector(bench: &mut Bench<'_>, peer: Option<&OpenBlas>, (m, n): (usize, usize)) -> Result<()> {
     let mut numbers = ChaCha8Rng::seed_from_u64(4);
-    let (x, v) = (random(&mut numbers, m * n), random(&mut numbers, n));
-    let mut group = criterion.benchmark_group("matrix_vector");
-    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
-    if let Some(peer) = peer {
-        let mut out = vec![0.0; m];
-        group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}")), |bencher| {
-            bencher.iter(|| peer.matrix_vector([m, n], &x, false, &v, 0.0, black_box(&mut out)));
-        });
-    }
-    let x = Cpu.upload(m, n, &x)?;
-    let v = Cpu.upload(n, 1, &v)?;
+    let x = Cpu.upload(m, n, &random(&mut numbers, m * n))?;
+    let v = Cpu.upload(n, 1, &random(&mut numbers, n))?;
     let bias = Cpu.upload(1, 1, &[0.5])?;
-    group.bench_function(BenchmarkId::new("cpu", format!("{m}x{n}")), |bencher| {
-        bencher.iter(|| black_box(Cpu.matrix_vector(&x, None, &v, &bias)));
-    });
-    group.finish();
+    let mut out = vec![0.0; m];
+    let mut peer = peer
+        .map(|peer| || peer.matrix_vector([m, n], x.values(), false, v.values(), 0.0, black_box(&mut out)));
+    let throughput = Throughput::Bytes((size_of::<f32>() * m * n) as u64);
+    bench.beside(
+        Compared { group: "matrix_vector", shape: format!("{m}x{n}"), throughput },
+        "cpu",
+        &mut || _ = black_box(Cpu.matrix_vector(&x, None, &v, &bias)),
+        peer.as_mut().map(|peer| peer as &mut dyn FnMut()),
+    );
     Ok(())
 }
 
-/// A step of descent by two products of OpenBLAS: e = X w − y, Xᵀe, w − α Xᵀe / m.
-fn descent_step_peer(criterion: &mut Criterion, peer: &OpenBlas, (m, n): (usize, usize)) {
-    let mut numbers = ChaCha8Rng::seed_from_u64(1);
-    let x = random(&mut numbers, m * n);
-    let y: Vec<f32> = random(&mut numbers, m).iter().map(|number| number.abs()).collect();
-    let mut weights = random(&mut numbers, n);
-    let (mut error, mut gradient) = (vec![0.0; m], vec![0.0; n]);
-    let mut group = criterion.benchmark_group("descent_step");
-    group.throughput(Throughput::Bytes((size_of::<f32>() * m * n) as u64)).sample_size(20);
-    group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}")), |bencher| {
-        bencher.iter(|| {
-            error.iter_mut().zip(&y).for_each(|(error, y)| *error = -y);
-            peer.matrix_vector([m, n], &x, false, &weights, 1.0, &mut error);
-            peer.matrix_vector([m, n], &x, true, &error, 0.0, &mut gradient);
-            weights.iter_mut().zip(&gradient).for_each(|(weight, sum)| *weight -= 1e-3 * sum / m as f32);
-        });
-    });
-    group.finish();
-}
-
-/// Products by OpenBLAS; of a dense layer it has the product onto the bias, and no activation.
-fn product_peer(criterion: &mut Criterion, peer: &OpenBlas, (m, n, k): (usize, usize, usize)) {
-    let mut numbers = ChaCha8Rng::seed_from_u64(2);
-    let (a, b) = (random(&mut numbers, m * k), random(&mut numbers, k * n));
-    let (bias, mut c) = (random(&mut numbers, n), vec![0.0; m * n]);
-    for (operation, activation) in MULTIPLYING {
-        let mut group = criterion.benchmark_group(operation);
-        group.throughput(Throughput::Elements(2 * (m * n * k) as u64)).sample_size(20);
-        group.bench_function(BenchmarkId::new("OpenBLAS", format!("{m}x{n}x{k}")), |bencher| {
-            bencher.iter(|| {
-                if activation.is_some() {
-                    c.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(&bias));
-                }
-                let beta = if activation.is_some() { 1.0 } else { 0.0 };
-                peer.product([m, n, k], &a, &b, beta, black_box(&mut c));
-            });
-        });
-        group.finish();
-    }
-}
-
+/// Products and layers; of a layer OpenBLAS has the product onto the bias, and no activation.
 fn product<E: Engine>(
-    criterion: &mut Criterion,
+    bench: &mut Bench<'_>,
     name: &str,
     engine: &E,
+    peer: Option<&OpenBlas>,
     (m, n, k): (usize, usize, usize),
 ) -> Result<()> {
     let mut numbers = ChaCha8Rng::seed_from_u64(2);
-    let a = engine.upload(m, k, &random(&mut numbers, m * k))?;
-    let b = engine.upload(k, n, &random(&mut numbers, k * n))?;
-    let bias = engine.upload(1, n, &random(&mut numbers, n))?;
-    for (operation, activation) in MULTIPLYING {
+    let left = Cpu.upload(m, k, &random(&mut numbers, m * k))?;
+    let right = Cpu.upload(k, n, &random(&mut numbers, k * n))?;
+    let start = random(&mut numbers, n);
+    let a = engine.upload(m, k, left.values())?;
+    let b = engine.upload(k, n, right.values())?;
+    let bias = engine.upload(1, n, &start)?;
+    let mut c = vec![0.0; m * n];
+    for (group, activation) in MULTIPLYING {
         let compute = || match activation {
             None => engine.matmul(&a, Layout::Plain, &b, Layout::Plain, Precision::Fp32),
             Some(activation) => engine.dense(&a, &b, &bias, activation, Precision::Fp32),
         };
         compute()?;
-        let mut group = criterion.benchmark_group(operation);
-        group.throughput(Throughput::Elements(2 * (m * n * k) as u64)).sample_size(20);
-        group.bench_function(BenchmarkId::new(name, format!("{m}x{n}x{k}")), |bencher| {
-            bencher.iter(|| black_box(compute()));
+        let mut peer = peer.map(|peer| {
+            || {
+                if activation.is_some() {
+                    c.chunks_exact_mut(n).for_each(|row| row.copy_from_slice(&start));
+                }
+                let beta = if activation.is_some() { 1.0 } else { 0.0 };
+                peer.product([m, n, k], left.values(), right.values(), beta, black_box(&mut c));
+            }
         });
-        group.finish();
+        let throughput = Throughput::Elements(2 * (m * n * k) as u64);
+        bench.beside(
+            Compared { group, shape: format!("{m}x{n}x{k}"), throughput },
+            name,
+            &mut || _ = black_box(compute()),
+            peer.as_mut().map(|peer| peer as &mut dyn FnMut()),
+        );
     }
     Ok(())
 }
 
 /// Each operation at each shape. One that fails ends the run: it gets no figure.
-fn every_shape(criterion: &mut Criterion, peer: Option<&OpenBlas>) -> Result<()> {
+fn every_shape(bench: &mut Bench<'_>, peer: Option<&OpenBlas>) -> Result<()> {
     for shape in DESCENT {
-        descent_step(criterion, "cpu", &Cpu, shape)?;
+        descent_step(bench, "cpu", &Cpu, peer, shape)?;
         if shape.0 * shape.1 <= LOOP_MOST {
-            descent_step(criterion, "loop", &Loop, shape)?;
+            descent_step(bench, "loop", &Loop, None, shape)?;
         }
-        if let Some(peer) = peer {
-            descent_step_peer(criterion, peer, shape);
-        }
-        matrix_vector(criterion, peer, shape)?;
+        matrix_vector(bench, peer, shape)?;
     }
-    fit(criterion)?;
+    fit(bench.criterion)?;
     for shape in PRODUCTS {
-        product(criterion, "cpu", &Cpu, shape)?;
+        product(bench, "cpu", &Cpu, peer, shape)?;
         if shape.0 * shape.1 * shape.2 <= LOOP_MOST {
-            product(criterion, "loop", &Loop, shape)?;
-        }
-        if let Some(peer) = peer {
-            product_peer(criterion, peer, shape);
+            product(bench, "loop", &Loop, None, shape)?;
         }
     }
     Ok(())
@@ -227,7 +255,9 @@ fn main() {
     }
     let start = SystemTime::now();
     let mut criterion = Criterion::default().configure_from_args();
-    every_shape(&mut criterion, peer.as_ref().ok()).expect("the operands are made to fit");
+    let mut bench = Bench { criterion: &mut criterion, turns: Turns::from_args() };
+    every_shape(&mut bench, peer.as_ref().ok()).expect("the operands are made to fit");
+    let Turns { ratios, .. } = bench.turns;
     criterion.final_summary();
-    summary::print(start, peer.as_ref().ok());
+    summary::print(start, &ratios, peer.as_ref().ok());
 }

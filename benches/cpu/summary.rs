@@ -9,6 +9,7 @@ use tilegrad::bench::{Effort, Limits};
 use tilegrad::report::{TextTable, significant};
 
 use super::OpenBlas;
+use super::turns::Ratio;
 
 /// A time that criterion measured.
 struct Timing {
@@ -24,7 +25,7 @@ struct Timing {
 }
 
 /// Prints what was measured since `start`.
-pub fn print(start: SystemTime, peer: Option<&OpenBlas>) {
+pub fn print(start: SystemTime, ratios: &[Ratio], peer: Option<&OpenBlas>) {
     let timings = timings(&folder(), start);
     if timings.is_empty() {
         return;
@@ -35,12 +36,25 @@ pub fn print(start: SystemTime, peer: Option<&OpenBlas>) {
             return eprintln!("no summary, because the machine's limits could not be measured: {error}");
         }
     };
-    let mut table =
-        TextTable::new(["operation", "shape", "engine", "ms", "from", "to", "of its limit", "OpenBLAS / it"]);
+    let mut table = TextTable::new([
+        "operation",
+        "shape",
+        "engine",
+        "ms",
+        "from",
+        "to",
+        "of its limit",
+        "OpenBLAS / it",
+        "quartiles",
+    ]);
     for timing in &timings {
-        let peer = timings.iter().find(|other| {
-            other.engine == "OpenBLAS" && (&other.group, &other.shape) == (&timing.group, &timing.shape)
+        let ratio = ratios.iter().find(|ratio| {
+            timing.engine == "cpu" && (&ratio.group, &ratio.shape) == (&timing.group, &timing.shape)
         });
+        let quartiles = |ratio: &Ratio| {
+            let [lower, upper] = [ratio.of_rounds.lower_quartile, ratio.of_rounds.upper_quartile];
+            format!("{} to {}", significant(lower, 3), significant(upper, 3))
+        };
         let of_limit = match (timing.bytes, timing.operations, limits.arithmetic) {
             (Some(bytes), ..) => Some(bytes / timing.median / limits.bandwidth),
             (_, Some(operations), Some(peak)) => Some(operations / timing.median / peak),
@@ -56,7 +70,8 @@ pub fn print(start: SystemTime, peer: Option<&OpenBlas>) {
             significant(1e3 * from, 3),
             significant(1e3 * to, 3),
             text(of_limit),
-            text(peer.map(|peer| peer.median / timing.median)),
+            text(ratio.map(|ratio| ratio.of_rounds.median)),
+            ratio.map_or_else(|| "-".to_owned(), quartiles),
         ]);
     }
     println!("\n{table}");
@@ -66,9 +81,13 @@ pub fn print(start: SystemTime, peer: Option<&OpenBlas>) {
         println!("  {} GFLOP/s, {}", significant(peak / 1e9, 3), limits.arithmetic_of);
     }
     if let Some(peer) = peer {
+        println!("Peer: {}.", peer.about);
+    }
+    if let Some(ratio) = ratios.first() {
         println!(
-            "Peer: {}; of a dense layer it computes the product and the bias, and no sigmoid.",
-            peer.about
+            "How many times as long it takes: median and quartiles of {} rounds of a turn each. Of a step it computes two
+products without scaling, of a dense layer the product and the bias, and no sigmoid.",
+            ratio.of_rounds.samples
         );
     }
 }
