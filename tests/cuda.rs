@@ -12,6 +12,7 @@ use kernel_suite::simulated;
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use tempfile::TempDir;
+use tilegrad::engine::RUNGS_VARIABLE;
 
 #[path = "cuda/bench.rs"]
 mod bench;
@@ -109,6 +110,7 @@ fn main() {
         bench:
             kernels_are_timed_if_they_are_right
             rungs_are_compared
+            measured_rungs_are_taken
             the_headline_is_of_the_figures_that_are_asked_for_first
             operations_are_timed_on_the_engine
             a_wrong_result_gets_no_figure
@@ -129,18 +131,23 @@ fn main() {
 const SMALL: &str = "a,b,y\n1,2,3\n2,1,5\n3,5,4\n4,4,9\n";
 
 /// A folder in which the command runs.
-struct Place(TempDir);
+struct Place {
+    folder: TempDir,
+    /// A file in it with measured rungs.
+    rungs: Option<&'static str>,
+}
 
 impl Place {
     /// With the file small.csv.
     fn new() -> Self {
-        let place = Place(tempfile::tempdir().expect("a folder for temporary files"));
+        let folder = tempfile::tempdir().expect("a folder for temporary files");
+        let place = Place { folder, rungs: None };
         fs::write(place.path("small.csv"), SMALL).expect("the folder can be written to");
         place
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     fn read(&self, name: &str) -> Vec<u8> {
@@ -149,7 +156,7 @@ impl Place {
 
     /// The names of its files.
     fn files(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.0.path()).expect("the folder is there");
+        let entries = fs::read_dir(self.folder.path()).expect("the folder is there");
         let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("it can be listed").file_name();
         let mut names: Vec<String> =
             entries.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
@@ -172,11 +179,12 @@ impl Place {
         let report = reports.path().join("report.json");
         let output = Command::new(env!("CARGO_BIN_EXE_tilegrad"))
             .args(line.split(' '))
-            .current_dir(self.0.path())
+            .current_dir(self.folder.path())
             .env(simulated::DRIVER, library)
             .env("TILEGRAD_CUBLAS", cublas)
             .env("SIMULATED_CUDA", script)
             .env("SIMULATED_CUDA_REPORT", &report)
+            .envs(self.rungs.map(|rungs| (RUNGS_VARIABLE, rungs)))
             .output()
             .expect("the program starts");
         let text = fs::read_to_string(&report).unwrap_or_else(|_| "null".to_owned());

@@ -9,6 +9,7 @@
 // Not `error > bound`: a NaN must fail.
 #![allow(clippy::neg_cmp_op_on_partial_ord)]
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use kernels::descent::fused::{self, Teams};
 use kernels::{descent, elementwise, reduce};
 use libtest_mimic::{Arguments, Failed, Trial};
 use tilegrad::engine::{
-    Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Loss, Moments, Precision, Samples, Scaling,
+    Activation, Cpu, Cuda, Emulator, Engine, Layout, Loop, Loss, Moments, Precision, Rungs, Samples, Scaling,
 };
 use tilegrad::{Error, Result};
 
@@ -103,6 +104,27 @@ const fn on_device<E>(make: fn() -> Result<E>, most: usize) -> Target<E> {
 /// Elements of the largest matrix for which the emulator takes a test's time.
 const EMULATED: usize = 50_000;
 const EMULATOR: Target<Emulator> = on_device(|| Ok(Emulator::new()), EMULATED);
+
+/// No rung but the first.
+const NEVER: Rungs = Rungs { split_k: None, warp_tiled: None, tf32x3: None, wgmma: None, tensor_cores: None };
+const ALWAYS: Option<NonZeroUsize> = NonZeroUsize::new(1);
+
+/// The emulator that takes one of the product's rungs wherever it may.
+const BY_RUNG: [(&str, Target<Emulator>); 5] = [
+    ("emulator-tiled", by_rung(|| Ok(Emulator::new().with_rungs(NEVER)))),
+    ("emulator-split-k", by_rung(|| Ok(Emulator::new().with_rungs(Rungs { split_k: ALWAYS, ..NEVER })))),
+    (
+        "emulator-warp-tiled",
+        by_rung(|| Ok(Emulator::new().with_rungs(Rungs { warp_tiled: ALWAYS, ..NEVER }))),
+    ),
+    ("emulator-tf32x3", by_rung(|| Ok(Emulator::new().with_rungs(Rungs { tf32x3: ALWAYS, ..NEVER })))),
+    ("emulator-wgmma", by_rung(|| Ok(Emulator::new().with_rungs(Rungs { wgmma: ALWAYS, ..NEVER })))),
+];
+
+const fn by_rung(make: fn() -> Result<Emulator>) -> Target<Emulator> {
+    on_device(make, EMULATED / 5)
+}
+
 const CUDA: Target<Cuda> = on_device(|| Cuda::open(0), usize::MAX);
 const SIMULATED: Target<Cuda> = Target { most: EMULATED, ..CUDA };
 
@@ -920,6 +942,35 @@ fn dense<E: Engine>(target: &Target<E>) -> Outcome {
     Ok(())
 }
 
+/// Of the rungs for fp32 those of tensor cores give other bits, and the engine says so: a checkpoint of the one is none of the other.
+fn tensor_cores_alone_change_bits() -> Outcome {
+    let mut source = Source::new(5);
+    let [a, b] = [(); 2].map(|()| source.numbers(Data::Reals, 130 * 130));
+    let of = |engine: &Emulator| -> std::result::Result<Vec<f32>, Failed> {
+        let [a, b] = [&a, &b].map(|values| engine.upload(130, 130, values));
+        let c = engine.matmul(&a?, Layout::Plain, &b?, Layout::Plain, Precision::Fp32)?;
+        values(engine, &c, (130, 130))
+    };
+    let simple = Emulator::new();
+    let expected = of(&simple)?;
+    for (name, target) in BY_RUNG {
+        let engine = (target.make)()?;
+        let is_other = ["emulator-tf32x3", "emulator-wgmma"].contains(&name);
+        if (of(&engine)? != expected) != is_other {
+            return Err(format!("{name}: bits differ, or do not").into());
+        }
+        // Those for tf32 and bf16 are never taken by any of these, which is another choice than the estimate's.
+        if engine.arithmetic() == simple.arithmetic() {
+            return Err(format!("{name}: {}", engine.arithmetic()).into());
+        }
+    }
+    let estimated = Emulator::new().with_rungs(Rungs::estimated(None));
+    if estimated.arithmetic() != simple.arithmetic() {
+        return Err(estimated.arithmetic().into());
+    }
+    Ok(())
+}
+
 /// g(z) of a z that is known up to a bound. Sigmoid's slope is at most 1/4, and its own error relative to the result,
 /// as long as that is a normal number.
 fn activated(activation: Activation, z: Expected, sigmoid: f64) -> Expected {
@@ -1375,6 +1426,11 @@ fn main() {
     all.extend(training_trials("loop", LOOP, None));
     all.extend(training_trials("cpu", CPU, None));
     all.extend(trials("emulator", EMULATOR, None));
+    for (name, target) in BY_RUNG {
+        let tests: [(&str, Check<Emulator>); 3] =
+            [("matmul", matmul), ("dense", dense), ("dense_extremes", dense_extremes)];
+        all.extend(trials_of(name, target, None, tests));
+    }
     all.extend(training_trials("emulator", EMULATOR, None));
     match &cuda {
         Ok(cuda) if simulated::is(&cuda.description()) => {
@@ -1393,6 +1449,7 @@ fn main() {
     }
     all.extend([
         Trial::test("descriptions", descriptions),
+        Trial::test("tensor_cores_alone_change_bits/emulator", tensor_cores_alone_change_bits),
         Trial::test("gradients_are_differences_of_costs/loop", gradients_are_differences_of_costs),
         Trial::test("same_with_any_number_of_threads/cpu", same_with_any_number_of_threads),
         Trial::test("sigmoid_within_three_units/cpu", sigmoid_within_three_units),

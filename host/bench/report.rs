@@ -9,7 +9,7 @@ use super::roofline::Roofline;
 use super::row::{Figures, Kind, Outcome, Row};
 use super::{Effort, Limits, Scale, cases, kernels, operations, rungs};
 use crate::cuda::{self, Cublas, Gpu, GpuInfo};
-use crate::engine::{Cuda, Engine};
+use crate::engine::{Cuda, Engine, Rungs};
 use crate::report::Format;
 use crate::report::{TextTable, significant};
 use crate::{Error, Result};
@@ -97,9 +97,11 @@ pub struct Report {
     pub missing: Vec<&'static str>,
     /// What was measured.
     pub results: Vec<Row>,
+    /// Of all rungs: from which sizes on each is to be taken.
+    pub rungs: Option<Rungs>,
     /// Of rungs: which is the fastest where, as text.
     #[serde(skip)]
-    pub rungs: Option<String>,
+    contests: Option<String>,
 }
 
 /// What the driver says of a GPU.
@@ -143,7 +145,11 @@ impl GpuFacts {
 /// report says so and has the rows until then. A wrong result is no error here: its row says so, and [`Report::wrong`] counts
 /// them.
 pub fn time_gpu(index: usize, device: String, settings: &Settings, keep: Keep<'_>) -> Result<Report> {
-    let engine = Cuda::open(index)?;
+    // What was measured before is to be measured again, so that it need not be right.
+    let engine = match settings.selection {
+        Selection::Rungs => Cuda::open_unmeasured(index)?,
+        Selection::All | Selection::Headline => Cuda::open(index)?,
+    };
     let gpu = Gpu::open(index)?;
     let Settings { scale, selection, effort, .. } = settings;
     let mut cases = match selection {
@@ -186,7 +192,9 @@ pub fn time_gpu(index: usize, device: String, settings: &Settings, keep: Keep<'_
     });
     let mut report = report.ended(all)?;
     if *selection == Selection::Rungs {
-        report.rungs = Some(rungs::text(&report.results, *scale));
+        let (rungs, contests) = rungs::measured(&report.results, *scale);
+        report.rungs = (report.complete && settings.filter.is_empty()).then_some(rungs);
+        report.contests = Some(contests);
     }
     Ok(report)
 }
@@ -239,6 +247,7 @@ impl Report {
             peers: Vec::new(),
             missing: Vec::new(),
             rungs: None,
+            contests: None,
             results: Vec::new(),
         }
     }
@@ -317,7 +326,7 @@ impl Report {
                 text += &format!("\n## {title}\n\n```text\n{}```\n", table(&rows));
             }
         }
-        text += self.rungs.as_deref().unwrap_or_default();
+        text += self.contests.as_deref().unwrap_or_default();
         text + LEGEND
     }
 }

@@ -1,9 +1,12 @@
-//! Which rung of the ladder is the fastest at which shape: what the table of `engine/product.rs` is made from.
+//! Which rung of the ladder is the fastest at which shape, and the sizes of [`Rungs`] that this makes.
+
+use std::num::NonZeroUsize;
 
 use kernels::matmul::{tf32x3, warp_tiled, wgmma};
 
 use super::cases::{Scale, parts_of};
 use super::row::Row;
+use crate::engine::Rungs;
 use crate::report::{TextTable, significant};
 
 /// The rungs in the order of the columns.
@@ -59,8 +62,10 @@ impl Contest {
 
 /// What was timed, by shape.
 fn contests(rows: &[Row], scale: Scale) -> Vec<Contest> {
+    // A kernel that is wrong anywhere is taken nowhere.
+    let is_wrong = |name: &str| rows.iter().any(|row| row.name == name && row.figures().is_none());
     let median = |name: &str, sides: [usize; 3]| {
-        let row = rows.iter().find(|row| row.name == name && row.sides == sides)?;
+        let row = rows.iter().find(|row| row.name == name && row.sides == sides && !is_wrong(name))?;
         row.figures().map(|figures| figures.seconds.median)
     };
     let mut shapes: Vec<[usize; 3]> = Vec::new();
@@ -98,11 +103,10 @@ fn threshold(points: &[(usize, f64, f64)]) -> Option<usize> {
     candidates.min_by(|a, b| loss(*a).total_cmp(&loss(*b))).flatten()
 }
 
-/// Figures for the dispatcher's table.
+/// Sizes for the dispatcher.
 #[derive(Debug, PartialEq)]
 struct Found {
-    /// The side of split-K; tiles of the warp-tiled rung, of three products by warps and by warpgroups, and of tf32 and bf16.
-    figures: [Option<usize>; 5],
+    rungs: Rungs,
     /// How many times as long as the fastest of its shape fp32 takes: in the mean, and at the worst.
     loss: [f64; 2],
     /// Where it is the worst.
@@ -145,11 +149,16 @@ fn find(contests: &[Contest]) -> Found {
     let (most, worst) = losses
         .last()
         .map_or((1.0, "nowhere".to_owned()), |(loss, [m, n, k])| (*loss, format!("{m}×{n}×{k}")));
-    Found { figures: [split_k, warp_tiled, by_warps, by_warpgroups, tensor_cores], loss: [mean, most], worst }
+    let [split_k, warp_tiled, tf32x3, wgmma, tensor_cores] =
+        [split_k, warp_tiled, by_warps, by_warpgroups, tensor_cores]
+            .map(|size| size.and_then(NonZeroUsize::new));
+    let rungs = Rungs { split_k, warp_tiled, tf32x3, wgmma, tensor_cores };
+    Found { rungs, loss: [mean, most], worst }
 }
 
-/// The fastest rungs at each shape, and sizes for the dispatcher's table: each loses least against them, given those before it.
-pub(super) fn text(rows: &[Row], scale: Scale) -> String {
+/// Sizes for the dispatcher, each of which loses least against the fastest rung of each shape, given those before it; and a text that
+/// shows them beside the times.
+pub(super) fn measured(rows: &[Row], scale: Scale) -> (Rungs, String) {
     let contests = contests(rows, scale);
     let mut table =
         TextTable::new(["shape"].into_iter().chain(NAMES).chain(["for fp32", "for tf32", "for bf16"]));
@@ -161,10 +170,9 @@ pub(super) fn text(rows: &[Row], scale: Scale) -> String {
             .map(|rungs| contest.fastest(rungs).map_or("–", |(rung, _)| NAMES[rung]).to_owned());
         table.row([format!("{m}×{n}×{k}")].into_iter().chain(times).chain(fastest));
     }
-    let Found { figures: [split_k, warp_tiled, by_warps, by_warpgroups, tensor_cores], loss, worst } =
-        find(&contests);
-    let from = |figure: Option<usize>| figure.map_or("never".to_owned(), |from| format!("from {from} on"));
-    format!(
+    let Found { rungs, loss, worst } = find(&contests);
+    let from = |size: Option<NonZeroUsize>| size.map_or("never".to_owned(), |from| format!("from {from} on"));
+    let text = format!(
         "
 ## Rungs
 
@@ -173,7 +181,7 @@ Median µs, and which is the fastest for a caller who asks for that precision.
 ```text
 {table}```
 
-Sizes for the dispatcher's table (host/engine/product.rs), each the one that loses least here after those before it:
+From which sizes on each rung is to be taken, each the one that loses least here after those before it:
 
 - split-K in place of the tiled rung, by the shorter side of C: {}
 - the warp-tiled rung, by tiles of 128 × 128: {}
@@ -182,22 +190,30 @@ Sizes for the dispatcher's table (host/engine/product.rs), each the one that los
 
 With it fp32 takes {} times as long as the fastest rung of each shape in the geometric mean, {} times at {worst}.
 ",
-        from(split_k),
-        from(warp_tiled),
-        from(by_warps),
-        from(by_warpgroups),
-        from(tensor_cores),
+        from(rungs.split_k),
+        from(rungs.warp_tiled),
+        from(rungs.tf32x3),
+        from(rungs.wgmma),
+        from(rungs.tensor_cores),
         significant(loss[0], 4),
         significant(loss[1], 4),
-    )
+    );
+    (rungs, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::{Figures, Kind, Outcome, Spread};
 
     fn contest(sides: [usize; 3], split: bool, times: [f64; 7]) -> Contest {
         Contest { sides, split, times: times.map(|time| (time > 0.0).then_some(time)) }
+    }
+
+    /// Of sizes, 0 for never.
+    fn rungs(sizes: [usize; 5]) -> Rungs {
+        let [split_k, warp_tiled, tf32x3, wgmma, tensor_cores] = sizes.map(NonZeroUsize::new);
+        Rungs { split_k, warp_tiled, tf32x3, wgmma, tensor_cores }
     }
 
     #[test]
@@ -212,6 +228,36 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_that_is_wrong_anywhere_is_taken_nowhere() {
+        let row = |kernel: &str, sides: [usize; 3], seconds: Option<f64>| Row {
+            kind: Kind::Kernel,
+            name: kernel.to_owned(),
+            shape: String::new(),
+            sides,
+            outcome: match seconds {
+                Some(seconds) => Outcome::Right(Figures::new(Spread::of(vec![seconds], 1), 1, 1, Some(0.5))),
+                None => Outcome::Wrong { problem: "too far off".to_owned() },
+            },
+            against: Vec::new(),
+        };
+        let [small, large] = [[2000, 2000, 100], [4000, 4000, 100]];
+        let found = |wgmma_of_small| {
+            let rows = [
+                row(KERNELS[TILED], small, Some(4.0)),
+                row(KERNELS[WARP_TILED], small, Some(3.0)),
+                row(KERNELS[WGMMA], small, wgmma_of_small),
+                row(KERNELS[TILED], large, Some(9.0)),
+                row(KERNELS[WARP_TILED], large, Some(8.0)),
+                row(KERNELS[WGMMA], large, Some(1.0)),
+            ];
+            find(&contests(&rows, Scale::Timed)).rungs
+        };
+        assert_eq!(found(Some(1.0)), rungs([0, 256, 0, 256, 0]));
+        assert_eq!(found(Some(4.0)), rungs([0, 256, 0, 1024, 0]));
+        assert_eq!(found(None), rungs([0, 256, 0, 0, 0]));
+    }
+
+    #[test]
     fn each_size_is_found_after_those_before_it() {
         let contests = [
             // tiled, split-K, warp-tiled, tf32x3, wgmma, tf32, bf16
@@ -223,14 +269,15 @@ mod tests {
             contest([4000, 4000, 8], false, [9.0, 4.0, 3.0, 0.0, 0.0, 2.0, 2.0]),
         ];
         let found = find(&contests);
-        assert_eq!(found.figures, [Some(200), Some(64), Some(64), Some(1024), Some(64)]);
+        assert_eq!(found.rungs, rungs([200, 64, 64, 1024, 64]));
         assert!((found.loss[0] - 1.0).abs() < 1e-12 && found.loss[1] == 1.0, "{found:?}");
         let slow = Contest {
             times: [Some(9.0), None, None, Some(3.0), None, None, None],
             ..contest([1, 1, 99], false, [0.0; 7])
         };
         let found = find(&[slow]);
-        assert_eq!(found.figures, [None, None, Some(1), None, None]);
-        assert_eq!(find(&[]), Found { figures: [None; 5], loss: [1.0, 1.0], worst: "nowhere".to_owned() });
+        assert_eq!(found.rungs, rungs([0, 0, 1, 0, 0]));
+        let nothing = Found { rungs: rungs([0; 5]), loss: [1.0, 1.0], worst: "nowhere".to_owned() };
+        assert_eq!(find(&[]), nothing);
     }
 }

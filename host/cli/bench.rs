@@ -27,12 +27,16 @@ checked first; what is wrong gets no figure, and the exit code is 1. What was ti
 was: when the driver fails, or the time is up, nothing is lost. TILEGRAD_CUBLAS names another cuBLAS than
 the system's.
 
+--rungs measures from which sizes on each of the product's kernels is the fastest on this GPU. Where TILEGRAD_RUNGS names the
+file that its --json wrote, all commands and programs choose by it in place of estimates: results on other
+kinds of GPU may then differ in their last bits.
+
 Examples:
   tilegrad bench --device emulator
   tilegrad bench --device emulator --filter matmul --json counts.json
   tilegrad bench --device cuda --headline
   tilegrad bench --device cuda --json h200.json --plot h200.svg
-  tilegrad bench --device cuda --rungs"
+  tilegrad bench --device cuda --rungs --json rungs.json"
 )]
 pub(super) struct Options {
     /// Where it runs: emulator (counts), cuda, cuda:N, cpu, loop (times)
@@ -104,7 +108,10 @@ impl Options {
             ))
             .into());
         }
-        self.device.check()?;
+        // Rungs are measured whatever was measured before; whether there is a GPU is seen at once.
+        if !self.rungs {
+            self.device.check()?;
+        }
         let json = self.json.as_ref().map(Output::new).transpose()?;
         let plot = self.plot.as_ref().map(super::output::picture).transpose()?;
         if let (Some(json), Some((plot, _))) = (&json, &plot)

@@ -22,7 +22,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Cpu, Cuda, Emulator, Engine, Loop};
+use super::{Cpu, Cuda, Emulator, Engine, Loop, Rungs};
 use crate::cuda::{GpuInfo, cuda_devices};
 use crate::{Error, Result};
 
@@ -103,6 +103,7 @@ impl Choice {
             Choice::Named(device) => device.check().map(|()| (device, None)),
             Choice::Auto => {
                 let (device, why) = Device::automatic();
+                device.check()?;
                 Ok((device, Some(format!("device: {device}, {why}"))))
             }
         }
@@ -129,7 +130,8 @@ impl Device {
         }
     }
 
-    /// Whether the device can be used, as far as can be told without opening it.
+    /// Whether the device can be used, as far as can be told without opening it, and a file that
+    /// [`RUNGS_VARIABLE`](super::RUNGS_VARIABLE) names with it.
     ///
     /// # Errors
     /// [`Error::Unusable`], with the reason.
@@ -138,7 +140,10 @@ impl Device {
         let unusable = |reason: String| Error::Unusable { device: self.to_string(), reason };
         let gpus = cuda_devices().map_err(|reason| unusable(reason.to_string()))?;
         match gpus.get(index) {
-            Some(gpu) => gpu.modules().map(|_| ()).map_err(|reason| unusable(reason.to_string())),
+            Some(gpu) => {
+                gpu.modules().map_err(|reason| unusable(reason.to_string()))?;
+                Rungs::named(gpu).map(drop).map_err(unusable)
+            }
             None => {
                 let missing = crate::cuda::Error::NoSuchGpu { index, count: gpus.len() };
                 Err(unusable(missing.to_string()))

@@ -16,6 +16,7 @@ mod emulator;
 mod matrix;
 mod product;
 mod reference;
+mod rungs;
 mod training;
 
 pub use choice::{Choice, Device, Job};
@@ -26,6 +27,7 @@ pub use device::{DeviceEngine, DeviceMatrix};
 pub use emulator::Emulator;
 pub use matrix::HostMatrix;
 pub use reference::Loop;
+pub use rungs::{RUNGS_VARIABLE, Rungs};
 pub use training::{Head, Update};
 
 use std::sync::Arc;

@@ -1,20 +1,18 @@
-//! Which rung of the ladder computes a product: chosen by its shape, the precision and the device's architecture.
+//! Which rung of the ladder computes a product: chosen by its shape, the precision and the [sizes](Rungs) from which on each is
+//! the fastest on a GPU.
 //!
-//! All rungs for fp32 but split-K add an element's products in the same order, so the choice among them does not change a bit (but
-//! for the sign of a zero that underflow has left).
-//! Whether a product is split, and in how many, is decided by the shape alone: results have the same bits on every
-//! architecture and on the emulator.
-//!
-//! The same holds for the tensor cores: whether they are used is decided by shape and precision alone. How they add is their own,
-//! so they have the same bits on GPUs of one kind only. That is one of the reasons why fp32 does not use them
-//! yet; the other is that neither their speed nor their error was measured: see [`TF32X3_TILES`].
+//! All rungs for fp32 but split-K and the tensor cores add an element's products in the same order, so the choice among them does not
+//! change a bit (but for the sign of a zero that underflow has left). Whether a product is split, and in how many, is
+//! decided by the shape alone. As long as no sizes have been measured, whether tensor cores are used is decided by shape and
+//! precision alone as well: results have the same bits on every architecture and on the emulator, but those of tensor cores,
+//! which have the same bits on GPUs of one kind only, as how they add is their own.
 
 use cuda_std::{Global, GlobalMut, Kernel};
 use kernels::dense;
 use kernels::matmul::{bf16, split_k, tensor_core, tf32x3, tiled, warp_tiled, wgmma};
 
-use super::{Activation, Layout, Precision};
-use crate::cuda::Version;
+use super::rungs::reaches;
+use super::{Activation, Layout, Precision, Rungs};
 
 /// A kernel for a product: m, n, k, A, B, C.
 pub(super) type Product = Kernel<(u32, u32, u32, Global<f32>, Global<f32>, GlobalMut<f32>)>;
@@ -52,63 +50,28 @@ pub(super) enum Way {
     Bf16,
 }
 
-/// From which sizes on a rung is taken, on one architecture.
-struct Row {
-    /// The oldest compute capability that the row is for.
-    since: Version,
-    /// So many tiles of 128 × 128 make the warp-tiled rung the fastest.
-    warp_tiled: usize,
-    /// A side this long, both of C's, makes split-K faster than the tiled rung.
-    split_k: usize,
-}
-
-/// Newest architecture first, to be made by `tilegrad bench --device cuda --rungs`. **Not measured**: each figure is an estimate. `warp_tiled` is the number of
-/// multiprocessors (A100: 108, H100 and H200: 132), below which some of them would have no tile. `split_k` is half of a
-/// tile's side and one: with less, more than half of a tile's columns or rows would be computed for nothing.
-const TABLE: [Row; 2] = [
-    Row { since: Version::new(9, 0), warp_tiled: 132, split_k: 33 },
-    Row { since: Version::new(8, 0), warp_tiled: 108, split_k: 33 },
-];
-
-/// With so many tiles of 128 × 128 the tensor cores are the fastest for tf32 and bf16. **Not measured**: an estimate. By
-/// their data sheets they compute seven times as fast as fused multiply-adds (H200: 494 TFLOP/s, tf32, to 67), so
-/// on 19 of 132 multiprocessors as fast as these on all.
-const TENSOR_CORE_TILES: usize = 19;
-/// With so many tiles three products of tf32 are the fastest for fp32: by warps, and by warpgroups where there are such. None
-/// while that and their error have not been measured on a GPU: the bound on it rests on how tensor cores are thought to add.
-const TF32X3_TILES: [Option<usize>; 2] = [None, None];
-/// The compute capability that has products of warpgroups.
-const HOPPER: Version = Version::new(9, 0);
-
 /// How tensor cores compute a product, if they do.
-fn way(
-    precision: Precision,
-    [by_warps, by_warpgroups]: [Option<usize>; 2],
-    [m, n, k]: [usize; 3],
-) -> Option<Way> {
+fn way(rungs: &Rungs, precision: Precision, [m, n, k]: [usize; 3]) -> Option<Way> {
     let tiles = m.div_ceil(tensor_core::TILE) * n.div_ceil(tensor_core::TILE);
-    let fits = |least_tiles, least_k| tiles >= least_tiles && k >= least_k;
+    // Over a shorter k three products are not as accurate as fp32.
+    let fits = |from, least_k| reaches(tiles, from) && k >= least_k;
     match precision {
-        Precision::Fp32 if by_warpgroups.is_some_and(|least| fits(least, wgmma::LEAST_K)) => Some(Way::Wgmma),
-        Precision::Fp32 => by_warps.filter(|&least| fits(least, tf32x3::LEAST_K)).map(|_| Way::Tf32x3),
-        Precision::Tf32 => fits(TENSOR_CORE_TILES, 1).then_some(Way::Tf32),
-        Precision::Bf16 => fits(TENSOR_CORE_TILES, 1).then_some(Way::Bf16),
+        Precision::Fp32 if fits(rungs.wgmma, wgmma::LEAST_K) => Some(Way::Wgmma),
+        Precision::Fp32 => fits(rungs.tf32x3, tf32x3::LEAST_K).then_some(Way::Tf32x3),
+        Precision::Tf32 => fits(rungs.tensor_cores, 1).then_some(Way::Tf32),
+        Precision::Bf16 => fits(rungs.tensor_cores, 1).then_some(Way::Bf16),
     }
 }
 
-/// The rung for an m × n product over k on a device of this architecture; the emulator has none, and takes the oldest.
-pub(super) fn rung(architecture: Option<Version>, precision: Precision, [m, n, k]: [usize; 3]) -> Rung {
-    let [by_warps, by_warpgroups] = TF32X3_TILES;
-    let by_warpgroups = by_warpgroups.filter(|_| architecture == Some(HOPPER));
-    if let Some(way) = way(precision, [by_warps, by_warpgroups], [m, n, k]) {
+/// The rung for an m × n product over k.
+pub(super) fn rung(rungs: &Rungs, precision: Precision, [m, n, k]: [usize; 3]) -> Rung {
+    if let Some(way) = way(rungs, precision, [m, n, k]) {
         return Rung::TensorCores(way);
     }
-    let [.., oldest] = &TABLE;
-    let row = TABLE.iter().find(|row| architecture.is_some_and(|ours| ours >= row.since)).unwrap_or(oldest);
     let tiles = m.div_ceil(warp_tiled::TILE) * n.div_ceil(warp_tiled::TILE);
     match split_k::splits(m, n, k) {
-        1 if tiles >= row.warp_tiled => Rung::WarpTiled,
-        1 if m.min(n) < row.split_k => Rung::Tiled,
+        1 if reaches(tiles, rungs.warp_tiled) => Rung::WarpTiled,
+        1 if !reaches(m.min(n), rungs.split_k) => Rung::Tiled,
         splits => Rung::SplitK { splits },
     }
 }
@@ -228,18 +191,30 @@ pub(super) fn layer_finish(activation: Activation) -> &'static LayerFinish {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
+    use crate::cuda::Version;
+
+    fn everywhere() -> [Rungs; 4] {
+        [None, Some(Version::new(8, 0)), Some(Version::new(8, 9)), Some(Version::new(9, 0))]
+            .map(Rungs::estimated)
+    }
 
     #[test]
     fn shapes_take_the_rung_that_fills_a_gpu() {
-        let rung_of = |shape| rung(Some(HOPPER), Precision::Fp32, shape);
+        let [emulator, .., hopper] = everywhere();
+        let rung_of = |shape| rung(&hopper, Precision::Fp32, shape);
         assert_eq!(rung_of([4096, 4096, 4096]), Rung::WarpTiled);
         assert_eq!(rung_of([64, 1000, 1000]), Rung::SplitK { splits: 14 });
         assert_eq!(rung_of([700, 700, 60]), Rung::SplitK { splits: 1 });
         assert_eq!(rung_of([5, 7, 60]), Rung::Tiled);
         for (m, n, k) in [(0, 0, 0), (0, 5, 5), (5, 0, 5), (5, 5, 0), (1, usize::MAX >> 40, 1)] {
             assert!(
-                rung(None, Precision::Fp32, [m, n, k]).grid(m, n).iter().all(|&side| side <= i32::MAX as u32),
+                rung(&emulator, Precision::Fp32, [m, n, k])
+                    .grid(m, n)
+                    .iter()
+                    .all(|&side| side <= i32::MAX as u32),
                 "{m} {n} {k}"
             );
         }
@@ -247,9 +222,8 @@ mod tests {
 
     #[test]
     fn tensor_cores_are_for_callers_who_accept_them_and_products_that_fill_them() {
-        let everywhere = [None, Some(Version::new(8, 0)), Some(HOPPER)];
-        for architecture in everywhere {
-            let rung_of = |precision, shape| rung(architecture, precision, shape);
+        for rungs in everywhere() {
+            let rung_of = |precision, shape| rung(&rungs, precision, shape);
             assert_eq!(rung_of(Precision::Tf32, [4096, 4096, 4096]), Rung::TensorCores(Way::Tf32));
             assert_eq!(rung_of(Precision::Bf16, [4096, 4096, 4096]), Rung::TensorCores(Way::Bf16));
             // 5 × 4 tiles, and 3 × 6.
@@ -264,18 +238,38 @@ mod tests {
     }
 
     #[test]
+    fn measured_sizes_decide() {
+        let [small, large] = [3, 10].map(NonZeroUsize::new);
+        let rungs =
+            Rungs { split_k: small, warp_tiled: small, tf32x3: small, wgmma: large, ..everywhere()[0] };
+        let rung_of = |shape| rung(&rungs, Precision::Fp32, shape);
+        assert_eq!(rung_of([2, 100, 100]), Rung::Tiled);
+        assert_eq!(rung_of([3, 100, 100]), Rung::SplitK { splits: 1 });
+        assert_eq!(rung_of([300, 100, 10]), Rung::WarpTiled, "too short for three products");
+        assert_eq!(rung_of([300, 100, 100]), Rung::TensorCores(Way::Tf32x3));
+        assert_eq!(rung_of([300, 500, 100]), Rung::TensorCores(Way::Wgmma));
+        let none = Rungs { split_k: None, warp_tiled: None, tf32x3: None, wgmma: None, tensor_cores: None };
+        for precision in [Precision::Fp32, Precision::Tf32, Precision::Bf16] {
+            assert_eq!(rung(&none, precision, [9000, 9000, 100]), Rung::Tiled);
+        }
+    }
+
+    #[test]
     fn three_products_are_taken_for_fp32_only_where_they_are_as_accurate() {
+        let one = NonZeroUsize::new(1);
+        let never = Rungs::estimated(None);
         for k in 0..10_000 {
+            let way = |rungs| way(&rungs, Precision::Fp32, [1, 1, k]);
             let as_accurate = tf32x3::depth(k) <= k;
             assert_eq!(as_accurate, k >= tf32x3::LEAST_K, "{k}");
-            let by_warps = way(Precision::Fp32, [Some(1), None], [1, 1, k]);
+            let by_warps = way(Rungs { tf32x3: one, ..never });
             assert_eq!(by_warps, as_accurate.then_some(Way::Tf32x3), "{k}");
             let as_accurate = wgmma::depth(k) <= k;
             assert_eq!(as_accurate, k >= wgmma::LEAST_K, "{k}");
-            let by_warpgroups = way(Precision::Fp32, [None, Some(1)], [1, 1, k]);
+            let by_warpgroups = way(Rungs { wgmma: one, ..never });
             assert_eq!(by_warpgroups, as_accurate.then_some(Way::Wgmma), "{k}");
-            assert_eq!(way(Precision::Fp32, [Some(1); 2], [1, 1, k]), by_warpgroups.or(by_warps), "{k}");
-            assert_eq!(way(Precision::Fp32, [None; 2], [10_000, 10_000, k]), None);
+            assert_eq!(way(Rungs { tf32x3: one, wgmma: one, ..never }), by_warpgroups.or(by_warps), "{k}");
+            assert_eq!(way(never), None);
         }
     }
 
@@ -286,9 +280,8 @@ mod tests {
         for m in sides {
             for n in sides {
                 for k in [1, 60, 128, 1000, 5000] {
-                    let everywhere = [None, Some(Version::new(8, 0)), Some(Version::new(8, 9)), Some(HOPPER)];
-                    for architecture in everywhere {
-                        let splits = split(rung(architecture, Precision::Fp32, [m, n, k]));
+                    for rungs in everywhere() {
+                        let splits = split(rung(&rungs, Precision::Fp32, [m, n, k]));
                         assert_eq!(splits, split_k::splits(m, n, k), "{m} {n} {k}");
                     }
                 }

@@ -1,5 +1,6 @@
 //! `tilegrad bench` on the simulated driver. Its times say nothing; what is checked, refused and written does.
 
+use std::fs;
 use std::path::Path;
 
 use kernel_suite::simulated;
@@ -92,6 +93,63 @@ pub fn rungs_are_compared() {
         "{}",
         run.stdout
     );
+}
+
+/// What was measured decides on the GPU it was measured on; elsewhere, and if it is not whole, it is refused, but for measuring again.
+pub fn measured_rungs_are_taken() {
+    const HOPPER: &str = "capability=90";
+    let mut place = Place::new();
+    let measure = "bench --device cuda --small --rungs --json rungs.json";
+    let run = place.run(HOPPER, measure);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    let mut report: Value = serde_json::from_slice(&place.read("rungs.json")).expect("JSON");
+    let sizes = report["rungs"].as_object().expect("an object");
+    assert_eq!(sizes.len(), 5, "{sizes:?}");
+    let filtered = "bench --device cuda --small --rungs --filter tiled --json some.json";
+    assert_eq!(place.run(HOPPER, filtered).code, 0);
+    let some: Value = serde_json::from_slice(&place.read("some.json")).expect("JSON");
+    assert_eq!((&some["complete"], &some["rungs"]), (&true.into(), &Value::Null), "not of all rungs");
+
+    let row = |i: usize| (0..65).map(|j| format!("{}", (7 * i + j * j) % 11)).collect::<Vec<_>>().join(",");
+    let names: Vec<String> = (0..64).map(|j| format!("x{j}")).collect();
+    let rows: Vec<String> = (0..70).map(row).collect();
+    let text = format!("{},y\n{}\n", names.join(","), rows.join("\n"));
+    fs::write(place.path("wide.csv"), text).expect("the folder can be written to");
+    let train = "train network --data wide.csv --target y --layers 64:sigmoid,11:softmax --epochs 2 --batch-size 70 \
+                 --learning-rate 0.01 --history h --device cuda";
+    let costs = |place: &Place| {
+        let run = place.run(HOPPER, train);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        String::from_utf8(place.read("h")).expect("it is text")
+    };
+    let estimated = costs(&place);
+    report["shapes"] = "timed".into();
+    for sizes in [["split_k", "warp_tiled"], ["split_k", "wgmma"]] {
+        report["rungs"] = serde_json::json!({ sizes[0]: 1, sizes[1]: 1 });
+        fs::write(place.path("rungs.json"), report.to_string()).expect("the folder can be written to");
+        place.rungs = Some("rungs.json");
+        // Products of tensor cores are as good, and others.
+        assert_eq!(costs(&place) == estimated, sizes[1] == "warp_tiled", "{estimated}");
+        let doctor = place.run(HOPPER, "doctor").stdout;
+        assert!(doctor.contains("driver for CUDA 13.0, rungs as measured in rungs.json)"), "{doctor}");
+    }
+    for (script, problem) in [
+        ("capability=90 gpus=0", "no GPU"),
+        ("", "takes a kernel that this driver is too old for: update it, or measure again"),
+    ] {
+        let run = place.run(script, train);
+        assert!(run.code == 3 && run.stderr.contains(problem), "{script}: {} {}", run.code, run.stderr);
+    }
+    report["gpu"]["name"] = "NVIDIA T4".into();
+    fs::write(place.path("rungs.json"), report.to_string()).expect("the folder can be written to");
+    for line in [train, "bench --device cuda --small --filter relu"] {
+        let run = place.run(HOPPER, line);
+        let problem = "TILEGRAD_RUNGS names rungs.json, which was measured on NVIDIA T4, and this is Simulated GPU 0; unset it, or \
+                       measure the rungs of this GPU: tilegrad bench --device cuda --rungs --json FILE";
+        assert!(run.code == 3 && run.stderr.contains(problem), "{line}: {} {}", run.code, run.stderr);
+    }
+    let run = place.run(HOPPER, measure);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""), "measured again");
 }
 
 pub fn the_headline_is_of_the_figures_that_are_asked_for_first() {

@@ -10,7 +10,8 @@
 # timed by then is in its JSON. Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
 #
 # Where time is short: doctor kernels headline are the first to be run. headline has the few figures that one asks for first,
-# rungs what the dispatcher's table is made from, bench all kernels, and cpu what needs no GPU. When the kernels' tests fail, each
+# rungs from which sizes on each of the product's kernels is the fastest, by which what follows chooses, bench all kernels, and
+# cpu what needs no GPU. When the kernels' tests fail, each
 # of the GPU's is run once more in a process of its own, as one kernel's fault ends the tests behind it.
 #
 # The step sanitize, which has to be named, runs the kernels' tests, the engine's and a training under each of the four
@@ -193,7 +194,11 @@ for step; do
             find_cublas
             figures "headline on cuda" headline-cuda cuda --headline ;;
         rungs)
-            figures "rungs on cuda" rungs-cuda cuda --rungs ;;
+            figures "rungs on cuda" rungs-cuda cuda --rungs
+            if [ "$code" = 0 ]; then
+                TILEGRAD_RUNGS=$results/rungs-cuda.json
+                export TILEGRAD_RUNGS
+            fi ;;
         bench)
             find_cublas
             figures "bench on cuda" bench-cuda cuda --plot "$results/bench-cuda.svg" ;;
