@@ -55,6 +55,7 @@ fn main() {
         predictions_come_from_the_model_whatever_the_columns_order
         predictions_are_the_same_on_every_engine
         a_constant_column_is_scaled_safely_and_said
+        a_number_that_is_taken_for_classes_is_said
         a_target_that_is_large_beside_its_spread_is_said
         one_sample_can_be_trained_on
         the_version_is_said
@@ -514,6 +515,21 @@ fn a_constant_column_is_scaled_safely_and_said() {
         run.stderr.contains("\"c\" has the same value in every sample, as 32-bit numbers, so"),
         "{run:?}"
     );
+}
+
+fn a_number_that_is_taken_for_classes_is_said() {
+    let place = Place::with("data.csv", "x,y\n1,0.5\n2,0.7\n3,0.9\n4,0.5\n5,1.1\n");
+    let warning = "warning: the target \"y\" has 4 different values in 5 samples, and each is a class of its own; if it is a number";
+    for model in ["logistic --iterations 2", "network --epochs 2 --layers 4:softmax"] {
+        let run = place.run(&words(&format!("train {model} --data data.csv --target y --quiet")));
+        assert!(run.code == 0 && run.stderr.contains(warning), "{model}: {run:?}");
+    }
+    // Two classes of two samples, and three of three each, are what they are.
+    for rows in ["1,a\n2,b\n", "1,a\n2,a\n3,a\n4,b\n5,b\n6,b\n7,c\n8,c\n9,c\n"] {
+        place.write("data.csv", format!("x,y\n{rows}"));
+        let run = place.run(&words("train logistic --data data.csv --target y --iterations 2 --quiet"));
+        assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{run:?}");
+    }
 }
 
 fn a_target_that_is_large_beside_its_spread_is_said() {

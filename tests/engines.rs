@@ -13,6 +13,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cuda_std::TensorCores;
 use kernel_suite::{Data, Expected, Source, Tally, UNIT_ROUNDOFF, gamma, simulated};
 use kernels::descent::fused::{self, Teams};
 use kernels::{descent, elementwise, reduce};
@@ -109,17 +110,19 @@ const EMULATOR: Target<Emulator> = on_device(|| Ok(Emulator::new()), EMULATED);
 const NEVER: Rungs = Rungs { split_k: None, warp_tiled: None, tf32x3: None, wgmma: None, tensor_cores: None };
 const ALWAYS: Option<NonZeroUsize> = NonZeroUsize::new(1);
 
-/// The emulator that takes one of the product's rungs wherever it may.
+/// The emulator that takes one of the product's rungs wherever it may, with the least accurate tensor cores that there may be.
 const BY_RUNG: [(&str, Target<Emulator>); 5] = [
-    ("emulator-tiled", by_rung(|| Ok(Emulator::new().with_rungs(NEVER)))),
-    ("emulator-split-k", by_rung(|| Ok(Emulator::new().with_rungs(Rungs { split_k: ALWAYS, ..NEVER })))),
-    (
-        "emulator-warp-tiled",
-        by_rung(|| Ok(Emulator::new().with_rungs(Rungs { warp_tiled: ALWAYS, ..NEVER }))),
-    ),
-    ("emulator-tf32x3", by_rung(|| Ok(Emulator::new().with_rungs(Rungs { tf32x3: ALWAYS, ..NEVER })))),
-    ("emulator-wgmma", by_rung(|| Ok(Emulator::new().with_rungs(Rungs { wgmma: ALWAYS, ..NEVER })))),
+    ("emulator-tiled", by_rung(|| Ok(with_rungs(NEVER)))),
+    ("emulator-split-k", by_rung(|| Ok(with_rungs(Rungs { split_k: ALWAYS, ..NEVER })))),
+    ("emulator-warp-tiled", by_rung(|| Ok(with_rungs(Rungs { warp_tiled: ALWAYS, ..NEVER })))),
+    ("emulator-tf32x3", by_rung(|| Ok(with_rungs(Rungs { tf32x3: ALWAYS, ..NEVER })))),
+    ("emulator-wgmma", by_rung(|| Ok(with_rungs(Rungs { wgmma: ALWAYS, ..NEVER })))),
 ];
+
+fn with_rungs(rungs: Rungs) -> Emulator {
+    let emulator = cuda_std::Emulator { tensor_cores: TensorCores::CutOff, ..cuda_std::Emulator::default() };
+    Emulator::with(emulator).with_rungs(rungs)
+}
 
 const fn by_rung(make: fn() -> Result<Emulator>) -> Target<Emulator> {
     on_device(make, EMULATED / 5)

@@ -1,5 +1,6 @@
-//! Every kernel at every shape, on the emulator in three schedules and on the GPU where there is one. (Its PTX on an
-//! interpreter: tests/interpreted.rs.)
+//! Every kernel at every shape, on the emulator in three schedules and on the GPU where there is one; what multiplies with tensor
+//! cores, on an emulator with the least accurate ones that there may be as well. (Its PTX on an interpreter:
+//! tests/interpreted.rs.)
 //!
 //! `cargo test --release --test kernels matmul_tiled` runs the tests whose names contain `matmul_tiled`. Without a
 //! GPU its tests are reported as ignored, by name.
@@ -25,6 +26,9 @@ const SCHEDULES: [(&str, Order); 3] = [
     ("emulator-shuffled", Order::Shuffled(0x5eed)),
 ];
 
+/// Bounds on the error of tensor cores are for the least accurate ones that were found.
+const LEAST_ACCURATE: &str = "cut-off-emulator";
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let results = Arc::new(Results::default());
@@ -35,6 +39,11 @@ fn main() -> ExitCode {
                 Data::ALL.map(|data| trial(name, &check, data, &results, move || Ok(Rig::emulator(order)))),
             );
         }
+    }
+    for check in checks::all::<Emulator>().iter().filter(|check| check.tensor_cores) {
+        trials.extend(
+            Data::ALL.map(|data| trial(LEAST_ACCURATE, check, data, &results, || Ok(Rig::least_accurate()))),
+        );
     }
     trials.push(Trial::test("matmul/rungs-agree/emulator", || {
         Ok(checks::rungs_agree(&Rig::emulator(Order::Forward), &Kernels::ours())?)
@@ -90,7 +99,8 @@ impl Results {
         let mut results = self.lock();
         let others = results.entry((kernel, data)).or_default();
         let differs = others.iter().find(|(other, others)| {
-            let comparable = !approximate || device.starts_with("emulator") == other.starts_with("emulator");
+            let kind = |device: &str| device.split('-').next().map(str::to_owned);
+            let comparable = !approximate || kind(device) == kind(other);
             comparable && others.digest() != tally.digest()
         });
         let outcome = match differs {

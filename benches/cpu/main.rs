@@ -59,15 +59,16 @@ struct Compared {
     throughput: Throughput,
 }
 
+/// What an operation is compared with.
+struct Peer<'a> {
+    work: &'a mut dyn FnMut(),
+    /// Whether criterion has not timed it yet, for another operation.
+    is_new: bool,
+}
+
 impl Bench<'_> {
     /// Times the engine's work and the peer's by criterion, and then the two by turns.
-    fn beside(
-        &mut self,
-        compared: Compared,
-        name: &str,
-        engine: &mut dyn FnMut(),
-        peer: Option<&mut dyn FnMut()>,
-    ) {
+    fn beside(&mut self, compared: Compared, name: &str, engine: &mut dyn FnMut(), peer: Option<Peer<'_>>) {
         let Compared { group, shape, throughput } = compared;
         let mut benchmarks = self.criterion.benchmark_group(group);
         benchmarks.throughput(throughput).sample_size(20);
@@ -80,11 +81,13 @@ impl Bench<'_> {
             });
             was_timed
         };
-        let mut both = time(name, engine);
-        if let Some(peer) = peer {
-            both &= time("OpenBLAS", peer);
-            if both {
-                self.turns.compare(group, &shape, engine, peer);
+        let is_timed = time(name, engine);
+        if let Some(Peer { work, is_new }) = peer {
+            if is_new {
+                time("OpenBLAS", work);
+            }
+            if is_timed {
+                self.turns.compare(group, &shape, engine, work);
             }
         }
         benchmarks.finish();
@@ -136,7 +139,7 @@ fn descent_step<E: Engine>(
             compared,
             name,
             &mut || _ = black_box(engine.descend(loss, &samples, &mut weights, &mut bias, 1e-3, 1)),
-            peer.as_mut().map(|peer| peer as &mut dyn FnMut()),
+            peer.as_mut().map(|work| Peer { work, is_new: kind.is_empty() }),
         );
     }
     let compared = Compared { group: "column_moments", shape: format!("{m}x{n}"), throughput };
@@ -181,7 +184,7 @@ fn matrix_vector(bench: &mut Bench<'_>, peer: Option<&OpenBlas>, (m, n): (usize,
         Compared { group: "matrix_vector", shape: format!("{m}x{n}"), throughput },
         "cpu",
         &mut || _ = black_box(Cpu.matrix_vector(&x, None, &v, &bias)),
-        peer.as_mut().map(|peer| peer as &mut dyn FnMut()),
+        peer.as_mut().map(|work| Peer { work, is_new: true }),
     );
     Ok(())
 }
@@ -222,7 +225,7 @@ fn product<E: Engine>(
             Compared { group, shape: format!("{m}x{n}x{k}"), throughput },
             name,
             &mut || _ = black_box(compute()),
-            peer.as_mut().map(|peer| peer as &mut dyn FnMut()),
+            peer.as_mut().map(|work| Peer { work, is_new: activation != Some(Activation::Sigmoid) }),
         );
     }
     Ok(())

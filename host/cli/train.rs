@@ -303,6 +303,9 @@ impl Common {
             settings.shuffle_buffer = settings.shuffle_buffer.or(buffer);
             estimator = estimator.with_settings(settings);
         }
+        if let Some(warning) = samples.too_many_classes() {
+            super::say(&warning);
+        }
         let done = checkpoints.as_ref().and_then(Checkpoints::found).map_or(0, Checkpoint::iteration);
         let job = Fit {
             bar: bar(estimator.settings().epochs, done),
@@ -566,6 +569,24 @@ fn moments(dataset: &Dataset) -> Vec<(f64, f64)> {
 enum Samples {
     Whole(Shares),
     Blocks(Blocks),
+}
+
+impl Samples {
+    /// What is said of a target that is more likely a number than one of so many classes.
+    fn too_many_classes(&self) -> Option<String> {
+        /// With fewer samples than that for each class on the average, most classes have next to nothing to learn from.
+        const FEW: usize = 3;
+        // A file that is streamed has samples enough.
+        let Samples::Whole(Shares { train, .. }) = self else { return None };
+        let (classes, samples) = (train.classes()?.len(), train.samples());
+        (classes > 2 && samples < FEW * classes).then(|| {
+            format!(
+                "warning: the target {:?} has {classes} different values in {samples} samples, and each is a class of its own; if \
+                 it is a number, take train linear, or a network that ends with 1:identity",
+                train.target()
+            )
+        })
+    }
 }
 
 /// Training, on any engine.

@@ -968,6 +968,23 @@ pub const GROUPS: &[Group] = &[
             ["large part not cut off", "half_up(x).to_bits() & KEPT", "half_up(x).to_bits()"],
             ["only the last sum", "+= sums[i][element]", "= sums[i][element]"],
             ["second step lost", "0..opaque(STEPS) as u32", "0..1_u32"],
+            [
+                "corrections last",
+                "mma_m16n8k8(a[i][1], b_big, sums[i]);
+                    }
+                    for i in 0..2 {
+                        sums[i] = mma_m16n8k8(a[i][0], b_small, sums[i]);
+                    }
+                    for i in 0..2 {
+                        sums[i] = mma_m16n8k8(a[i][0], b_big, sums[i]);",
+                "mma_m16n8k8(a[i][0], b_big, sums[i]);
+                    }
+                    for i in 0..2 {
+                        sums[i] = mma_m16n8k8(a[i][0], b_small, sums[i]);
+                    }
+                    for i in 0..2 {
+                        sums[i] = mma_m16n8k8(a[i][1], b_big, sums[i]);",
+            ],
         ],
     },
     Group {
@@ -1010,6 +1027,21 @@ pub const GROUPS: &[Group] = &[
                 "",
             ],
             ["each step begins anew", "step > 0, small", "false, small"],
+            [
+                "corrections last",
+                "wgmma_m64n128k8(&mut sums, step > 0, small[step], slots, b_big, step * STEP);
+                wgmma_m64n128k8(&mut sums, true, big[step], slots, b_small, step * STEP);
+            }
+            for step in 0..STEPS {
+                wgmma_m64n128k8(&mut sums, true, big[step], slots, b_big, step * STEP);
+",
+                "wgmma_m64n128k8(&mut sums, step > 0, big[step], slots, b_big, step * STEP);
+            }
+            for step in 0..STEPS {
+                wgmma_m64n128k8(&mut sums, true, small[step], slots, b_big, step * STEP);
+                wgmma_m64n128k8(&mut sums, true, big[step], slots, b_small, step * STEP);
+",
+            ],
             ["first step lost", "step > 0, small", "step > 1, small"],
             [
                 "large products begin anew",

@@ -99,7 +99,9 @@ use emulated as implementation;
 use nvptx as implementation;
 
 #[cfg(not(target_arch = "nvptx64"))]
-pub use emulated::{Counters, CountingEmulator, Emulator, Fault, GlobalRequests, Order, SharedRequests};
+pub use emulated::{
+    Counters, CountingEmulator, Emulator, Fault, GlobalRequests, Order, SharedRequests, TensorCores,
+};
 #[cfg(not(target_arch = "nvptx64"))]
 #[doc(hidden)]
 pub use launch::block_fits;

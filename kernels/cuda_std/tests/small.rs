@@ -11,10 +11,15 @@
 use cuda_std::warpgroup::{
     Accumulators, fence_proxy_async, wgmma_commit, wgmma_fence, wgmma_m64n128k8, wgmma_wait,
 };
-use cuda_std::{Buffer, Device, Emulator, Fault, Order, prelude::*};
+use cuda_std::{Buffer, Device, Emulator, Fault, Order, TensorCores, prelude::*};
 
-const SERIAL: Emulator =
-    Emulator { races: true, order: Order::Forward, stack_bytes: 256 << 10, serial: true };
+const SERIAL: Emulator = Emulator {
+    races: true,
+    order: Order::Forward,
+    stack_bytes: 256 << 10,
+    serial: true,
+    tensor_cores: TensorCores::Exact,
+};
 
 fn words(values: &[u32]) -> Buffer<u32, Emulator> {
     SERIAL.upload(values).unwrap()

@@ -1,6 +1,6 @@
 //! A device to run kernels on, with bands around the buffers that no kernel may touch.
 
-use cuda_std::{Arguments, Buffer, Device, Emulator, Kernel, Order, Parameters};
+use cuda_std::{Arguments, Buffer, Device, Emulator, Kernel, Order, Parameters, TensorCores};
 
 use crate::Failure;
 
@@ -19,6 +19,11 @@ impl Rig<Emulator> {
     /// The emulator with all its checks, which know each buffer's length.
     pub fn emulator(order: Order) -> Self {
         Rig { device: Emulator { order, ..Emulator::default() }, guard: 0 }
+    }
+
+    /// The same with the least accurate tensor cores that there may be.
+    pub fn least_accurate() -> Self {
+        Rig { device: Emulator { tensor_cores: TensorCores::CutOff, ..Emulator::default() }, guard: 0 }
     }
 }
 

@@ -6,6 +6,7 @@ use super::fault::Fault;
 use super::global::{Global, GlobalMut};
 use super::launch;
 use super::order::Order;
+use super::tensor_cores::TensorCores;
 use crate::launch::{Arguments, Buffer, Device, Element, Kernel, Parameters};
 
 /// A GPU emulated on the CPU: each thread of a block a coroutine, every access checked.
@@ -39,11 +40,19 @@ pub struct Emulator {
     /// Whether to run the blocks of a launch one after another on the calling thread. They run on all cores of rayon's
     /// pool unless set otherwise. Results and faults are the same.
     pub serial: bool,
+    /// How the tensor cores make their sums. Exact unless set otherwise.
+    pub tensor_cores: TensorCores,
 }
 
 impl Default for Emulator {
     fn default() -> Self {
-        Emulator { races: true, order: Order::Forward, stack_bytes: 256 << 10, serial: false }
+        Emulator {
+            races: true,
+            order: Order::Forward,
+            stack_bytes: 256 << 10,
+            serial: false,
+            tensor_cores: TensorCores::Exact,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use super::order::Order;
 use super::release::Releases;
 use super::run::{Advance, Run, Stop, is_stuck};
 use super::shared::LIMIT_IN_ALL;
+use super::tensor_cores::TensorCores;
 use crate::launch::{Kernel, Parameters, block_fits};
 
 /// The most blocks of a grid, along each axis, on every GPU.
@@ -35,6 +36,7 @@ pub(crate) struct Launch {
     pub races: bool,
     pub order: Order,
     pub stack_bytes: usize,
+    pub tensor_cores: TensorCores,
     /// Differs from launch to launch.
     pub epoch: u64,
     pub releases: Releases,
@@ -146,6 +148,7 @@ pub(crate) fn launch<P: Parameters>(
         races: emulator.races,
         order: emulator.order,
         stack_bytes: emulator.stack_bytes,
+        tensor_cores: emulator.tensor_cores,
         epoch: next_epoch(),
         releases: Releases::default(),
         tally: counted.then(Mutex::default),

@@ -2,8 +2,7 @@
 //!
 //! Where a lane's values stand in the matrices is fixed by the PTX ISA (chapters on `mma` and `ldmatrix`). Not fixed
 //! are the order of the sums inside a product, their rounding, and what becomes of subnormal numbers: here the products
-//! are exact, they are added in `f64` one after another by k, beginning with C, and the sum is rounded to `f32` once. A
-//! GPU's result differs from that by some units in the last place of the largest partial sum.
+//! are exact, and [`TensorCores`](super::TensorCores) says how they are added.
 
 use super::count::Instruction;
 use super::fault::fault;
@@ -31,6 +30,7 @@ fn multiply(
     value: impl Fn(u32, usize) -> f64,
 ) -> [f32; 4] {
     whole_warp(what);
+    let tensor_cores = lane().block().launch().tensor_cores;
     let counted = |lane: &Lane, _: u32| {
         lane.block().add_counts(|counters| {
             counters.matrix_products += 1;
@@ -44,14 +44,16 @@ fn multiply(
         std::array::from_fn(|register| {
             let row = group + register / 2 * 8;
             let column = quad * 2 + register % 2;
-            let sum = (0..8 * per).fold(f64::from(c[register]), |sum, k| {
+            let mut products = [0.0; 16];
+            let products = &mut products[..8 * per];
+            for (k, product) in products.iter_mut().enumerate() {
                 // Four lanes hold a row of A and a column of B, `per` values each, and then the next four registers.
                 let (half, quad, within) = (k / (4 * per), k / per % 4, k % per);
                 let (a, _, _) = fragment(row % 8 * 4 + quad);
                 let (_, b, _) = fragment(column * 4 + quad);
-                value(a[row / 8 + half * 2], within).mul_add(value(b[half], within), sum)
-            });
-            sum as f32
+                *product = value(a[row / 8 + half * 2], within) * value(b[half], within);
+            }
+            tensor_cores.sum(c[register], products, 4 * per)
         })
     })
 }
@@ -64,7 +66,7 @@ fn multiply(
 /// - `c`, and what is returned: C\[g]\[2q], C\[g]\[2q + 1], C\[g + 8]\[2q], C\[g + 8]\[2q + 1]
 ///
 /// Of `a` and `b` the last 13 bits are ignored; [`to_tf32`](crate::float::to_tf32) rounds. The order of the sums, and
-/// their rounding inside, are the hardware's own: here each is made in `f64` and rounded once.
+/// their rounding inside, are the hardware's own: see [`TensorCores`](crate::TensorCores).
 #[track_caller]
 pub fn mma_m16n8k8(a: [f32; 4], b: [f32; 2], c: [f32; 4]) -> [f32; 4] {
     let bits = (a.map(f32::to_bits), b.map(f32::to_bits), c);
@@ -79,7 +81,7 @@ pub fn mma_m16n8k8(a: [f32; 4], b: [f32; 2], c: [f32; 4]) -> [f32; 4] {
 /// - `b`: B\[2q…]\[g], B\[2q + 8…]\[g]
 /// - `c`, and what is returned: as in [`mma_m16n8k8`]
 ///
-/// The order of the sums, and their rounding inside, are the hardware's own: here each is made in `f64` and rounded once.
+/// The order of the sums, and their rounding inside, are the hardware's own: see [`TensorCores`](crate::TensorCores).
 #[track_caller]
 pub fn mma_m16n8k16_bf16(a: [u32; 4], b: [u32; 2], c: [f32; 4]) -> [f32; 4] {
     multiply("mma_m16n8k16_bf16", (a, b, c), 2, |bits, half| {

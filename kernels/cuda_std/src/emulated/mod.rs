@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `thread`, `warp`, `warpgroup`, `matrix`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
+//! | `thread`, `warp`, `warpgroup`, `matrix`, `tensor_cores`, `float`, `global`, `atomic`, `shared`, `copy` | what kernels call |
 //! | `emulator`, `order`, `fault` | the host's side: settings, memory, what went wrong |
 //! | `launch` | a grid: blocks in parallel, or all resident at once |
 //! | `count` | what a launch does, counted as the hardware would |
@@ -27,6 +27,7 @@ mod release;
 mod run;
 mod shadow;
 mod shared;
+mod tensor_cores;
 pub mod thread;
 pub mod warp;
 pub mod warpgroup;
@@ -36,6 +37,7 @@ pub use count::{Counters, CountingEmulator, GlobalRequests, SharedRequests};
 pub use emulator::Emulator;
 pub use fault::Fault;
 pub use order::Order;
+pub use tensor_cores::TensorCores;
 
 /// Global and shared memory, and the copies between them.
 pub mod memory {

@@ -181,7 +181,7 @@ fn committed() -> u32 {
 /// `32 * line + 4 * (k / 4 ^ line % 8) + k % 4` of the tile.
 ///
 /// The product is under way until [`wgmma_wait`] returns. As of the other products the last 13 bits of operands are ignored,
-/// and the order of the sums and their rounding are the hardware's own: here each is made in `f64` and rounded once.
+/// and the order of the sums and their rounding are the hardware's own: see [`TensorCores`](crate::TensorCores).
 ///
 /// # Safety
 /// The tile is in range, written, and begins at a multiple of 256 elements of dynamic shared memory. Who has written it has
@@ -232,15 +232,17 @@ pub unsafe fn wgmma_m64n128k8<const N: usize>(
     let seen = |value: f32| f64::from(f32::from_bits(value.to_bits() & !0x1fff));
     let rows = rows.map(|row| row.map(seen));
     let quad = usize::from(lane().thread % 4);
+    let tensor_cores = lane().block().launch().tensor_cores;
     for (j, four) in accumulators.values.iter_mut().enumerate() {
         for next in 0..2 {
             let column: [f64; DEPTH] =
                 std::array::from_fn(|step| seen(matrix.value(8 * j + 2 * quad + next, step)));
             for half in 0..2 {
                 let d = &mut four[2 * half + next];
-                let first = if accumulate { f64::from(*d) } else { 0.0 };
+                let first = if accumulate { *d } else { 0.0 };
                 // The products have 22 bits, so nothing is rounded before the addition.
-                *d = rows[half].iter().zip(column).fold(first, |sum, (a, b)| sum + a * b) as f32;
+                let products: [f64; DEPTH] = std::array::from_fn(|step| rows[half][step] * column[step]);
+                *d = tensor_cores.sum(first, &products, DEPTH);
             }
         }
     }

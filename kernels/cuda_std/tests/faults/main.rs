@@ -15,10 +15,15 @@ mod support;
 mod unwritten;
 mod warpgroups;
 
-use cuda_std::{Buffer, Device, Emulator, Fault, Order, prelude::*};
+use cuda_std::{Buffer, Device, Emulator, Fault, Order, TensorCores, prelude::*};
 
-const PARALLEL: Emulator =
-    Emulator { races: true, order: Order::Forward, stack_bytes: 256 << 10, serial: false };
+const PARALLEL: Emulator = Emulator {
+    races: true,
+    order: Order::Forward,
+    stack_bytes: 256 << 10,
+    serial: false,
+    tensor_cores: TensorCores::Exact,
+};
 
 /// The place of `call` in the line of a file that ends with `// {mark}`.
 fn at((file, source): (&str, &str), mark: &str, call: &str) -> String {

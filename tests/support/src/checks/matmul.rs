@@ -9,7 +9,7 @@ use kernels::reduce::strided;
 use rayon::prelude::*;
 
 use super::{Case, Shape};
-use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally, sums};
+use crate::{Data, Expected, Failure, Kernels, Rig, Source, Tally, UNIT_ROUNDOFF, sums};
 
 /// The grid for an m × n product.
 type Grid = fn(usize, usize) -> [u32; 3];
@@ -321,6 +321,7 @@ pub fn tf32x3_special<D: Device>(
     transposed: [bool; 2],
     case: &mut Case<D>,
 ) -> Result<(), Failure> {
+    corrections_first(8, kernel, case)?;
     as_good_as_fp32([tf32x3::LEAST_K, 47], kernel, transposed, case)
 }
 
@@ -330,7 +331,27 @@ pub fn wgmma_special<D: Device>(
     transposed: [bool; 2],
     case: &mut Case<D>,
 ) -> Result<(), Failure> {
+    corrections_first(wgmma::TILE_K, kernel, case)?;
     as_good_as_fp32([wgmma::LEAST_K, 101], kernel, transposed, case)
+}
+
+/// What one sum on the tensor cores takes of k, where it matters that the products of small parts come first.
+///
+/// All operands are x = x₁ + x₂. With u = 2⁻²⁴: products x₁² have so few bits that none is cut off. What the small ones have made is
+/// cut off once, by u, and the sums with them are cut off where they leave the tensor cores, twice for 8 of k and four times
+/// for 32: 2u of what they are by then, 6u at most. In the other order the small products would each lose nearly u of the whole
+/// sum: 16u for 8 of k, 64u for 32.
+fn corrections_first<D: Device>(k: usize, kernel: &Product, case: &mut Case<D>) -> Result<(), Failure> {
+    let [m, n] = [20, 12];
+    let x = 1.0 + 2.0_f32.powi(-10) + 1007.0 * 2.0_f32.powi(-23);
+    let value = k as f64 * f64::from(x) * f64::from(x);
+    let expected = vec![Expected { value, bound: 8.0 * UNIT_ROUNDOFF * value }; m * n];
+    let [a, b] = [m * k, k * n].map(|length| case.rig.upload(&vec![x; length]));
+    let mut c = case.rig.output(m * n)?;
+    let arguments = (m as u32, n as u32, k as u32, &a?, &b?, &mut c);
+    case.rig.launch(kernel, tensor_core::grid(m, n), arguments)?;
+    let place = format_args!("{} of small parts, k = {k}", kernel.entry());
+    case.tally.compare(&place, &case.rig.download(&c)?, &expected)
 }
 
 /// Three products of 11 bits are as good as one of 24, with operands of very different sizes and near the largest number.

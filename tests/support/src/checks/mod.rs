@@ -37,6 +37,8 @@ pub struct Check<D: Device> {
     pub kernel: &'static str,
     /// Whether it uses `ex2.approx` or the tensor cores, whose last bits are the GPU's own.
     pub approximate: bool,
+    /// Whether it multiplies with the tensor cores.
+    pub tensor_cores: bool,
     /// How many of a shape's sides it has: the first so many.
     pub sides: usize,
     /// The shapes of the suite.
@@ -96,7 +98,7 @@ pub fn all<D: Device>() -> Vec<Check<D>> {
             }
             _ => specials(kernel),
         };
-        checks.push(Check { kernel, approximate, sides, shapes, at, special });
+        checks.push(Check { kernel, approximate, tensor_cores, sides, shapes, at, special });
     };
     add("multiply", 1, elementwise::sizes, elementwise::multiply);
     add("divide", 1, elementwise::sizes, elementwise::divide);
