@@ -9,7 +9,7 @@ use tilegrad::bench::Spread;
 
 /// Before a turn: for long after a call OpenBLAS' threads wait for the next one on cores that the engine needs.
 const PAUSE: Duration = Duration::from_millis(150);
-/// A turn is at least so long, after calls that are not timed for a quarter of it.
+/// A turn is at least so long, after calls that are not timed for half of it.
 const TURN: Duration = Duration::from_millis(40);
 
 /// How many times as long OpenBLAS takes for the same operation at the same shape.
@@ -62,7 +62,7 @@ impl Turns {
 /// The median of a turn's calls, in seconds.
 fn turn(work: &mut dyn FnMut()) -> f64 {
     thread::sleep(PAUSE);
-    calls(work, TURN / 4);
+    calls(work, TURN / 2);
     Spread::of(calls(work, TURN), 1).median
 }
 

@@ -8,6 +8,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pulp::{Simd, WithSimd};
@@ -267,11 +268,17 @@ pub(super) unsafe fn multiply<S: Simd>(
         for from in (0..k).step_by(depth) {
             let of_k = from..k.min(from + depth);
             let a = Panels::pack(&mut room, a, rows.clone(), of_k);
-            // Parts do not overlap, and the next of k are added when all tasks have ended.
-            (0..rows.len().div_ceil(tall) * across).into_par_iter().for_each(|index| {
-                let [i, j] = [rows.start + index / across * tall, index % across * wide];
-                let (rows, columns) = (i..rows.end.min(i + tall), j..n.min(j + wide));
-                simd.vectorize(Part { c, a: &a, b, rows, columns, start, map, k });
+            let (parts, next) = (rows.len().div_ceil(tall) * across, AtomicUsize::new(0));
+            // Parts do not overlap, and the next of k are added when all have been computed. Who has computed one takes the next,
+            // so that a thread that begins late has fewer.
+            let threads = rayon::current_num_threads().min(parts);
+            (0..threads).into_par_iter().with_max_len(1).for_each(|_| {
+                let taken = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+                for part in taken.take_while(|&part| part < parts) {
+                    let [i, j] = [rows.start + part / across * tall, part % across * wide];
+                    let (rows, columns) = (i..rows.end.min(i + tall), j..n.min(j + wide));
+                    simd.vectorize(Part { c, a: &a, b, rows, columns, start, map, k });
+                }
             });
         }
     }
@@ -343,7 +350,8 @@ mod tests {
             [64, 100, 600],
             [97, 257, 33],
             [BLOCK + 1, 33, 20],
-            [13, 700, 2 * DEPTH + 1],
+            [13, 700, DEPTH + 1],
+            [13, 70, 2 * DEPTH],
             [BLOCK + 1, 5, 3 * DEPTH + 1],
         ] {
             for layouts in [Layout::Plain, Layout::Transposed]
