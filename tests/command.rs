@@ -519,11 +519,14 @@ fn a_constant_column_is_scaled_safely_and_said() {
 
 fn a_number_that_is_taken_for_classes_is_said() {
     let place = Place::with("data.csv", "x,y\n1,0.5\n2,0.7\n3,0.9\n4,0.5\n5,1.1\n");
-    let warning = "warning: the target \"y\" has 4 different values in 5 samples, and each is a class of its own; if it is a number";
+    let warning = "warning: the target \"y\" has 4 different values in 5 training samples, and each is a class of its own; if it is a number";
     for model in ["logistic --iterations 2", "network --epochs 2 --layers 4:softmax"] {
         let run = place.run(&words(&format!("train {model} --data data.csv --target y --quiet")));
         assert!(run.code == 0 && run.stderr.contains(warning), "{model}: {run:?}");
     }
+    place.write("data.csv", "x,y\n1,a\n2,a\n3,a\n4,b\n5,b\n6,b\n7,c\n8,c\n");
+    let run = place.run(&words("train logistic --data data.csv --target y --iterations 2 --quiet"));
+    assert!(run.code == 0 && run.stderr.contains("3 different values in 8 training samples"), "{run:?}");
     // Two classes of two samples, and three of three each, are what they are.
     for rows in ["1,a\n2,b\n", "1,a\n2,a\n3,a\n4,b\n5,b\n6,b\n7,c\n8,c\n9,c\n"] {
         place.write("data.csv", format!("x,y\n{rows}"));

@@ -184,6 +184,7 @@ impl Place {
             .env("TILEGRAD_CUBLAS", cublas)
             .env("SIMULATED_CUDA", script)
             .env("SIMULATED_CUDA_REPORT", &report)
+            .env_remove(RUNGS_VARIABLE)
             .envs(self.rungs.map(|rungs| (RUNGS_VARIABLE, rungs)))
             .output()
             .expect("the program starts");

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tilegrad::bench::Spread;
+use tilegrad::report::significant;
 
 /// Before a turn: for long after a call OpenBLAS' threads wait for the next one on cores that the engine needs.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -31,7 +32,9 @@ impl Turns {
     pub fn from_args() -> Self {
         let is_given = |option: &str| env::args().any(|argument| argument == option);
         let rounds = match () {
-            () if is_given("--test") || is_given("--list") => 0,
+            // Criterion is to time nothing either.
+            () if !is_given("--bench") => 0,
+            () if ["--test", "--list", "--profile-time"].into_iter().any(is_given) => 0,
             () if is_given("--quick") => 5,
             () => 21,
         };
@@ -54,6 +57,10 @@ impl Turns {
             .collect();
         if !ratios.is_empty() {
             let of_rounds = Spread::of(ratios, 1);
+            println!(
+                "{group}/{shape}: OpenBLAS takes {} times as long, by turns",
+                significant(of_rounds.median, 3)
+            );
             self.ratios.push(Ratio { group: group.to_owned(), shape: shape.to_owned(), of_rounds });
         }
     }

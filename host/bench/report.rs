@@ -97,7 +97,7 @@ pub struct Report {
     pub missing: Vec<&'static str>,
     /// What was measured.
     pub results: Vec<Row>,
-    /// Of all rungs: from which sizes on each is to be taken.
+    /// Of all rungs, if all are right: from which sizes on each is to be taken.
     pub rungs: Option<Rungs>,
     /// Of rungs: which is the fastest where, as text.
     #[serde(skip)]
@@ -193,7 +193,9 @@ pub fn time_gpu(index: usize, device: String, settings: &Settings, keep: Keep<'_
     let mut report = report.ended(all)?;
     if *selection == Selection::Rungs {
         let (rungs, contests) = rungs::measured(&report.results, *scale);
-        report.rungs = (report.complete && settings.filter.is_empty()).then_some(rungs);
+        // All of them, and all right: what was checked at some shapes is used at others.
+        let is_all = report.complete && settings.filter.is_empty() && report.wrong().is_empty();
+        report.rungs = is_all.then_some(rungs);
         report.contests = Some(contests);
     }
     Ok(report)

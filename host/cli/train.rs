@@ -581,7 +581,7 @@ impl Samples {
         let (classes, samples) = (train.classes()?.len(), train.samples());
         (classes > 2 && samples < FEW * classes).then(|| {
             format!(
-                "warning: the target {:?} has {classes} different values in {samples} samples, and each is a class of its own; if \
+                "warning: the target {:?} has {classes} different values in {samples} training samples, and each is a class of its own; if \
                  it is a number, take train linear, or a network that ends with 1:identity",
                 train.target()
             )

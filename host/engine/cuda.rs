@@ -39,20 +39,24 @@ impl Cuda {
         let gpu = Gpu::open(index).map_err(|reason| unusable(reason.to_string()))?;
         let GpuInfo { name, capability, driver, .. } = gpu.info();
         let (rungs, source) = match named(gpu.info()).map_err(unusable)? {
-            None => (Rungs::estimated(Some(*capability)), String::new()),
+            None => (None, String::new()),
             Some((rungs, path)) if rungs.wgmma.is_some() && !gpu.has(MATMUL_WGMMA.entry()) => {
                 return Err(unusable(format!(
                     "{RUNGS_VARIABLE} names {}, which takes a kernel that this driver is too old for: update it, or measure again",
                     path.display()
                 )));
             }
-            Some((rungs, path)) => (rungs, format!(", rungs as measured in {}", path.display())),
+            Some((rungs, path)) => (Some(rungs), format!(", rungs as measured in {}", path.display())),
         };
         let description =
             format!("{name} (compute capability {capability}, driver for CUDA {driver}{source})");
         // Its approximate functions may differ between generations of GPUs; all else is rounded as IEEE 754 says.
         let arithmetic = format!("cuda, compute capability {capability}");
         let capability = *capability;
-        Ok(DeviceEngine::on(gpu, description, arithmetic).for_architecture(capability).with_rungs(rungs))
+        let engine = DeviceEngine::on(gpu, description, arithmetic).for_architecture(capability);
+        Ok(match rungs {
+            Some(rungs) => engine.with_rungs(rungs),
+            None => engine,
+        })
     }
 }

@@ -37,8 +37,8 @@ pub struct DeviceEngine<D: Device> {
     arithmetic: String,
     /// Its compute capability, if it has one.
     architecture: Option<Version>,
-    /// From which sizes on each of the product's kernels is taken.
-    rungs: Rungs,
+    /// From which sizes on each of the product's kernels is taken, unless by estimates.
+    rungs: Option<Rungs>,
     /// Tells this engine's matrices from those of another engine on the same type of device.
     identity: u64,
 }
@@ -66,26 +66,25 @@ impl<D: Device> DeviceEngine<D> {
         static ENGINES: AtomicU64 = AtomicU64::new(0);
         let identity = ENGINES.fetch_add(1, Ordering::Relaxed);
         let barrier = Mutex::new(None);
-        let (architecture, rungs) = (None, Rungs::estimated(None));
-        DeviceEngine { device, barrier, description, arithmetic, architecture, rungs, identity }
+        DeviceEngine { device, barrier, description, arithmetic, architecture: None, rungs: None, identity }
     }
 
     /// The same engine with the fastest kernels for GPUs of this compute capability. Results have the same bits.
     #[must_use]
     pub fn for_architecture(self, capability: Version) -> Self {
-        let architecture = Some(capability);
-        DeviceEngine { architecture, rungs: Rungs::estimated(architecture), ..self }
+        DeviceEngine { architecture: Some(capability), ..self }
     }
 
-    /// The same engine that takes the product's kernels from these sizes on. Where tensor cores are used from other sizes on
-    /// than estimates say, results have other bits, and [`Engine::arithmetic`] says so.
+    /// The same engine that takes the product's kernels from these sizes on. Where they take tensor cores for
+    /// [`Precision::Fp32`] results have other bits, and [`Engine::arithmetic`] says so.
     #[must_use]
     pub fn with_rungs(self, rungs: Rungs) -> Self {
-        let arithmetic = match rungs.arithmetic() {
-            Some(bits) => format!("{}, {bits}", self.arithmetic),
-            None => self.arithmetic,
-        };
-        DeviceEngine { rungs, arithmetic, ..self }
+        DeviceEngine { rungs: Some(rungs), ..self }
+    }
+
+    /// From which sizes on each of the product's kernels is taken.
+    fn rungs(&self) -> Rungs {
+        self.rungs.unwrap_or_else(|| Rungs::estimated(self.architecture))
     }
 
     /// Fails if one of `matrices` belongs to another engine: its memory may be in another place, and what was
@@ -203,7 +202,10 @@ where
     }
 
     fn arithmetic(&self) -> String {
-        self.arithmetic.clone()
+        match self.rungs().arithmetic() {
+            Some(rungs) => format!("{}, {rungs}", self.arithmetic),
+            None => self.arithmetic.clone(),
+        }
     }
 
     fn upload(&self, rows: usize, columns: usize, values: &[f32]) -> Result<Self::Matrix> {
@@ -383,7 +385,7 @@ where
         let (m, n, k) = check::matmul(a.shape(), a_layout, b.shape(), b_layout)?;
         self.own("matmul", [a, b])?;
         let mut c = self.matrix("matmul", (m, n))?;
-        let rung = product::rung(&self.rungs, precision, [m, n, k]);
+        let rung = product::rung(&self.rungs(), precision, [m, n, k]);
         let (kernel, grid) = (rung.product(a_layout, b_layout), rung.grid(m, n));
         let (rows, columns, steps) = (m as u32, n as u32, k as u32); // the sides of matrices: they fit
         match rung {
@@ -418,7 +420,7 @@ where
         let (batch, units, inputs) = check::dense(input.shape(), weights.shape(), bias.shape())?;
         self.own("dense", [input, weights, bias])?;
         let mut out = self.matrix("dense", (batch, units))?;
-        let rung = product::rung(&self.rungs, precision, [batch, units, inputs]);
+        let rung = product::rung(&self.rungs(), precision, [batch, units, inputs]);
         let (rows, columns, steps) = (input.rows, weights.columns, input.columns);
         if let Some(kernel) = rung.layer(activation) {
             let arguments =

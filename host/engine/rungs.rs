@@ -1,7 +1,6 @@
 //! From which sizes on each rung of the product's ladder is taken: by estimates, or as it was measured on the GPU.
 
 use std::env;
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::num::NonZeroUsize;
@@ -9,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::Device;
 use crate::cuda::{GpuInfo, Version};
 
 /// The environment variable that names a file with measured sizes: what `tilegrad bench --device cuda --rungs --json FILE` wrote
@@ -26,14 +26,19 @@ pub const RUNGS_VARIABLE: &str = "TILEGRAD_RUNGS";
 #[serde(deny_unknown_fields)]
 pub struct Rungs {
     /// Blocks of 64 × 64 in place of 32 × 32: with the shorter side of the product so long. What is split along k has them anyway.
+    #[serde(deserialize_with = "Option::deserialize")] // it must be there
     pub split_k: Option<NonZeroUsize>,
     /// Blocks of 128 × 128: with so many tiles, of a product that is not split.
+    #[serde(deserialize_with = "Option::deserialize")] // it must be there
     pub warp_tiled: Option<NonZeroUsize>,
     /// For fp32 three products of tf32 by warps: with so many tiles.
+    #[serde(deserialize_with = "Option::deserialize")] // it must be there
     pub tf32x3: Option<NonZeroUsize>,
     /// The same by warpgroups, in place of those by warps: with so many tiles. Compute capability 9.0 alone has them.
+    #[serde(deserialize_with = "Option::deserialize")] // it must be there
     pub wgmma: Option<NonZeroUsize>,
     /// Tensor cores for tf32 and bf16: with so many tiles.
+    #[serde(deserialize_with = "Option::deserialize")] // it must be there
     pub tensor_cores: Option<NonZeroUsize>,
 }
 
@@ -61,17 +66,15 @@ impl Rungs {
 
     /// What was measured on this GPU, with the file's name, if [`RUNGS_VARIABLE`] names one; or why it cannot be used.
     pub(crate) fn named(gpu: &GpuInfo) -> Result<Option<(Self, PathBuf)>, String> {
-        let Some(path) = env::var_os(RUNGS_VARIABLE).map(PathBuf::from) else { return Ok(None) };
+        let named = env::var_os(RUNGS_VARIABLE).filter(|path| !path.is_empty());
+        let Some(path) = named.map(PathBuf::from) else { return Ok(None) };
         match Rungs::measured(&path, gpu) {
             Ok(rungs) => Ok(Some((rungs, path))),
             Err(problem) => Err(format!(
                 "{RUNGS_VARIABLE} names {}, {problem}; unset it, or measure the rungs of this GPU: tilegrad bench --device {} --rungs \
                  --json FILE",
                 path.display(),
-                match gpu.index {
-                    0 => "cuda".to_owned(),
-                    index => format!("cuda:{index}"),
-                },
+                Device::Cuda(gpu.index)
             )),
         }
     }
@@ -111,25 +114,19 @@ impl Rungs {
                 Err(format!("which was measured on {name}, and this is {}", gpu.name))
             }
             Report { gpu: Some(_), rungs: Some(rungs), .. } => Ok(rungs),
-            Report { .. } => Err("which is of something else than all rungs of a GPU".to_owned()),
+            Report { .. } => {
+                Err("which has no sizes: they are made of all rungs of a GPU, and if all are right"
+                    .to_owned())
+            }
         }
     }
 
-    /// How results differ from those by estimates.
+    /// What makes the bits of products for fp32 those of a kind of GPU, if something does.
     pub(super) fn arithmetic(&self) -> Option<String> {
-        let bits = |rungs: &Rungs| [rungs.tf32x3, rungs.wgmma, rungs.tensor_cores];
-        (bits(self) != bits(&Rungs::estimated(None))).then(|| format!("tensor cores: {self}"))
-    }
-}
-
-/// From which sizes on the tensor cores are used.
-impl fmt::Display for Rungs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = |size: Option<NonZeroUsize>| {
-            size.map_or_else(|| "never".to_owned(), |size| format!("from {size} tiles on"))
-        };
-        let [tf32x3, wgmma, others] = [self.tf32x3, self.wgmma, self.tensor_cores].map(from);
-        write!(f, "fp32 by warps {tf32x3}, by warpgroups {wgmma}, tf32 and bf16 {others}")
+        let taken = [("tf32x3", self.tf32x3), ("wgmma", self.wgmma)];
+        let taken = taken.map(|(rung, from)| from.map(|from| format!("{rung} for ≥ {from} tiles")));
+        let taken: Vec<String> = taken.into_iter().flatten().collect();
+        (!taken.is_empty()).then(|| taken.join(", "))
     }
 }
 
@@ -174,10 +171,11 @@ mod tests {
             ("complete", false.into(), "did not come to its end"),
             ("shapes", "counted".into(), "small shapes of --small"),
             ("gpu", serde_json::json!({ "name": "NVIDIA A100" }), "on NVIDIA A100, and this is NVIDIA H200"),
-            ("gpu", serde_json::Value::Null, "something else than all rungs"),
-            ("rungs", serde_json::Value::Null, "something else than all rungs"),
+            ("gpu", serde_json::Value::Null, "has no sizes"),
+            ("rungs", serde_json::Value::Null, "has no sizes"),
             ("rungs", serde_json::json!({ "split_k": 0 }), "no report of tilegrad bench: invalid value"),
             ("rungs", serde_json::json!({ "cublas": 1 }), "unknown field `cublas`"),
+            ("rungs", serde_json::json!({ "split_k": 1 }), "missing field"),
         ] {
             let mut other = report.clone();
             other[key] = value;
@@ -191,17 +189,22 @@ mod tests {
 
     #[test]
     fn what_changes_bits_is_named() {
-        let estimated = Rungs::estimated(None);
-        assert_eq!(estimated.arithmetic(), None);
-        let faster = Rungs { split_k: NonZeroUsize::new(1), warp_tiled: None, ..estimated };
-        assert_eq!(faster.arithmetic(), None);
         let [one, many] = [1, 64].map(NonZeroUsize::new);
-        let other = Rungs { tf32x3: one, wgmma: many, ..estimated }.arithmetic();
+        let estimated = Rungs::estimated(None);
+        for same in [
+            estimated,
+            Rungs { split_k: one, ..estimated },
+            Rungs { warp_tiled: None, ..estimated },
+            Rungs { tensor_cores: many, ..estimated },
+        ] {
+            assert_eq!(same.arithmetic(), None, "{same:?}");
+        }
+        let text = |rungs: Rungs| rungs.arithmetic().unwrap();
+        assert_eq!(text(Rungs { tf32x3: one, ..estimated }), "tf32x3 for ≥ 1 tiles");
+        assert_eq!(text(Rungs { wgmma: many, ..estimated }), "wgmma for ≥ 64 tiles");
         assert_eq!(
-            other.as_deref(),
-            Some(
-                "tensor cores: fp32 by warps from 1 tiles on, by warpgroups from 64 tiles on, tf32 and bf16 from 19 tiles on"
-            )
+            text(Rungs { tf32x3: one, wgmma: many, ..estimated }),
+            "tf32x3 for ≥ 1 tiles, wgmma for ≥ 64 tiles"
         );
     }
 }

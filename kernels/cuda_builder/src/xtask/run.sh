@@ -6,7 +6,7 @@
 # Steps, in this order unless named: doctor kernels engines determinism checkpoint train compare headline rungs bench cpu.
 # Each leaves its output in the folder RESULTS, and summary.json says how it went, from the first step on. What needs a GPU is
 # skipped without one, and said; --require-gpu makes that a failure, also of the tests that are ignored without one, and
-# of figures without cuBLAS beside them. A step has LIMIT seconds (300), and a bench three times as many; what a bench had
+# of figures without cuBLAS beside them. A step has LIMIT seconds (300), a bench three times and one by criterion six times as many; what a bench had
 # timed by then is in its JSON. Exit: 0 all passed or were skipped, 1 a step failed, 2 wrong usage.
 #
 # Where time is short: doctor kernels headline are the first to be run. headline has the few figures that one asks for first,
@@ -43,6 +43,8 @@ cd "$(dirname "$0")" || exit 2
 TILEGRAD_ROOT=$(pwd)
 TILEGRAD_BIN=$TILEGRAD_ROOT/bin/tilegrad
 CRITERION_HOME=$results/criterion
+# What was measured elsewhere does not count here.
+unset TILEGRAD_RUNGS
 export TILEGRAD_ROOT TILEGRAD_BIN CRITERION_HOME
 
 failures=0
@@ -198,13 +200,14 @@ for step; do
             if [ "$code" = 0 ]; then
                 TILEGRAD_RUNGS=$results/rungs-cuda.json
                 export TILEGRAD_RUNGS
+                run "engines by these rungs" engines-by-rungs.txt bin/tests/engines
             fi ;;
         bench)
             find_cublas
             figures "bench on cuda" bench-cuda cuda --plot "$results/bench-cuda.svg" ;;
         cpu)
             figures "bench on cpu" bench-cpu cpu --plot "$results/bench-cpu.svg"
-            allow $((3 * ${LIMIT:-300}))
+            allow $((6 * ${LIMIT:-300}))
             for bench in bin/benches/*; do
                 [ ! -x "$bench" ] || run "bench ${bench##*/}" "bench-${bench##*/}.txt" "$bench" --bench
             done

@@ -24,13 +24,13 @@ impl TensorCores {
     }
 }
 
-/// All numbers on the way are exact: of 25 bits for each term, and some more for their sum.
+/// The sum of terms that are cut off. What comes of them is exact: 25 bits for each, and some more for their sum. Beyond the largest
+/// number it is infinite.
 fn cut_off_sum(first: f64, products: &[f64]) -> f32 {
     let terms = || products.iter().copied().chain([first]);
-    let sum: f64 = terms().sum();
     let largest = terms().fold(0.0, |largest, term| term.abs().max(largest));
-    if !sum.is_finite() || largest == 0.0 {
-        return sum as f32;
+    if largest == 0.0 || !terms().all(f64::is_finite) {
+        return terms().sum::<f64>() as f32;
     }
     // 2^(e - 24) for a largest one from 2^e on. Products of numbers of 32 bits are normal numbers of 64.
     let unit = f64::from_bits(largest.to_bits() & f64::INFINITY.to_bits()) / f64::from(1 << 24);

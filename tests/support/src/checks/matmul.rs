@@ -339,7 +339,7 @@ pub fn wgmma_special<D: Device>(
 ///
 /// All operands are x = x₁ + x₂. With u = 2⁻²⁴: products x₁² have so few bits that none is cut off. What the small ones have made is
 /// cut off once, by u, and the sums with them are cut off where they leave the tensor cores, twice for 8 of k and four times
-/// for 32: 2u of what they are by then, 6u at most. In the other order the small products would each lose nearly u of the whole
+/// for 32: 2u of what they are by then, 6u at most. Products of two small parts, which are left out, are a quarter of u. In the other order the small products would each lose nearly u of the whole
 /// sum: 16u for 8 of k, 64u for 32.
 fn corrections_first<D: Device>(k: usize, kernel: &Product, case: &mut Case<D>) -> Result<(), Failure> {
     let [m, n] = [20, 12];
