@@ -352,6 +352,7 @@ mod tests {
             [BLOCK + 1, 33, 20],
             [13, 700, DEPTH + 1],
             [13, 70, 2 * DEPTH],
+            [13, 700, 2 * DEPTH + 1],
             [BLOCK + 1, 5, 3 * DEPTH + 1],
         ] {
             for layouts in [Layout::Plain, Layout::Transposed]
